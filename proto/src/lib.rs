@@ -1,0 +1,20 @@
+//! The wire of Sextant: what clients say to the manager ([`v1`]), what the
+//! manager says to a shim ([`shim`]), and how a shim's journal is framed
+//! ([`journal`]). Nothing here does any I/O.
+
+pub mod journal;
+
+/// `sextant.v1`, the API of the manager.
+#[allow(missing_docs, clippy::all, clippy::pedantic)]
+pub mod v1 {
+    tonic::include_proto!("sextant.v1");
+}
+
+/// `sextant.shim.v1`, the API of one shim.
+#[allow(missing_docs, clippy::all, clippy::pedantic)]
+pub mod shim {
+    tonic::include_proto!("sextant.shim.v1");
+}
+
+/// The file descriptor set of both packages, for server reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

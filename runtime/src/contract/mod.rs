@@ -1,0 +1,56 @@
+//! What a shim or a manager may rely on: how the runtime is invoked
+//! ([`args`]), what it prints ([`state`]), and how it reports each stage of its
+//! work ([`report`]). Its exit status is [`EXIT_FAILURE`] after an error;
+//! `run` exits with the container's own status.
+//!
+//! Nothing in here touches the kernel. Everything else of this crate is the
+//! runtime's own affair, apart from [`crate::plan`].
+
+pub mod args;
+pub mod report;
+pub mod state;
+
+/// Exit status of a command that failed, as runc's.
+pub const EXIT_FAILURE: u8 = 1;
+
+/// Exit status that `run` gives for a process ended by signal N: 128 + N, as a shell's.
+pub const EXIT_SIGNAL_BASE: u8 = 128;
+
+/// The version of the runtime-spec that is implemented.
+pub const OCI_VERSION: &str = "1.3.0";
+
+/// Whether `id` can name a container: runc's rule, letters, digits and `+-._`,
+/// neither `.` nor `..`, at most 1024 bytes.
+///
+/// # Errors
+/// A sentence that says what is wrong with it.
+pub fn check_id(id: &str) -> Result<(), String> {
+    if id.is_empty() {
+        return Err("a container id cannot be empty".into());
+    }
+    if id.len() > 1024 {
+        return Err(format!("a container id has at most 1024 bytes, this one has {}", id.len()));
+    }
+    if id == "." || id == ".." {
+        return Err(format!("a container id cannot be {id:?}"));
+    }
+    match id.chars().find(|c| !c.is_ascii_alphanumeric() && !"+-._".contains(*c)) {
+        Some(c) => Err(format!("a container id has letters, digits and +-._ only, {id:?} has {c:?}")),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids() {
+        for good in ["a", "A-b_c.d+e", "0", &"x".repeat(1024)] {
+            assert_eq!(check_id(good), Ok(()), "{good}");
+        }
+        for bad in ["", ".", "..", "a/b", "../a", "a b", "a\n", "ä", &"x".repeat(1025)] {
+            assert!(check_id(bad).is_err(), "{bad}");
+        }
+    }
+}
