@@ -1,1 +1,5 @@
 //! What the tests share.
+
+pub mod look;
+pub mod seen;
+pub mod sys;
