@@ -12,7 +12,7 @@
 use prost::Message;
 
 /// Bytes before each payload.
-const HEADER: usize = 8;
+pub const HEADER: usize = 8;
 
 /// A record longer than this is taken for damage: no event comes near it.
 pub const MAX_RECORD: usize = 4 << 20;
@@ -56,16 +56,25 @@ pub fn decode<M: Message + Default>(bytes: &[u8]) -> Decoded<M> {
     Decoded { records, valid, torn: bytes.len() - valid }
 }
 
-/// The first record of `bytes` and its size with header, if it is whole.
-fn next<M: Message + Default>(bytes: &[u8]) -> Option<(M, usize)> {
-    let (length, rest) = bytes.split_first_chunk::<4>()?;
-    let (crc, rest) = rest.split_first_chunk::<4>()?;
-    let length = usize::try_from(u32::from_le_bytes(*length)).ok().filter(|l| *l <= MAX_RECORD)?;
-    let payload = rest.get(..length)?;
-    if crc32fast::hash(payload) != u32::from_le_bytes(*crc) {
+/// Size of the record that begins with `header`, the header included: how much
+/// a reader has to have before it calls [`next`]. `None` when the length is
+/// beyond [`MAX_RECORD`], which no record has.
+pub fn record_size(header: &[u8; HEADER]) -> Option<usize> {
+    let [a, b, c, d, ..] = *header;
+    let length = usize::try_from(u32::from_le_bytes([a, b, c, d])).ok()?;
+    (length <= MAX_RECORD).then_some(HEADER + length)
+}
+
+/// The first record of `bytes` and its size with header, if it is whole and undamaged.
+pub fn next<M: Message + Default>(bytes: &[u8]) -> Option<(M, usize)> {
+    let header = bytes.first_chunk::<HEADER>()?;
+    let size = record_size(header)?;
+    let [.., a, b, c, d] = *header;
+    let payload = bytes.get(HEADER..size)?;
+    if crc32fast::hash(payload) != u32::from_le_bytes([a, b, c, d]) {
         return None;
     }
-    Some((M::decode(payload).ok()?, HEADER + length))
+    Some((M::decode(payload).ok()?, size))
 }
 
 #[cfg(test)]

@@ -1,3 +1,176 @@
-//! To be written.
+//! `sextant-shim`: one process per container. It invokes the runtime, owns the
+//! container's output and its journal, waits for its end, and answers
+//! `sextant.shim.v1`. It outlives the manager and ends when the container is
+//! deleted.
+//!
+//! The walk of a request: [`listen`] → [`service`] → [`task`] → [`runtime_cmd`];
+//! of an exit: [`signals`] → [`reaper`] → [`task`] → [`journal`] → [`service`].
 
-fn main() {}
+mod args;
+mod command;
+mod daemon;
+mod error;
+mod event;
+mod journal;
+mod listen;
+mod log;
+mod oom;
+mod pipe;
+mod reaper;
+mod runtime_cmd;
+mod service;
+mod signals;
+mod stdio;
+mod sys;
+mod task;
+
+use crate::args::{Args, Config};
+use crate::command::{Command, Snapshot};
+use crate::error::{Attempted, Error, Result};
+use crate::event::Phase;
+use crate::journal::Journal;
+use crate::listen::Socket;
+use crate::log::Counters;
+use crate::reaper::Reaper;
+use crate::runtime_cmd::Runtime;
+use crate::service::Service;
+use crate::signals::{Notice, Signals};
+use crate::task::Task;
+use clap::Parser;
+use sextant_proto::shim::shim_server::ShimServer;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+
+/// Commands that may wait for the container's task.
+const COMMANDS: usize = 16;
+
+/// Requests at once on one connection.
+const STREAMS: u32 = 64;
+
+/// How long answers may take to get out once the container is deleted.
+const FAREWELL: Duration = Duration::from_secs(3);
+
+fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(e) => return daemon::usage(&e),
+    };
+    match supervise(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("sextant-shim: {}", e.line());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The shim's life.
+fn supervise(args: Args) -> Result<()> {
+    sys::close_inherited().attempted(|| "close inherited descriptors".into())?;
+    let config = args.check()?;
+    daemon::detach()?;
+    let signals = signals::block()?;
+    let journal = new_journal(&config)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .attempted(|| "start the event loop".into())?;
+    runtime.block_on(async {
+        let signals = Signals::new(&signals)?;
+        let socket = listen::bind(&config.socket_dir, &config.socket_name)?;
+        daemon::ready(&config.dir)?;
+        serve(config, journal, socket, signals).await
+    })
+}
+
+/// The journal of a container that does not exist yet.
+fn new_journal(config: &Config) -> Result<Journal> {
+    let path = config.dir.join("journal");
+    let journal = Journal::open(&path)?;
+    if journal.last_seq() > 0 {
+        let why = format!("it has {} records of an earlier shim", journal.last_seq());
+        return Err(Error::new(format!("begin the journal {}", path.display()), why)
+            .hint("a container whose shim has died cannot be taken over yet; delete it with the runtime"));
+    }
+    Ok(journal)
+}
+
+/// Serves until the container is deleted, or until a SIGTERM when none lives.
+async fn serve(config: Config, journal: Journal, socket: Socket, signals: Signals) -> Result<()> {
+    let (commands, inbox) = mpsc::channel(COMMANDS);
+    let empty = Snapshot { phase: Phase::Empty, pid: 0, exit: None, last_seq: 0 };
+    let (publish, snapshot) = watch::channel(empty);
+    let counters = Arc::new(Counters::default());
+    let reaper = Reaper::default();
+    let service = Service {
+        id: config.id.clone(),
+        bundle: config.bundle.to_string_lossy().into_owned(),
+        journal: config.dir.join("journal"),
+        counters: Arc::clone(&counters),
+        commands: commands.clone(),
+        snapshot,
+    };
+    let task = Task {
+        id: config.id,
+        bundle: config.bundle,
+        dir: config.dir,
+        runtime: Runtime { binary: config.runtime, root: config.runtime_root, reaper: reaper.clone() },
+        journal,
+        counters,
+        snapshot: publish,
+        init: None,
+    };
+    tokio::spawn(heed(signals, reaper, commands));
+    let container = tokio::spawn(task.run(inbox));
+    let (connections, place) = socket.connections();
+    let (ended, end) = watch::channel(false);
+    let server = tonic::transport::Server::builder()
+        .max_concurrent_streams(STREAMS)
+        .serve_with_incoming_shutdown(ShimServer::new(service), connections, when(end.clone()));
+    let container = async {
+        let ended_well = container.await;
+        ended.send_replace(true);
+        ended_well.attempted(|| "supervise the container".into())
+    };
+    let farewell = async {
+        when(end).await;
+        tokio::time::sleep(FAREWELL).await;
+        Ok(())
+    };
+    let served = async {
+        tokio::select! {
+            served = server => served.attempted(|| "serve sextant.shim.v1".into()),
+            late = farewell => late,
+        }
+    };
+    let (container, served) = tokio::join!(container, served);
+    drop(place);
+    container.and(served)
+}
+
+/// Returns when the container's task has ended.
+async fn when(mut end: watch::Receiver<bool>) {
+    // An error says that the sender is gone: it has ended as well.
+    drop(end.wait_for(|ended| *ended).await);
+}
+
+/// Reaps at each SIGCHLD, and passes a SIGTERM on.
+async fn heed(signals: Signals, reaper: Reaper, commands: mpsc::Sender<Command>) {
+    loop {
+        let done = match signals.next().await {
+            Ok(Notice::Child) => reaper.sweep(),
+            Ok(Notice::Terminate) => {
+                // A full queue means that the container is at work: the signal is ignored.
+                drop(commands.try_send(Command::Terminate));
+                Ok(())
+            }
+            Err(e) => Err(e),
+        };
+        if let Err(e) = done {
+            eprintln!("sextant-shim: wait for children: {e}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! The command line: as typed ([`Args`]), then as checked ([`Config`]).
+
+use crate::error::{Attempted, Error, Result};
+use clap::Parser;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// Supervises one container: runs the runtime, keeps its journal and its log,
+/// and answers sextant.shim.v1 on its socket. Prints `ready` once it listens.
+#[derive(Debug, Parser)]
+#[command(name = "sextant-shim", version, disable_help_subcommand = true)]
+pub(crate) struct Args {
+    /// The container's id
+    #[arg(long)]
+    id: String,
+    /// The container's own directory, mode 0700: journal, log, shim.log, init.pid
+    #[arg(long)]
+    dir: PathBuf,
+    /// The OCI bundle
+    #[arg(long)]
+    bundle: PathBuf,
+    /// The runtime's binary
+    #[arg(long, value_name = "PATH")]
+    runtime: PathBuf,
+    /// Where the runtime keeps its state
+    #[arg(long, value_name = "ROOT")]
+    runtime_root: PathBuf,
+    /// The socket to listen on, in a directory with mode 0700
+    #[arg(long, value_name = "PATH")]
+    socket: PathBuf,
+}
+
+/// What the shim works with; every path is absolute.
+#[derive(Debug)]
+pub(crate) struct Config {
+    /// The container's id, a valid one.
+    pub(crate) id: String,
+    /// The container's directory.
+    pub(crate) dir: PathBuf,
+    /// The OCI bundle.
+    pub(crate) bundle: PathBuf,
+    /// The runtime's binary, a file.
+    pub(crate) runtime: PathBuf,
+    /// Its `--root`.
+    pub(crate) runtime_root: PathBuf,
+    /// The directory of the socket.
+    pub(crate) socket_dir: PathBuf,
+    /// The socket's name in it.
+    pub(crate) socket_name: String,
+}
+
+impl Args {
+    /// Checks what was typed.
+    ///
+    /// # Errors
+    /// A bad id, a directory that others can enter, a runtime that is no file.
+    pub(crate) fn check(self) -> Result<Config> {
+        sextant_runtime::contract::check_id(&self.id).attempted(|| format!("take {:?} for --id", self.id))?;
+        let dir = private_dir("--dir", &self.dir)?;
+        let socket = absolute(&self.socket)?;
+        let refused = |why: &'static str| Error::new(format!("take {} for --socket", socket.display()), why);
+        let name =
+            socket.file_name().and_then(|n| n.to_str()).ok_or_else(|| refused("it has no file name"))?;
+        let parent = socket.parent().ok_or_else(|| refused("it has no directory"))?;
+        let runtime = absolute(&self.runtime)?;
+        let attempted = || format!("take {} for --runtime", runtime.display());
+        if !std::fs::metadata(&runtime).attempted(attempted)?.is_file() {
+            return Err(Error::new(attempted(), "it is not a file"));
+        }
+        Ok(Config {
+            dir,
+            bundle: absolute(&self.bundle)?,
+            runtime_root: absolute(&self.runtime_root)?,
+            socket_dir: private_dir("--socket", parent)?,
+            socket_name: name.to_owned(),
+            runtime,
+            id: self.id,
+        })
+    }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).attempted(|| format!("make {} absolute", path.display()))
+}
+
+/// A directory that only its owner, this process's user, may enter.
+fn private_dir(argument: &str, path: &Path) -> Result<PathBuf> {
+    let path = absolute(path)?;
+    let attempted = || format!("take {} for the directory of {argument}", path.display());
+    let found = std::fs::metadata(&path).attempted(attempted)?;
+    if !found.is_dir() {
+        return Err(Error::new(attempted(), "it is not a directory"));
+    }
+    if found.uid() != nix::unistd::geteuid().as_raw() {
+        return Err(Error::new(attempted(), format!("it belongs to uid {}", found.uid())));
+    }
+    if found.mode() & 0o077 != 0 {
+        let why = format!("its mode is {:04o}", found.mode() & 0o7777);
+        return Err(Error::new(attempted(), why).hint("make it 0700: others must not enter it"));
+    }
+    Ok(path)
+}

@@ -1,0 +1,78 @@
+//! What a container can be told, what is known of it, and why a command may be
+//! refused: the types between [`crate::service`] and [`crate::task`].
+
+use crate::error::Error;
+use crate::event::{Exit, Phase};
+use crate::runtime_cmd::Fault;
+use tokio::sync::oneshot;
+
+/// What is known of the container; published after it is on disk.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Snapshot {
+    /// Where it is in its life.
+    pub(crate) phase: Phase,
+    /// Its init in the shim's pid namespace; 0 when there is none.
+    pub(crate) pid: i32,
+    /// How init ended.
+    pub(crate) exit: Option<Exit>,
+    /// Number of the last record in the journal.
+    pub(crate) last_seq: u64,
+}
+
+/// Where the answer to a command goes.
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, Refusal>>;
+
+/// What a container can be told to do.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Create it; answers with the pid of its init.
+    Create(Reply<i32>),
+    /// Execute its process.
+    Start(Reply<()>),
+    /// Send a signal.
+    Kill(i32, Target, Reply<()>),
+    /// Delete it, which ends this task.
+    Delete(Force, Reply<Option<Exit>>),
+    /// End this task when nothing lives.
+    Terminate,
+}
+
+/// Whom a signal is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// The container's init.
+    Init,
+    /// Every process of the container.
+    All,
+}
+
+/// Whether a running container may be deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Force {
+    /// It is killed.
+    Yes,
+    /// It is left alone, and that is an error.
+    No,
+}
+
+/// Why a command was not carried out.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// Not in this phase.
+    Phase {
+        /// The command.
+        attempted: &'static str,
+        /// Where the container is.
+        phase: Phase,
+    },
+    /// The runtime failed.
+    Runtime(Fault),
+    /// The shim failed.
+    Shim(Error),
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self::Shim(error)
+    }
+}

@@ -1,0 +1,92 @@
+//! What happens to a container, as the shim's own types. [`crate::task`] makes
+//! them, [`crate::journal`] keeps them; only [`crate::service`] knows what they
+//! look like on the wire and on disk.
+
+use crate::sys::How;
+use sextant_runtime::contract::report::{Failure, Record};
+use std::time::SystemTime;
+
+/// Where the container is in its life; the transitions are drawn in [`crate::task`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Not created.
+    Empty,
+    /// `create` is at work.
+    Creating,
+    /// Its init waits for `start`.
+    Created,
+    /// Its init executes the user's process.
+    Running,
+    /// Its init has exited.
+    Stopped,
+    /// Deleted; the shim is about to end.
+    Deleted,
+}
+
+impl std::fmt::Display for Phase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Empty => "not created",
+            Self::Creating => "being created",
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Stopped => "stopped",
+            Self::Deleted => "deleted",
+        })
+    }
+}
+
+/// The end of the container's init.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Exit {
+    /// How it ended.
+    pub(crate) how: How,
+    /// When that was seen.
+    pub(crate) at: SystemTime,
+    /// Whether the kernel's OOM killer ended a process of its cgroup.
+    pub(crate) oom_killed: bool,
+}
+
+/// A record of the runtime, and the invocation that it belongs to.
+#[derive(Clone, Debug)]
+pub(crate) struct Stage {
+    /// "create", "start" or "delete".
+    pub(crate) command: &'static str,
+    /// The record as it came.
+    pub(crate) record: Record,
+}
+
+/// One entry of the journal, without its number and time.
+#[derive(Clone, Debug)]
+pub(crate) enum Happening {
+    /// The container's init waits for `start`.
+    Created {
+        /// Its init, in the shim's pid namespace.
+        pid: i32,
+        /// The stages of `create`.
+        trace: Vec<Stage>,
+    },
+    /// `create` failed; nothing of the container is left.
+    CreateFailed {
+        /// Why.
+        failure: Failure,
+        /// The stages up to there.
+        trace: Vec<Stage>,
+    },
+    /// The user's process is executed.
+    Started {
+        /// The stages of `start`.
+        trace: Vec<Stage>,
+    },
+    /// `start` failed.
+    StartFailed {
+        /// Why.
+        failure: Failure,
+        /// The stages up to there.
+        trace: Vec<Stage>,
+    },
+    /// Init has exited.
+    Exited(Exit),
+    /// The container is deleted; the last entry.
+    Deleted,
+}

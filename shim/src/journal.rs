@@ -1,0 +1,192 @@
+//! The journal: what happened to the container, in a file that outlives the
+//! shim. A record is on disk before anybody hears of it. Watchers read the
+//! file itself, one record at a time; nothing is queued for them, so nothing
+//! can be dropped. The framing is [`sextant_proto::journal`]'s, the payload
+//! [`crate::service::wire`]'s.
+
+use crate::error::{Attempted, Error, Result};
+use crate::event::Happening;
+use crate::service::wire;
+use nix::fcntl::{FallocateFlags, Flock, FlockArg};
+use sextant_proto::journal::{HEADER, next, record_size};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// Bytes that are reserved on disk, so that an exit can be recorded on a full one.
+const RESERVED: i64 = 64 << 10;
+
+/// The writing end; there is one, which the file's lock makes sure of.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    path: PathBuf,
+    file: Flock<File>,
+    length: u64,
+    last_seq: u64,
+}
+
+/// Number and times of a record.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stamp {
+    /// From 1 on, without a gap.
+    pub(crate) seq: u64,
+    /// When it was written.
+    pub(crate) at: SystemTime,
+    /// The same on `CLOCK_MONOTONIC`, in nanoseconds.
+    pub(crate) monotonic_ns: u64,
+}
+
+impl Journal {
+    /// Opens or makes the journal, mode 0600, and cuts off a torn last record.
+    ///
+    /// # Errors
+    /// When it cannot be opened, or another shim holds it.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let attempted = || format!("open the journal {}", path.display());
+        let file = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(path)
+            .attempted(attempted)?;
+        let file = Flock::lock(file, FlockArg::LockExclusiveNonblock)
+            .map_err(|(_, e)| Error::new(attempted(), e).hint("another shim holds it"))?;
+        let (length, last_seq) = whole_part(path).attempted(attempted)?;
+        file.set_len(length).attempted(attempted)?;
+        // Only a reserve: a file system that has no fallocate(2) does without.
+        nix::fcntl::fallocate(&*file, FallocateFlags::FALLOC_FL_KEEP_SIZE, 0, RESERVED).unwrap_or_default();
+        if let Some(dir) = path.parent() {
+            File::open(dir).and_then(|d| d.sync_all()).attempted(attempted)?;
+        }
+        Ok(Self { path: path.to_owned(), file, length, last_seq })
+    }
+
+    /// Number of the last record; 0 when there is none.
+    pub(crate) fn last_seq(&self) -> u64 {
+        self.last_seq
+    }
+
+    /// Appends one record; it is on disk when this returns (fdatasync(2)).
+    ///
+    /// # Errors
+    /// When it cannot be written; the file is as before then.
+    pub(crate) fn append(&mut self, what: &Happening) -> Result<Stamp> {
+        let stamp = Stamp { seq: self.last_seq + 1, at: SystemTime::now(), monotonic_ns: monotonic_ns()? };
+        let attempted = || format!("write record {} of the journal {}", stamp.seq, self.path.display());
+        let record = sextant_proto::journal::encode(&wire::event(stamp, what))
+            .map_err(|size| Error::new(attempted(), format!("its {size} bytes are too many")))?;
+        let written = (&*self.file).write_all(&record).and_then(|()| self.file.sync_data());
+        if let Err(e) = written {
+            self.file.set_len(self.length).attempted(attempted)?;
+            return Err(Error::new(attempted(), e));
+        }
+        self.length += u64::try_from(record.len()).attempted(attempted)?;
+        self.last_seq = stamp.seq;
+        Ok(stamp)
+    }
+}
+
+/// Length and last number of the whole records of a journal.
+fn whole_part(path: &Path) -> io::Result<(u64, u64)> {
+    let mut reader = Reader::open(path)?;
+    let mut last_seq = 0;
+    while let Some(event) = reader.next()? {
+        last_seq = event.seq;
+    }
+    Ok((reader.offset, last_seq))
+}
+
+/// Reads a journal from its beginning, holding one record at a time.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    file: File,
+    offset: u64,
+}
+
+impl Reader {
+    /// Opens the journal at `path`.
+    ///
+    /// # Errors
+    /// Of open(2).
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self { file: File::open(path)?, offset: 0 })
+    }
+
+    /// The next whole record; `None` when there is none (yet).
+    ///
+    /// # Errors
+    /// Of pread(2).
+    pub(crate) fn next(&mut self) -> io::Result<Option<wire::Event>> {
+        let mut header = [0; HEADER];
+        if !self.read_at_offset(&mut header)? {
+            return Ok(None);
+        }
+        let Some(size) = record_size(&header) else { return Ok(None) };
+        let left = self.file.metadata()?.len().saturating_sub(self.offset);
+        if u64::try_from(size).map_err(io::Error::other)? > left {
+            return Ok(None);
+        }
+        let mut bytes = vec![0; size];
+        if !self.read_at_offset(&mut bytes)? {
+            return Ok(None);
+        }
+        let Some((event, size)) = next(&bytes) else { return Ok(None) };
+        self.offset += u64::try_from(size).map_err(io::Error::other)?;
+        Ok(Some(event))
+    }
+
+    /// Whether `buffer` could be filled from the current offset.
+    fn read_at_offset(&self, buffer: &mut [u8]) -> io::Result<bool> {
+        match self.file.read_exact_at(buffer, self.offset) {
+            Ok(()) => Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+}
+
+/// Now on `CLOCK_MONOTONIC`, in nanoseconds.
+fn monotonic_ns() -> Result<u64> {
+    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)
+        .attempted(|| "read CLOCK_MONOTONIC".into())?;
+    let seconds = u64::try_from(now.tv_sec()).attempted(|| "read CLOCK_MONOTONIC".into())?;
+    let nanos = u64::try_from(now.tv_nsec()).attempted(|| "read CLOCK_MONOTONIC".into())?;
+    Ok(seconds * 1_000_000_000 + nanos)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_are_numbered_and_a_torn_tail_is_cut() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        let mut journal = Journal::open(&path).unwrap();
+        for _ in 0..2 {
+            journal.append(&Happening::Deleted).unwrap();
+        }
+        let whole = std::fs::metadata(&path).unwrap().len();
+        drop(journal);
+        let mut file = OpenOptions::new().append(true).open(&path).unwrap();
+        file.write_all(&[9, 0, 0, 0, 1, 2, 3, 4, 5]).unwrap();
+
+        let mut journal = Journal::open(&path).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), whole);
+        assert_eq!(journal.append(&Happening::Deleted).unwrap().seq, 3);
+        let mut reader = Reader::open(&path).unwrap();
+        let seqs: Vec<_> = std::iter::from_fn(|| reader.next().unwrap()).map(|e| e.seq).collect();
+        assert_eq!(seqs, [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_second_shim_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        let _first = Journal::open(&path).unwrap();
+        assert!(Journal::open(&path).unwrap_err().line().contains("another shim"));
+    }
+}

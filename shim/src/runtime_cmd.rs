@@ -1,0 +1,320 @@
+//! Invokes the runtime binary: one process per invocation, its stage records
+//! read from a pipe, its words (stdout and stderr) bounded, its time limited.
+//! What an invocation means for the container is [`crate::task`]'s to decide.
+
+use crate::event::Stage;
+use crate::pipe::Pipe;
+use crate::reaper::{Ended, Reaper};
+use crate::sys::How;
+use sextant_runtime::contract::args::{Common, Invocation};
+use sextant_runtime::contract::report::{Failure, MAX_LINE, Record};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// Bytes of the runtime's own words that are kept.
+const MAX_WORDS: usize = 64 << 10;
+
+/// Bytes of them that go into a failure that has no record.
+const MAX_BECAUSE: usize = 1 << 10;
+
+/// Records that are kept of one invocation.
+const MAX_RECORDS: usize = 1024;
+
+/// How long an invocation has to die once it was killed.
+const KILLED: Duration = Duration::from_secs(5);
+
+/// The runtime and where it keeps its state.
+#[derive(Clone, Debug)]
+pub(crate) struct Runtime {
+    /// Its binary.
+    pub(crate) binary: PathBuf,
+    /// Its `--root`.
+    pub(crate) root: PathBuf,
+    /// Waits for it.
+    pub(crate) reaper: Reaper,
+}
+
+/// An invocation that succeeded.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    /// Its stages, in order.
+    pub(crate) trace: Vec<Stage>,
+    /// The pipe that was its stdout; after `create`, the container's.
+    pub(crate) stdout: Pipe,
+    /// The pipe that was its stderr; after `create`, the container's.
+    pub(crate) stderr: Pipe,
+    /// Its report, which the container's init may still write to.
+    pub(crate) report: Report,
+}
+
+/// An invocation that failed.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    /// Why.
+    pub(crate) failure: Box<Failure>,
+    /// Whether the runtime said so itself.
+    pub(crate) kind: FaultKind,
+    /// Its stages up to there.
+    pub(crate) trace: Vec<Stage>,
+}
+
+/// Who says that an invocation failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FaultKind {
+    /// The runtime, in a record; it has cleaned up.
+    Reported,
+    /// Nobody: it could not be executed, or exited without a record of why.
+    Unexplained,
+    /// It was killed; what it made may be left.
+    Killed,
+}
+
+impl Fault {
+    fn without_record(name: &str, because: String, kind: FaultKind) -> Self {
+        let failure =
+            Failure { attempted: format!("run the runtime's {name}"), because, ..Failure::default() };
+        Self { failure: Box::new(failure), kind, trace: Vec::new() }
+    }
+}
+
+impl Runtime {
+    /// Runs one invocation, killed when it takes longer than `limit`.
+    ///
+    /// # Errors
+    /// When it cannot be run, fails, or takes too long.
+    pub(crate) async fn run(&self, invocation: &Invocation, limit: Duration) -> Result<Finished, Fault> {
+        let name = name(invocation);
+        let mut running = self.spawn(invocation).map_err(|e| {
+            Fault::without_record(name, format!("{}: {e}", self.binary.display()), FaultKind::Unexplained)
+        })?;
+        let ended = running.finish(limit).await;
+        if !running.words.is_empty() {
+            eprintln!("sextant-runtime {name}: {}", String::from_utf8_lossy(&running.words).trim_end());
+        }
+        let trace = running.report.take(name);
+        match ended {
+            End::Exited(How::Code(0)) => {
+                let Running { stdout, stderr, report, .. } = running;
+                Ok(Finished { trace, stdout, stderr, report })
+            }
+            End::Exited(how) => Err(explain(name, how, &running.words, trace)),
+            End::Overdue => {
+                let because = format!("it was killed, having taken longer than {limit:?}");
+                Err(Fault { trace, ..Fault::without_record(name, because, FaultKind::Killed) })
+            }
+        }
+    }
+
+    /// Starts the process. It inherits the pipes' writing ends and nothing else.
+    fn spawn(&self, invocation: &Invocation) -> io::Result<Running> {
+        let (report, report_end) = Pipe::new()?;
+        let (stdout, stdout_end) = Pipe::new()?;
+        let (stderr, stderr_end) = Pipe::new()?;
+        let common = Common { root: self.root.clone(), report_fd: Some(inheritable(&report_end)?) };
+        let child = Command::new(&self.binary)
+            .args(invocation.to_args(&common))
+            .stdin(Stdio::null())
+            .stdout(stdout_end)
+            .stderr(stderr_end)
+            .spawn()?;
+        let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
+        let process = self.reaper.register(pid)?;
+        Ok(Running { process, report: Report::new(report), stdout, stderr, words: Vec::new() })
+    }
+}
+
+/// Lets the next child inherit `fd`, and gives its number. This process forks
+/// on one thread only, and `fd` is closed right after the fork.
+fn inheritable(fd: &OwnedFd) -> io::Result<i32> {
+    nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty()))?;
+    Ok(fd.as_raw_fd())
+}
+
+fn name(invocation: &Invocation) -> &'static str {
+    match invocation {
+        Invocation::Create { .. } => "create",
+        Invocation::Start { .. } => "start",
+        Invocation::Kill { .. } => "kill",
+        Invocation::State { .. } => "state",
+        Invocation::Delete { .. } => "delete",
+    }
+}
+
+/// Why an invocation failed: its first record with a failure, or its last words.
+fn explain(name: &str, how: How, words: &[u8], trace: Vec<Stage>) -> Fault {
+    if let Some(failure) = trace.iter().find_map(|s| s.record.failure.clone()) {
+        return Fault { failure: Box::new(failure), kind: FaultKind::Reported, trace };
+    }
+    let (how, kind) = match how {
+        How::Code(code) => (format!("it exited with {code}"), FaultKind::Unexplained),
+        How::Signal(signal) => (format!("signal {signal} ended it"), FaultKind::Killed),
+    };
+    let last = words.get(words.len().saturating_sub(MAX_BECAUSE)..).unwrap_or(words);
+    let last = String::from_utf8_lossy(last);
+    let because = if last.trim().is_empty() { how } else { format!("{how}: {}", last.trim()) };
+    Fault { trace, ..Fault::without_record(name, because, kind) }
+}
+
+/// An invocation at work.
+struct Running {
+    process: crate::reaper::Process,
+    report: Report,
+    stdout: Pipe,
+    stderr: Pipe,
+    words: Vec<u8>,
+}
+
+/// How the work of an invocation ended.
+enum End {
+    Exited(How),
+    Overdue,
+}
+
+impl Running {
+    /// Waits for the exit, and kills the process when that takes too long.
+    async fn finish(&mut self, limit: Duration) -> End {
+        if let Ok(ended) = tokio::time::timeout(limit, self.collect()).await {
+            return End::Exited(ended.how);
+        }
+        if let Err(e) = self.process.signal(libc::SIGKILL) {
+            eprintln!("sextant-shim: kill the runtime, pid {}: {e}", self.process.pid);
+        }
+        match tokio::time::timeout(KILLED, self.collect()).await {
+            Ok(_) => {}
+            Err(_) => eprintln!("sextant-shim: the runtime, pid {}, does not die", self.process.pid),
+        }
+        End::Overdue
+    }
+
+    /// Reads its pipes until it has exited, then what is left in them.
+    async fn collect(&mut self) -> Ended {
+        let (mut open_report, mut open_out, mut open_err) = (true, true, true);
+        let ended = loop {
+            tokio::select! {
+                ended = &mut self.process.ended => break ended,
+                bytes = self.report.pipe.read(), if open_report => {
+                    open_report = self.report.feed(&bytes.unwrap_or_default());
+                }
+                bytes = self.stdout.read(), if open_out => open_out = keep(&mut self.words, &bytes.unwrap_or_default()),
+                bytes = self.stderr.read(), if open_err => open_err = keep(&mut self.words, &bytes.unwrap_or_default()),
+            }
+        };
+        self.report.drain();
+        drain(&self.stdout, |bytes| keep(&mut self.words, bytes));
+        drain(&self.stderr, |bytes| keep(&mut self.words, bytes));
+        // The reaper tells the end of whatever it has registered.
+        ended.unwrap_or_else(|_| Ended { how: How::Signal(libc::SIGKILL), at: std::time::SystemTime::now() })
+    }
+}
+
+/// Appends to the runtime's words up to their bound; whether more may come.
+fn keep(words: &mut Vec<u8>, bytes: &[u8]) -> bool {
+    let room = MAX_WORDS.saturating_sub(words.len());
+    words.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
+    !bytes.is_empty()
+}
+
+/// Hands over what is in the pipe now, until `take` says that no more will come.
+fn drain(pipe: &Pipe, mut take: impl FnMut(&[u8]) -> bool) {
+    let mut left = pipe.capacity().unwrap_or(1 << 20);
+    while left > 0 {
+        match pipe.read_now() {
+            Ok(Some(bytes)) if take(&bytes) => left = left.saturating_sub(bytes.len()),
+            _ => return,
+        }
+    }
+}
+
+/// The records that come down a report pipe.
+#[derive(Debug)]
+pub(crate) struct Report {
+    pipe: Pipe,
+    partial: Vec<u8>,
+    records: Vec<Record>,
+}
+
+impl Report {
+    fn new(pipe: Pipe) -> Self {
+        Self { pipe, partial: Vec::new(), records: Vec::new() }
+    }
+
+    /// Reads what is in the pipe now.
+    pub(crate) fn drain(&mut self) {
+        let Self { pipe, partial, records } = self;
+        drain(pipe, |bytes| feed(partial, records, bytes));
+    }
+
+    /// The records so far, as stages of `command`; they are told once.
+    pub(crate) fn take(&mut self, command: &'static str) -> Vec<Stage> {
+        std::mem::take(&mut self.records).into_iter().map(|record| Stage { command, record }).collect()
+    }
+
+    fn feed(&mut self, bytes: &[u8]) -> bool {
+        feed(&mut self.partial, &mut self.records, bytes)
+    }
+}
+
+/// Cuts bytes into lines and lines into records; whether more may come. A
+/// line that is too long or no record is left out: it cannot be from the runtime.
+fn feed(partial: &mut Vec<u8>, records: &mut Vec<Record>, bytes: &[u8]) -> bool {
+    for piece in bytes.split_inclusive(|b| *b == b'\n') {
+        if partial.len() <= MAX_LINE {
+            partial.extend_from_slice(piece);
+        }
+        if piece.ends_with(b"\n") {
+            if records.len() < MAX_RECORDS {
+                records.extend(serde_json::from_slice::<Record>(partial));
+            }
+            partial.clear();
+        }
+    }
+    !bytes.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sextant_runtime::contract::report::StageKind;
+
+    fn line(failure: Option<Failure>) -> Vec<u8> {
+        Record {
+            stage: StageKind::Load.into(),
+            start_ns: 1,
+            end_ns: 2,
+            pid: 3,
+            object: String::new(),
+            failure,
+        }
+        .to_line()
+    }
+
+    #[test]
+    fn records_come_in_pieces_and_noise_is_left_out() {
+        let (mut partial, mut records) = (Vec::new(), Vec::new());
+        let bytes =
+            [line(None), b"noise\n".to_vec(), vec![b'x'; 3 * MAX_LINE], b"\n".to_vec(), line(None)].concat();
+        for chunk in bytes.chunks(13) {
+            assert!(feed(&mut partial, &mut records, chunk));
+        }
+        assert_eq!(records.len(), 2);
+        assert!(!feed(&mut partial, &mut records, b""));
+    }
+
+    #[test]
+    fn the_first_failure_is_the_reason() {
+        let stages = |lines: &[Vec<u8>]| {
+            let (mut partial, mut records) = (Vec::new(), Vec::new());
+            feed(&mut partial, &mut records, &lines.concat());
+            records.into_iter().map(|record| Stage { command: "create", record }).collect()
+        };
+        let failure = |hint: &str| Some(Failure { hint: hint.into(), ..Failure::default() });
+        let trace = stages(&[line(None), line(failure("one")), line(failure("two"))]);
+        let fault = explain("create", How::Code(1), b"words", trace);
+        assert_eq!((fault.failure.hint.as_str(), fault.kind), ("one", FaultKind::Reported));
+        let fault = explain("create", How::Code(3), b"oh no\n", Vec::new());
+        assert_eq!(fault.failure.to_string(), "run the runtime's create: it exited with 3: oh no");
+    }
+}

@@ -1,0 +1,161 @@
+//! `sextant.shim.v1`: decodes a request, asks [`crate::task`], encodes the
+//! answer. Wire types live here and in [`wire`] and go no further inward.
+
+pub(crate) mod wire;
+
+use crate::command::{Command, Force, Reply, Snapshot, Target};
+use crate::error::Error;
+use crate::event::Phase;
+use crate::journal::Reader;
+use crate::log::Counters;
+use sextant_proto::shim::shim_server::Shim;
+use sextant_proto::shim::{
+    CreateRequest, CreateResponse, DeleteRequest, DeleteResponse, Event, KillRequest, KillResponse,
+    StartRequest, StartResponse, StateRequest, StateResponse, WaitRequest, WaitResponse, WatchRequest,
+};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+/// Signals are 1 to this number (signal(7), x86 and ARM).
+const LAST_SIGNAL: i32 = 64;
+
+/// Answers for one container.
+#[derive(Debug)]
+pub(crate) struct Service {
+    /// The container's id.
+    pub(crate) id: String,
+    /// Its bundle directory.
+    pub(crate) bundle: String,
+    /// Its journal, for watchers.
+    pub(crate) journal: PathBuf,
+    /// How much was logged.
+    pub(crate) counters: Arc<Counters>,
+    /// To the container's task.
+    pub(crate) commands: mpsc::Sender<Command>,
+    /// From the container's task.
+    pub(crate) snapshot: watch::Receiver<Snapshot>,
+}
+
+impl Service {
+    /// Gives the task a command and waits for its answer.
+    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Status> {
+        let gone = || Status::unavailable("the shim is about to end");
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply)).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?.map_err(wire::refusal)
+    }
+
+    fn now(&self) -> Snapshot {
+        *self.snapshot.borrow()
+    }
+}
+
+#[tonic::async_trait]
+impl Shim for Service {
+    type WatchStream = ReceiverStream<Result<Event, Status>>;
+
+    async fn create(&self, _: Request<CreateRequest>) -> Result<Response<CreateResponse>, Status> {
+        if matches!(self.now().phase, Phase::Created | Phase::Running | Phase::Stopped) {
+            return Err(Status::already_exists(format!("create {}: it is {}", self.id, self.now().phase)));
+        }
+        let pid = self.ask(Command::Create).await?;
+        Ok(Response::new(CreateResponse { pid }))
+    }
+
+    async fn start(&self, _: Request<StartRequest>) -> Result<Response<StartResponse>, Status> {
+        self.ask(Command::Start).await?;
+        Ok(Response::new(StartResponse {}))
+    }
+
+    async fn kill(&self, request: Request<KillRequest>) -> Result<Response<KillResponse>, Status> {
+        let KillRequest { signal, all } = request.into_inner();
+        if !(1..=LAST_SIGNAL).contains(&signal) {
+            return Err(Status::invalid_argument(format!("signal {signal}: signals are 1 to {LAST_SIGNAL}")));
+        }
+        let target = if all { Target::All } else { Target::Init };
+        self.ask(|reply| Command::Kill(signal, target, reply)).await?;
+        Ok(Response::new(KillResponse {}))
+    }
+
+    async fn wait(&self, _: Request<WaitRequest>) -> Result<Response<WaitResponse>, Status> {
+        let mut snapshot = self.snapshot.clone();
+        let over = snapshot.wait_for(|s| s.exit.is_some() || s.phase == Phase::Deleted).await;
+        match over.ok().and_then(|s| s.exit) {
+            Some(exit) => Ok(Response::new(WaitResponse { exit: Some(wire::exit(&exit)) })),
+            None => Err(Status::failed_precondition("wait for the exit: the container never ran")),
+        }
+    }
+
+    async fn state(&self, _: Request<StateRequest>) -> Result<Response<StateResponse>, Status> {
+        let now = self.now();
+        Ok(Response::new(StateResponse {
+            id: self.id.clone(),
+            status: wire::status(now.phase).into(),
+            pid: now.pid,
+            shim_pid: nix::unistd::getpid().as_raw(),
+            exit: now.exit.as_ref().map(wire::exit),
+            last_seq: now.last_seq,
+            bundle: self.bundle.clone(),
+            log_bytes: self.counters.written.load(Ordering::Acquire),
+            log_dropped_bytes: self.counters.dropped.load(Ordering::Relaxed),
+        }))
+    }
+
+    async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let after = request.into_inner().after_seq;
+        let reader = Reader::open(&self.journal)
+            .map_err(|e| wire::internal(&Error::new(format!("read {}", self.journal.display()), e)))?;
+        let (events, stream) = mpsc::channel(1);
+        tokio::spawn(follow(reader, after, self.snapshot.clone(), events));
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    async fn delete(&self, request: Request<DeleteRequest>) -> Result<Response<DeleteResponse>, Status> {
+        let force = if request.into_inner().force { Force::Yes } else { Force::No };
+        let exit = self.ask(|reply| Command::Delete(force, reply)).await?;
+        Ok(Response::new(DeleteResponse { exit: exit.as_ref().map(wire::exit) }))
+    }
+}
+
+/// Sends the records above `after` from the file, up to what is published, then waits for more.
+/// Ends with the last record, with the task, or when nobody listens.
+async fn follow(
+    mut reader: Reader,
+    after: u64,
+    mut snapshot: watch::Receiver<Snapshot>,
+    events: mpsc::Sender<Result<Event, Status>>,
+) {
+    let mut sent = 0;
+    loop {
+        let published = snapshot.borrow_and_update().last_seq;
+        while sent < published {
+            let event = match reader.next() {
+                Ok(Some(event)) => event,
+                Ok(None) => {
+                    return tell(&events, Status::data_loss(format!("record {} is damaged", sent + 1))).await;
+                }
+                Err(e) => {
+                    return tell(&events, Status::internal(format!("read record {}: {e}", sent + 1))).await;
+                }
+            };
+            sent = event.seq;
+            let last = wire::is_last(&event);
+            if event.seq > after && events.send(Ok(event)).await.is_err() || last {
+                return;
+            }
+        }
+        tokio::select! {
+            changed = snapshot.changed() => if changed.is_err() { return },
+            () = events.closed() => return,
+        }
+    }
+}
+
+/// The last word to a watcher, who may have gone.
+async fn tell(events: &mpsc::Sender<Result<Event, Status>>, status: Status) {
+    drop(events.send(Err(status)).await);
+}

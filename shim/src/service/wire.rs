@@ -1,0 +1,112 @@
+//! From the shim's own types to those of `sextant.shim.v1`; never back.
+
+use crate::command::Refusal;
+use crate::error::Error;
+use crate::event::{Exit, Happening, Phase, Stage};
+use crate::journal::Stamp;
+use crate::runtime_cmd::{Fault, FaultKind};
+use crate::sys::How;
+use prost::Message;
+use sextant_proto::shim::{self as wire, event::What};
+use sextant_runtime::contract::report;
+use tonic::Code;
+
+/// A record of the journal, as it is on disk and on the wire.
+pub(crate) use sextant_proto::shim::Event;
+
+/// Longest message of a failure; it travels in a header, whose size HTTP/2 limits.
+const MAX_MESSAGE: usize = 1 << 10;
+
+/// The record of what happened.
+pub(crate) fn event(stamp: Stamp, what: &Happening) -> Event {
+    let what = match what {
+        Happening::Created { pid, trace } => What::Created(wire::Created { pid: *pid, trace: stages(trace) }),
+        Happening::CreateFailed { failure: f, trace } => {
+            What::CreateFailed(wire::CreateFailed { failure: Some(failure(f)), trace: stages(trace) })
+        }
+        Happening::Started { trace } => What::Started(wire::Started { trace: stages(trace) }),
+        Happening::StartFailed { failure: f, trace } => {
+            What::StartFailed(wire::StartFailed { failure: Some(failure(f)), trace: stages(trace) })
+        }
+        Happening::Exited(e) => What::Exited(wire::Exited { exit: Some(exit(e)) }),
+        Happening::Deleted => What::Deleted(wire::Deleted {}),
+    };
+    Event { seq: stamp.seq, at: Some(stamp.at.into()), monotonic_ns: stamp.monotonic_ns, what: Some(what) }
+}
+
+/// Whether nothing comes after this record.
+pub(super) fn is_last(event: &Event) -> bool {
+    matches!(event.what, Some(What::Deleted(_)))
+}
+
+pub(super) fn exit(exit: &Exit) -> wire::Exit {
+    let how = match exit.how {
+        How::Code(code) => wire::exit::How::Code(code),
+        How::Signal(signal) => wire::exit::How::Signal(signal),
+    };
+    wire::Exit { how: Some(how), at: Some(exit.at.into()), oom_killed: exit.oom_killed }
+}
+
+pub(super) fn status(phase: Phase) -> wire::Status {
+    match phase {
+        Phase::Empty => wire::Status::Empty,
+        Phase::Creating => wire::Status::Creating,
+        Phase::Created => wire::Status::Created,
+        Phase::Running => wire::Status::Running,
+        Phase::Stopped => wire::Status::Stopped,
+        Phase::Deleted => wire::Status::Deleted,
+    }
+}
+
+/// The status that answers a refused command. A failure of the runtime is in
+/// its details, as an encoded `sextant.shim.v1.Failure`.
+pub(super) fn refusal(refusal: Refusal) -> tonic::Status {
+    match refusal {
+        Refusal::Phase { attempted, phase } => {
+            tonic::Status::failed_precondition(format!("{attempted}: it is {phase}"))
+        }
+        Refusal::Shim(error) => internal(&error),
+        Refusal::Runtime(Fault { failure: f, kind, .. }) => {
+            let code = match kind {
+                FaultKind::Reported => Code::FailedPrecondition,
+                FaultKind::Unexplained => Code::Internal,
+                FaultKind::Killed => Code::DeadlineExceeded,
+            };
+            let f = failure(&f);
+            tonic::Status::with_details(code, f.message.clone(), f.encode_to_vec().into())
+        }
+    }
+}
+
+/// An error of the shim itself.
+pub(super) fn internal(error: &Error) -> tonic::Status {
+    tonic::Status::internal(error.line())
+}
+
+fn failure(f: &report::Failure) -> wire::Failure {
+    let mut message = f.to_string();
+    message.truncate(message.floor_char_boundary(MAX_MESSAGE));
+    wire::Failure {
+        stage: f.stage.clone(),
+        attempted: f.attempted.clone(),
+        syscall: f.syscall.clone(),
+        errno: f.errno,
+        object: f.object.clone(),
+        pointer: f.pointer.clone(),
+        hint: f.hint.clone(),
+        message,
+    }
+}
+
+fn stages(trace: &[Stage]) -> Vec<wire::StageRecord> {
+    let stage = |Stage { command, record: r }: &Stage| wire::StageRecord {
+        command: (*command).into(),
+        stage: r.stage.to_string(),
+        start_ns: r.start_ns,
+        end_ns: r.end_ns,
+        object: r.object.clone(),
+        pid: r.pid,
+        failure: r.failure.as_ref().map(failure),
+    };
+    trace.iter().map(stage).collect()
+}

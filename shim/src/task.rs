@@ -1,0 +1,329 @@
+//! The container as a state machine. One task owns it; commands come one at a
+//! time, and the end of its init comes between them:
+//!
+//! ```text
+//!          Create             Start
+//!  empty ──────► creating ──► created ──► running
+//!    │ ▲            │ fails      │ init      │ init
+//!    │ └────────────┘            │ exits     │ exits
+//!    │                           └────┬──────┘
+//!    │ Delete                         ▼      Delete
+//!    └──────────► deleted ◄──────── stopped ◄─── (kills created; running with force)
+//! ```
+//!
+//! Each transition is journalled first and published afterwards, as a
+//! [`Snapshot`], which is all that State, Wait and Watch look at: they never
+//! wait behind a command. How commands come in is [`crate::service`]'s, what
+//! the runtime does is [`crate::runtime_cmd`]'s.
+
+use crate::command::{Command, Force, Refusal, Snapshot, Target};
+use crate::error::{Attempted, Error};
+use crate::event::{Exit, Happening, Phase, Stage};
+use crate::journal::{Journal, Stamp};
+use crate::log::{Counters, Log};
+use crate::oom::OomCounter;
+use crate::reaper::{Creation, Ended, Process};
+use crate::runtime_cmd::{Fault, FaultKind, Finished, Report, Runtime};
+use crate::stdio::Output;
+use sextant_runtime::contract::args::Invocation;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+
+/// Time limit of `create` and `start`, in which hooks run.
+const LONG: Duration = Duration::from_secs(120);
+
+/// Time limit of `kill` and `delete`.
+const SHORT: Duration = Duration::from_secs(30);
+
+/// How often the journalling of an exit is tried again, on a disk that takes no more than was reserved.
+const EXIT_RETRIES: u32 = 20;
+
+/// The time between two tries.
+const EXIT_RETRY: Duration = Duration::from_millis(100);
+
+/// The container, owned by [`Task::run`].
+#[derive(Debug)]
+pub(crate) struct Task {
+    /// Its id.
+    pub(crate) id: String,
+    /// Its bundle directory.
+    pub(crate) bundle: PathBuf,
+    /// The directory of pid file and log.
+    pub(crate) dir: PathBuf,
+    /// The runtime.
+    pub(crate) runtime: Runtime,
+    /// Its journal.
+    pub(crate) journal: Journal,
+    /// How much was logged.
+    pub(crate) counters: Arc<Counters>,
+    /// Where its state is published.
+    pub(crate) snapshot: watch::Sender<Snapshot>,
+    /// Its init, while that lives.
+    pub(crate) init: Option<Init>,
+}
+
+/// The container's init and what belongs to it.
+#[derive(Debug)]
+pub(crate) struct Init {
+    process: Process,
+    output: Output,
+    /// The report of `create`, which init writes to until its execve(2).
+    report: Report,
+    oom: Option<OomCounter>,
+}
+
+impl Task {
+    /// Carries out commands until the container is deleted.
+    pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        loop {
+            tokio::select! {
+                biased;
+                ended = end_of(&mut self.init) => self.exited(ended).await,
+                command = commands.recv() => match command {
+                    Some(Command::Terminate) if self.may_end() => return,
+                    Some(command) => self.carry_out(command).await,
+                    None => return,
+                },
+            }
+            if self.phase() == Phase::Deleted {
+                return;
+            }
+        }
+    }
+
+    /// One command. Nobody minds when who gave it has gone: it is carried out all the same.
+    async fn carry_out(&mut self, command: Command) {
+        match command {
+            Command::Create(reply) => drop(reply.send(self.create().await)),
+            Command::Start(reply) => drop(reply.send(self.start().await)),
+            Command::Kill(signal, target, reply) => drop(reply.send(self.kill(signal, target).await)),
+            Command::Delete(force, reply) => drop(reply.send(self.delete(force).await)),
+            Command::Terminate => {
+                eprintln!("sextant-shim: SIGTERM is ignored: the container is {}", self.phase())
+            }
+        }
+    }
+
+    async fn create(&mut self) -> Result<i32, Refusal> {
+        self.require("create the container", &[Phase::Empty])?;
+        self.publish(|s| s.phase = Phase::Creating);
+        let creation = self.runtime.reaper.remember_strangers();
+        match self.run_create(&creation).await {
+            Ok((pid, trace)) => {
+                let change = |s: &mut Snapshot| (s.phase, s.pid) = (Phase::Created, pid);
+                if let Err(e) = self.record(&Happening::Created { pid, trace }, change) {
+                    self.init = None;
+                    self.undo().await;
+                    self.publish(|s| (s.phase, s.pid) = (Phase::Empty, 0));
+                    return Err(e.into());
+                }
+                Ok(pid)
+            }
+            Err(fault) => {
+                if fault.kind != FaultKind::Reported {
+                    self.undo().await;
+                }
+                let failure = (*fault.failure).clone();
+                let happening = Happening::CreateFailed { failure, trace: fault.trace.clone() };
+                self.record(&happening, |s| s.phase = Phase::Empty)?;
+                Err(Refusal::Runtime(fault))
+            }
+        }
+    }
+
+    /// Invokes `create` and takes over what it leaves: init, its output, its report.
+    async fn run_create(&mut self, creation: &Creation) -> Result<(i32, Vec<Stage>), Fault> {
+        let pid_file = self.dir.join("init.pid");
+        let invocation = Invocation::Create {
+            id: self.id.clone(),
+            bundle: self.bundle.clone(),
+            pid_file: pid_file.clone(),
+        };
+        let Finished { trace, stdout, stderr, report } = self.runtime.run(&invocation, LONG).await?;
+        let taken = read_pid(&pid_file).and_then(|pid| {
+            let process =
+                creation.claim(pid).attempted(|| format!("take over the container's init, pid {pid}"))?;
+            let log = self.dir.join("log");
+            let log = Log::open(&log, Arc::clone(&self.counters))
+                .attempted(|| format!("open {}", log.display()))?;
+            Ok((process, log))
+        });
+        match taken {
+            Ok((process, log)) => {
+                let pid = process.pid;
+                let output = Output::carry(stdout, stderr, log);
+                self.init = Some(Init { process, output, report, oom: OomCounter::of(pid) });
+                Ok((pid, trace))
+            }
+            Err(e) => {
+                let failure =
+                    sextant_runtime::contract::report::Failure { attempted: e.line(), ..Default::default() };
+                Err(Fault { failure: Box::new(failure), kind: FaultKind::Unexplained, trace })
+            }
+        }
+    }
+
+    async fn start(&mut self) -> Result<(), Refusal> {
+        self.require("start the container", &[Phase::Created])?;
+        let result = self.runtime.run(&Invocation::Start { id: self.id.clone() }, LONG).await;
+        let mut trace = Vec::new();
+        if let Some(init) = &mut self.init {
+            init.report.drain();
+            trace = init.report.take("start");
+        }
+        match result {
+            Ok(mut finished) => {
+                trace.append(&mut finished.trace);
+                self.record(&Happening::Started { trace }, |s| s.phase = Phase::Running)?;
+                Ok(())
+            }
+            Err(mut fault) => {
+                trace.append(&mut fault.trace);
+                let failure = (*fault.failure).clone();
+                self.record(&Happening::StartFailed { failure, trace }, |_| ())?;
+                Err(Refusal::Runtime(fault))
+            }
+        }
+    }
+
+    async fn kill(&mut self, signal: i32, target: Target) -> Result<(), Refusal> {
+        self.require("signal the container", &[Phase::Created, Phase::Running])?;
+        match (target, &self.init) {
+            (Target::All, _) => {
+                let invocation = Invocation::Kill { id: self.id.clone(), signal, all: true };
+                self.runtime.run(&invocation, SHORT).await.map_err(Refusal::Runtime)?;
+                Ok(())
+            }
+            (Target::Init, Some(init)) => match init.process.signal(signal) {
+                Err(e) if e.raw_os_error() == Some(libc::ESRCH) => {
+                    Err(Refusal::Phase { attempted: "signal the container", phase: Phase::Stopped })
+                }
+                other => Ok(other.attempted(|| format!("send signal {signal} to the container's init"))?),
+            },
+            (Target::Init, None) => {
+                Err(Refusal::Phase { attempted: "signal the container", phase: self.phase() })
+            }
+        }
+    }
+
+    async fn delete(&mut self, force: Force) -> Result<Option<Exit>, Refusal> {
+        if force == Force::No {
+            let phases = [Phase::Empty, Phase::Created, Phase::Stopped];
+            self.require("delete the container without force", &phases)?;
+        }
+        self.end_init().await?;
+        if self.journal.last_seq() > 0 {
+            let force = force == Force::Yes || self.phase() == Phase::Empty;
+            let invocation = Invocation::Delete { id: self.id.clone(), force };
+            self.runtime.run(&invocation, SHORT).await.map_err(Refusal::Runtime)?;
+        }
+        if let Err(e) = self.record(&Happening::Deleted, |s| s.phase = Phase::Deleted) {
+            eprintln!("sextant-shim: {}", e.line());
+        }
+        Ok(self.snapshot.borrow().exit)
+    }
+
+    /// Kills init, if it lives, and journals its exit.
+    async fn end_init(&mut self) -> Result<(), Refusal> {
+        let Some(init) = &mut self.init else { return Ok(()) };
+        match init.process.signal(libc::SIGKILL) {
+            Err(e) if e.raw_os_error() != Some(libc::ESRCH) => {
+                return Err(Error::new("kill the container's init", e).into());
+            }
+            _ => {}
+        }
+        let ended = tokio::time::timeout(SHORT, end_of(&mut self.init));
+        let ended = ended.await.attempted(|| "wait for the end of the container's init".into())?;
+        self.exited(ended).await;
+        Ok(())
+    }
+
+    /// Init has ended: its output is logged, then the exit journalled, then published.
+    async fn exited(&mut self, ended: Ended) {
+        let Some(init) = self.init.take() else { return };
+        init.output.drain().await;
+        let oom_killed = init.oom.is_some_and(|oom| oom.grew());
+        let exit = Exit { how: ended.how, at: ended.at, oom_killed };
+        let happening = Happening::Exited(exit);
+        let mut written = self.journal.append(&happening);
+        for _ in 0..EXIT_RETRIES {
+            if written.is_ok() {
+                break;
+            }
+            tokio::time::sleep(EXIT_RETRY).await;
+            written = self.journal.append(&happening);
+        }
+        if let Err(e) =
+            self.publish_written(written, |s| (s.phase, s.pid, s.exit) = (Phase::Stopped, 0, Some(exit)))
+        {
+            eprintln!("sextant-shim: {}; the exit is told, but not recorded", e.line());
+        }
+    }
+
+    /// Removes what a killed `create` has left.
+    async fn undo(&mut self) {
+        let invocation = Invocation::Delete { id: self.id.clone(), force: true };
+        if let Err(fault) = self.runtime.run(&invocation, SHORT).await {
+            eprintln!("sextant-shim: undo the creation: {}", fault.failure);
+        }
+    }
+
+    /// Whether the shim may end on request: nothing lives that only it can wait for.
+    fn may_end(&self) -> bool {
+        matches!(self.phase(), Phase::Empty | Phase::Stopped | Phase::Deleted)
+    }
+
+    fn require(&self, attempted: &'static str, phases: &[Phase]) -> Result<(), Refusal> {
+        let phase = self.phase();
+        if phases.contains(&phase) { Ok(()) } else { Err(Refusal::Phase { attempted, phase }) }
+    }
+
+    fn phase(&self) -> Phase {
+        self.snapshot.borrow().phase
+    }
+
+    /// Journals what happened, then publishes the change that it is.
+    ///
+    /// # Errors
+    /// When it could not be journalled; the change is published all the same,
+    /// since it has come about.
+    fn record(&mut self, what: &Happening, change: impl FnOnce(&mut Snapshot)) -> Result<(), Error> {
+        let written = self.journal.append(what);
+        self.publish_written(written, change)
+    }
+
+    fn publish_written(
+        &self,
+        written: Result<Stamp, Error>,
+        change: impl FnOnce(&mut Snapshot),
+    ) -> Result<(), Error> {
+        self.publish(|s| {
+            s.last_seq = written.as_ref().map_or(s.last_seq, |stamp| stamp.seq);
+            change(s);
+        });
+        written.map(drop)
+    }
+
+    fn publish(&self, change: impl FnOnce(&mut Snapshot)) {
+        self.snapshot.send_modify(change);
+    }
+}
+
+/// The end of init; never, while there is none.
+async fn end_of(init: &mut Option<Init>) -> Ended {
+    let Some(init) = init else { return std::future::pending().await };
+    match (&mut init.process.ended).await {
+        Ok(ended) => ended,
+        // The reaper keeps the sender until the end is told.
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// The pid that the runtime left in its pid file.
+fn read_pid(path: &Path) -> Result<i32, Error> {
+    let attempted = || format!("read the runtime's pid file {}", path.display());
+    let text = std::fs::read_to_string(path).attempted(attempted)?;
+    text.trim().parse().attempted(attempted)
+}
