@@ -1,6 +1,13 @@
 //! The one door to the kernel: every unsafe block of this crate is below here.
 //! Wrappers take borrowed descriptors, return owned ones, and fail with an
-//! [`Error`] that prints the call as strace would.
+//! [`Error`] that prints the call as strace would. No policy lives here.
+
+pub mod exec;
+pub mod file;
+pub mod mount;
+pub mod net;
+pub mod privilege;
+pub mod process;
 
 use nix::errno::Errno;
 use std::fmt;
@@ -24,3 +31,32 @@ impl std::error::Error for Error {}
 
 /// What wrappers return.
 pub type Result<T> = std::result::Result<T, Error>;
+
+/// Names the call of a result of nix, should it have failed.
+///
+/// # Errors
+/// The one that was given, with its name.
+pub fn named<T>(result: nix::Result<T>, call: impl FnOnce() -> String) -> Result<T> {
+    result.map_err(|errno| Error { call: call(), errno })
+}
+
+/// Turns the return value of libc's `syscall` into a result.
+fn checked(value: libc::c_long, call: impl FnOnce() -> String) -> Result<libc::c_long> {
+    named(Errno::result(value), call)
+}
+
+/// Likewise for a call that returns a new descriptor.
+fn checked_fd(value: libc::c_long, call: impl FnOnce() -> String) -> Result<std::os::fd::OwnedFd> {
+    use std::os::fd::FromRawFd;
+    let value = checked(value, call)?;
+    // A descriptor is an int (close(2)); the kernel returns nothing wider here.
+    let fd = i32::try_from(value).unwrap_or(-1);
+    // SAFETY: the kernel has just made this descriptor for the caller; nobody else owns it.
+    Ok(unsafe { std::os::fd::OwnedFd::from_raw_fd(fd) })
+}
+
+/// The `MS_*` number of a propagation, as mount_setattr(2) takes it.
+pub fn mount_flag(propagation: crate::plan::Propagation) -> u64 {
+    use crate::plan::Depth;
+    crate::namespaces::mount::flags(propagation, Depth::One).bits()
+}

@@ -1,0 +1,188 @@
+//! The command line: runc's arguments, one definition for parsing, help, man
+//! pages and completions. What was typed becomes a [`crate::commands`] call in main.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Creates and runs containers from OCI bundles.
+#[derive(Debug, Parser)]
+#[command(name = "sextant-runtime", disable_version_flag = true, arg_required_else_help = true)]
+pub struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Directory for the states of containers (default: /run/sextant-runtime, or below $XDG_RUNTIME_DIR for a user who is not root)
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// File that takes errors and warnings
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
+    /// Form of its lines
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub log_format: crate::log::Format,
+    /// Descriptor that takes one JSON record a line for every stage of the work
+    #[arg(long, value_name = "FD")]
+    pub report_fd: Option<i32>,
+    /// Accepted for compatibility: every error already tells all that is known
+    #[arg(long)]
+    pub debug: bool,
+    /// Use systemd for cgroups (not supported yet)
+    #[arg(long)]
+    pub systemd_cgroup: bool,
+    /// Accepted for compatibility: it is found out
+    #[arg(long, value_name = "true|false|auto")]
+    pub rootless: Option<String>,
+    /// Print version and runtime-spec version
+    #[arg(short, long)]
+    pub version: bool,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Create a container; its process waits for `start`
+    Create(Create),
+    /// Let the process of a created container run
+    Start(Id),
+    /// Create a container, run it, and remove it when it has exited
+    Run(Run),
+    /// Print the state of a container as JSON
+    State(Id),
+    /// Send a signal (default: SIGTERM) to the container's init
+    Kill(Kill),
+    /// Remove a container
+    Delete(Delete),
+    /// List the containers of this root
+    List(List),
+    /// Write a default config.json
+    Spec(Spec),
+    /// Print what this runtime can do, as JSON
+    Features,
+    /// Print what creating a container from a bundle would do; nothing is changed
+    Explain(Explain),
+}
+
+/// A container's id.
+#[derive(Debug, Args)]
+pub struct Id {
+    /// The container's id
+    pub id: String,
+}
+
+/// What `create` and `run` have in common.
+#[derive(Debug, Args)]
+pub struct Create {
+    /// The container's id
+    pub id: String,
+    /// The bundle directory
+    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    pub bundle: PathBuf,
+    /// Write the pid of the container's init to this file
+    #[arg(long, value_name = "FILE")]
+    pub pid_file: Option<PathBuf>,
+    /// Unix socket that receives the master of the container's terminal
+    #[arg(long, value_name = "SOCKET")]
+    pub console_socket: Option<PathBuf>,
+    /// Descriptors from 3 on that the process is given
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub preserve_fds: u32,
+    /// Use chroot in place of pivot_root, for a root in an initramfs
+    #[arg(long)]
+    pub no_pivot: bool,
+    /// Accepted for compatibility: no session keyring is made yet
+    #[arg(long)]
+    pub no_new_keyring: bool,
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// What it shares with `create`.
+    #[command(flatten)]
+    pub create: Create,
+    /// Do not wait for the container's exit
+    #[arg(short, long)]
+    pub detach: bool,
+    /// Do not remove the container when it has exited
+    #[arg(long)]
+    pub keep: bool,
+    /// Do not become the reaper of the container's orphans
+    #[arg(long)]
+    pub no_subreaper: bool,
+}
+
+/// Arguments of `kill`.
+#[derive(Debug, Args)]
+pub struct Kill {
+    /// The container's id
+    pub id: String,
+    /// Name or number of the signal
+    #[arg(default_value = "SIGTERM")]
+    pub signal: String,
+    /// To every process of the container
+    #[arg(short, long)]
+    pub all: bool,
+}
+
+/// Arguments of `delete`.
+#[derive(Debug, Args)]
+pub struct Delete {
+    /// The container's id
+    pub id: String,
+    /// Kill it if it still runs; an id that does not exist is no error
+    #[arg(short, long)]
+    pub force: bool,
+}
+
+/// The form of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ListFormat {
+    /// Columns.
+    Table,
+    /// One JSON array.
+    Json,
+}
+
+/// Arguments of `list`.
+#[derive(Debug, Args)]
+pub struct List {
+    /// Form of the list
+    #[arg(short, long, default_value = "table")]
+    pub format: ListFormat,
+    /// Ids only
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// Arguments of `spec`.
+#[derive(Debug, Args)]
+pub struct Spec {
+    /// The bundle directory
+    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    pub bundle: PathBuf,
+    /// For a user who is not root
+    #[arg(long)]
+    pub rootless: bool,
+}
+
+/// Arguments of `explain`.
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// The bundle directory
+    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    pub bundle: PathBuf,
+    /// The id that the container would have
+    #[arg(default_value = "example")]
+    pub id: String,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}

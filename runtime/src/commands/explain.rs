@@ -1,0 +1,19 @@
+//! `explain`: the plan of a bundle as typed steps; nothing is changed.
+
+use super::{Context, print, print_json};
+use crate::cli;
+use crate::report::Outcome;
+use std::process::ExitCode;
+
+/// Carries it out.
+///
+/// # Errors
+/// All mistakes of the config.
+pub fn run(context: &Context, args: &cli::Explain) -> Outcome<ExitCode> {
+    let plan = crate::create::plan(&args.bundle, &args.id, &context.report)?;
+    if args.json {
+        print_json(&crate::plan::explain::explain(&plan))
+    } else {
+        print(&crate::plan::explain::text(&plan))
+    }
+}

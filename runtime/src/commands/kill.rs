@@ -1,0 +1,106 @@
+//! `kill`: a signal to the container's init, or to all of its processes.
+
+use super::Context;
+use crate::cli;
+use crate::contract::report::StageKind;
+use crate::contract::state::Status;
+use crate::report::{Attempt, Outcome, refuse};
+use crate::store::{Directory, Stored, started_at};
+use crate::sys;
+use nix::sys::signal::Signal;
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::ExitCode;
+
+/// Carries it out.
+///
+/// # Errors
+/// Refused for a container that has stopped, and a signal that does not exist.
+pub fn run(context: &Context, args: &cli::Kill) -> Outcome<ExitCode> {
+    let signal = parse(&args.signal)?;
+    let stored = Directory::open(&context.root, &args.id)?.read()?;
+    context.report.stage(StageKind::Kill, &args.signal, || {
+        let cgroup = crate::cgroup::Cgroup::open(&stored.cgroup);
+        if args.all {
+            cgroup.kill(signal).map_err(Box::new)?;
+        } else {
+            let Some(init) = init(&stored)? else {
+                return Err(refuse(format!("signal the container {}", args.id), "container not running"));
+            };
+            send(&init, signal)?;
+        }
+        if stored.state.status == Status::Paused && signal == libc::SIGKILL {
+            // A frozen process dies only when it is thawed.
+            cgroup.thaw().map_err(Box::new)?;
+        }
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// The container's init, if it lives. The start time is compared once the
+/// pidfd is held, so that a pid that was used again is never signalled.
+pub(super) fn init(stored: &Stored) -> Outcome<Option<OwnedFd>> {
+    let pid = stored.state.pid;
+    if pid == 0 {
+        return Ok(None);
+    }
+    match sys::process::pidfd_open(pid) {
+        Err(e) if e.errno == nix::errno::Errno::ESRCH => Ok(None),
+        result => {
+            let pidfd = result.attempt(|| format!("open process {pid}"))?;
+            let same = stored.init_started == 0 || started_at(pid) == Some(stored.init_started);
+            Ok(same.then_some(pidfd))
+        }
+    }
+}
+
+/// Sends a signal to a process that may have died in between.
+pub(super) fn send(init: &OwnedFd, signal: i32) -> Outcome<()> {
+    match sys::process::pidfd_send_signal(init.as_fd(), signal) {
+        Err(e) if e.errno == nix::errno::Errno::ESRCH => Ok(()),
+        result => result.attempt(|| format!("send signal {signal}")),
+    }
+}
+
+/// A signal by number, or by name with or without `SIG`, in any case.
+pub(super) fn parse(text: &str) -> Outcome<i32> {
+    let unknown = || {
+        let mut failure = refuse("send a signal", format!("{text:?} is no signal"));
+        failure.hint = "a number from 1 to 64, or a name such as TERM, SIGKILL or RTMIN+1".into();
+        failure
+    };
+    if let Ok(number) = text.parse::<i32>() {
+        return if (1..=64).contains(&number) { Ok(number) } else { Err(unknown()) };
+    }
+    let upper = text.to_ascii_uppercase();
+    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+    if let Ok(signal) = format!("SIG{name}").parse::<Signal>() {
+        #[allow(clippy::as_conversions, reason = "Signal is a C int by its repr")]
+        return Ok(signal as i32);
+    }
+    let (base, offset) = if let Some(rest) = name.strip_prefix("RTMIN") {
+        (34, rest)
+    } else if let Some(rest) = name.strip_prefix("RTMAX") {
+        (64, rest)
+    } else {
+        return Err(unknown());
+    };
+    let offset: i32 = if offset.is_empty() { 0 } else { offset.parse().map_err(|_| unknown())? };
+    Some(base + offset).filter(|n| (34..=64).contains(n)).ok_or_else(unknown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+
+    #[test]
+    fn signals() {
+        for (text, number) in
+            [("9", 9), ("KILL", 9), ("SIGKILL", 9), ("sigterm", 15), ("RTMIN", 34), ("SIGRTMIN+3", 37), ("RTMAX-1", 63)]
+        {
+            assert_eq!(parse(text).unwrap(), number, "{text}");
+        }
+        for bad in ["0", "65", "-9", "NOPE", "", "RTMIN+99", "SIG"] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! One verb a file. Each takes what was typed, and gives the exit status.
+
+pub mod create;
+pub mod delete;
+pub mod explain;
+pub mod features;
+pub mod kill;
+pub mod list;
+pub mod run;
+pub mod spec;
+pub mod start;
+pub mod state;
+
+use crate::report::{Outcome, Reporter, refuse};
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// What every command gets.
+#[derive(Debug)]
+pub struct Context {
+    /// Where states are kept.
+    pub root: PathBuf,
+    /// For the stages.
+    pub report: Reporter,
+}
+
+/// Prints to stdout. A reader that has gone away is no error of the command.
+///
+/// # Errors
+/// As write(2).
+fn print(text: &str) -> Outcome<ExitCode> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(refuse("print", e.to_string())),
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// Prints a value as indented JSON.
+///
+/// # Errors
+/// As write(2).
+fn print_json(value: &impl serde::Serialize) -> Outcome<ExitCode> {
+    let mut text = serde_json::to_string_pretty(value).map_err(|e| refuse("print as JSON", e.to_string()))?;
+    text.push('\n');
+    print(&text)
+}

@@ -1,0 +1,98 @@
+//! `run`: create and start in one process, and, unless detached, wait: signals
+//! are passed on, orphans reaped, and the container's exit status is our own.
+
+use super::{Context, create, delete, start};
+use crate::cli;
+use crate::contract::EXIT_SIGNAL_BASE;
+use crate::contract::report::StageKind;
+use crate::create::{Created, Mode};
+use crate::handshake::ToInit;
+use crate::report::{Attempt, Outcome, refuse};
+use crate::sys;
+use crate::sys::process::Ended;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use std::os::fd::AsFd;
+use std::process::ExitCode;
+
+/// Carries it out.
+///
+/// # Errors
+/// The stage that failed; nothing is left.
+pub fn run(context: &Context, args: &cli::Run) -> Outcome<ExitCode> {
+    if !args.detach && !args.no_subreaper {
+        sys::privilege::become_subreaper().attempt(|| "become the container's reaper".into())?;
+    }
+    let created = crate::create::create(&create::request(context, &args.create, Mode::Run), &context.report)?;
+    let pid = created.stored.state.pid;
+    let signals = if args.detach { None } else { Some(catch_signals()?) };
+    if let Err(failure) = begin(&created, context) {
+        // The failure is what the user has to see; leftovers are told beside it.
+        let removed = sys::process::pidfd_open(pid)
+            .and_then(|init| sys::process::pidfd_send_signal(init.as_fd(), libc::SIGKILL))
+            .and_then(|()| sys::process::wait(pid).map(drop))
+            .or_else(|e| if e.errno == nix::errno::Errno::ESRCH { Ok(()) } else { Err(e) })
+            .attempt(|| "kill what was created".into())
+            .and_then(|()| delete::remove(&created.directory, &created.stored, &context.report));
+        if let Err(left) = removed {
+            crate::log::warn(&left.to_string());
+        }
+        return Err(failure);
+    }
+    start::poststart(&created.stored, &context.report);
+    let Some(signals) = signals else { return Ok(ExitCode::SUCCESS) };
+    let ended = context.report.stage(StageKind::Wait, &args.create.id, || attend(pid, &signals))?;
+    if !args.keep {
+        delete::remove(&created.directory, &created.stored, &context.report)?;
+    }
+    Ok(ExitCode::from(status_of(ended)))
+}
+
+fn status_of(ended: Ended) -> u8 {
+    match ended {
+        Ended::Code(code) => code,
+        Ended::Signal(signal) => EXIT_SIGNAL_BASE.saturating_add(u8::try_from(signal).unwrap_or(u8::MAX)),
+    }
+}
+
+fn begin(created: &Created, context: &Context) -> Outcome<()> {
+    context.report.stage(StageKind::Start, "", || created.channel.say(&ToInit::Start))?;
+    start::hear_execution(&created.channel, &context.report)
+}
+
+/// From now on signals arrive as reads; those of a terminal's job control keep their meaning.
+fn catch_signals() -> Outcome<SignalFd> {
+    let what = || "catch signals".to_owned();
+    let mut mask = SigSet::all();
+    for own in [Signal::SIGTSTP, Signal::SIGTTIN, Signal::SIGTTOU] {
+        mask.remove(own);
+    }
+    sys::named(mask.thread_block(), || "sigprocmask(SIG_BLOCK)".into()).attempt(what)?;
+    sys::named(SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK), || "signalfd()".into())
+        .attempt(what)
+}
+
+/// Passes signals on until init has exited.
+fn attend(pid: i32, signals: &SignalFd) -> Outcome<Ended> {
+    let what = || "wait for the container".to_owned();
+    let init = sys::process::pidfd_open(pid).attempt(what)?;
+    loop {
+        let mut fds = [PollFd::new(init.as_fd(), PollFlags::POLLIN), PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut fds, PollTimeout::NONE) {
+            Err(nix::errno::Errno::EINTR) => continue,
+            result => sys::named(result, || "poll()".into()).attempt(what)?,
+        };
+        while let Ok(Some(info)) = signals.read_signal() {
+            let signal = i32::try_from(info.ssi_signo).map_err(|e| refuse(what(), e.to_string()))?;
+            if signal != libc::SIGCHLD {
+                super::kill::send(&init, signal)?;
+            }
+        }
+        while let Some((dead, ended)) = sys::process::reap_any() {
+            if dead == pid {
+                return Ok(ended);
+            }
+        }
+    }
+}

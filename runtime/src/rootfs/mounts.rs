@@ -1,0 +1,142 @@
+//! Attaching one mount of the config below the root.
+
+use super::root::{Root, Target};
+use super::sources::apply_attrs;
+use crate::plan::{Attrs, Depth, Mount, MountKind, Propagation};
+use crate::report::{Attempt, Outcome, Place, refuse};
+use crate::sys;
+use crate::sys::mount::{Attr, MOUNT_ATTR_RDONLY};
+use nix::errno::Errno;
+use nix::sys::stat::SFlag;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+/// Where `/dev` is: it takes its nodes before it becomes read-only.
+const DEV: &str = "/dev";
+
+/// Mounts one entry of the config. `source` is its opened source, if it is a bind mount.
+///
+/// # Errors
+/// With the pointer of the entry.
+pub fn mount(root: &Root, mount: &Mount, source: Option<&OwnedFd>, cgroupns: Cgroupns) -> Outcome<()> {
+    let pointer = format!("/mounts/{}", mount.index);
+    let result = match (&mount.kind, source) {
+        (MountKind::Cgroup, _) => super::cgroupfs::mount(root, mount, cgroupns),
+        (MountKind::Bind { .. }, Some(tree)) => bind(root, mount, tree),
+        (MountKind::Bind { .. }, None) => Err(refuse("attach a bind mount", "its source was not opened")),
+        (MountKind::Fs { fstype, source, options }, _) => file_system(root, mount, fstype, source, options),
+    };
+    result.at(&pointer)
+}
+
+/// Whether the container has a cgroup namespace of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cgroupns {
+    /// Created or joined.
+    Own,
+    /// The host's.
+    Host,
+}
+
+fn bind(root: &Root, mount: &Mount, tree: &OwnedFd) -> Outcome<()> {
+    let what = || format!("bind mount on {}", mount.destination.display());
+    let kind = match sys::file::kind(tree.as_fd()).attempt(what)? {
+        SFlag::S_IFDIR => Target::Directory,
+        _ => Target::File,
+    };
+    let target = root.destination(&mount.destination, kind)?;
+    sys::mount::attach(tree.as_fd(), target.as_fd())
+        .attempt(what)
+        .hint(Errno::ENOTDIR, "one of source and destination is a file, the other a directory")?;
+    finish(tree.as_fd(), mount)
+}
+
+fn file_system(
+    root: &Root,
+    mount: &Mount,
+    fstype: &str,
+    source: &str,
+    options: &[(String, Option<String>)],
+) -> Outcome<()> {
+    let what = || format!("mount {fstype} on {}", mount.destination.display());
+    let target = target(root, mount, fstype)?;
+    let context = sys::mount::fsopen(fstype)
+        .attempt(what)
+        .hint(Errno::ENODEV, "the kernel has no such file system; is its module loaded?")?;
+    if !source.is_empty() {
+        context.set("source", Some(source)).attempt(what)?;
+    }
+    for (key, value) in options {
+        context.set(key, value.as_deref()).attempt(what)?;
+    }
+    let attrs = attrs_now(mount);
+    let tree = context.mount(attrs.set).attempt(what).map_err(|f| explain(f, fstype))?;
+    if mount.copy_up {
+        super::dev::copy_up(target.as_fd(), tree.as_fd())?;
+    }
+    sys::mount::attach(tree.as_fd(), target.as_fd()).attempt(what)?;
+    finish(tree.as_fd(), mount)
+}
+
+fn explain(mut failure: Box<crate::contract::report::Failure>, fstype: &str) -> Box<crate::contract::report::Failure> {
+    if Errno::from_raw(failure.errno) == Errno::EPERM {
+        failure.hint = match fstype {
+            "sysfs" => "sysfs in a user namespace needs a network namespace of the container's own",
+            "proc" => "proc in a user namespace needs a pid namespace of its own, and a fully visible /proc on the host",
+            "mqueue" => "mqueue in a user namespace needs an ipc namespace of its own",
+            _ => "this file system cannot be mounted from a user namespace",
+        }
+        .into();
+    }
+    failure
+}
+
+/// Security rule R14: the kernel's file systems are not mounted through a link.
+fn target(root: &Root, mount: &Mount, fstype: &str) -> Outcome<OwnedFd> {
+    let guarded = matches!(fstype, "proc" | "sysfs") || mount.destination == Path::new(DEV);
+    if !guarded {
+        return root.destination(&mount.destination, Target::Directory);
+    }
+    match root.open_no_link(&mount.destination) {
+        Err(f) if Errno::from_raw(f.errno) == Errno::ENOENT => root.destination(&mount.destination, Target::Directory),
+        result => result,
+    }
+}
+
+/// What is set at once: `/dev` stays writable until its nodes are made.
+fn attrs_now(mount: &Mount) -> Attrs {
+    if mount.destination == Path::new(DEV) && !matches!(mount.kind, MountKind::Bind { .. }) {
+        return Attrs { set: mount.attrs.set & !MOUNT_ATTR_RDONLY, clear: mount.attrs.clear };
+    }
+    mount.attrs
+}
+
+/// Makes `/dev` read-only, where the config wants it, after its nodes are made.
+///
+/// # Errors
+/// As mount_setattr(2).
+pub fn seal_dev(root: &Root, mounts: &[Mount]) -> Outcome<()> {
+    let wanted = mounts
+        .iter()
+        .find(|m| m.destination == Path::new(DEV) && attrs_now(m) != m.attrs && m.attrs.set & MOUNT_ATTR_RDONLY != 0);
+    let Some(mount) = wanted else { return Ok(()) };
+    let what = || "make /dev read-only".to_owned();
+    let dev = root.open(&mount.destination).attempt(what)?;
+    apply_attrs(dev.as_fd(), Depth::One, Attrs { set: MOUNT_ATTR_RDONLY, clear: 0 }).attempt(what)
+}
+
+/// Attributes and propagation of an attached mount, in the config's order.
+fn finish(tree: BorrowedFd<'_>, mount: &Mount) -> Outcome<()> {
+    let what = || format!("set the attributes of the mount on {}", mount.destination.display());
+    let hint = "an attribute of a host's mount is locked in a user namespace: ask for it as well (nosuid, nodev, ro, …)";
+    apply_attrs(tree, Depth::One, attrs_now(mount)).attempt(what).hint(Errno::EPERM, hint)?;
+    apply_attrs(tree, Depth::Recursive, mount.recursive_attrs).attempt(what).hint(Errno::EPERM, hint)?;
+    for (propagation, depth) in &mount.propagation {
+        propagate(tree, *propagation, *depth).attempt(what)?;
+    }
+    Ok(())
+}
+
+fn propagate(tree: BorrowedFd<'_>, propagation: Propagation, depth: Depth) -> sys::Result<()> {
+    sys::mount::set_attr(tree, depth, &Attr { propagation: sys::mount_flag(propagation), ..Attr::default() })
+}

@@ -1,0 +1,282 @@
+//! The state directory: `ROOT/ID/state.json`, and the start socket while the
+//! container waits for `start`. It is all that lasts between two invocations.
+//! Written by write and rename; 0700 (security rule R8).
+
+use crate::cgroup::CgroupPaths;
+use crate::contract::check_id;
+use crate::contract::state::{State, Status};
+use crate::report::{Attempt, Outcome, Place, refuse};
+use crate::sys;
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::unistd::UnlinkatFlags;
+use serde::{Deserialize, Serialize};
+use std::io::Read;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// What a container's directory remembers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Stored {
+    /// As it was when last written; its status is computed anew at each reading.
+    pub state: State,
+    /// When init started (field 22 of `/proc/PID/stat`): with the pid it names
+    /// the process even after the pid was used again.
+    pub init_started: u64,
+    /// Its cgroup.
+    pub cgroup: CgroupPaths,
+    /// Hooks that later invocations run.
+    pub poststart: Vec<StoredHook>,
+    /// Likewise.
+    pub poststop: Vec<StoredHook>,
+}
+
+/// A hook, as it is stored.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StoredHook {
+    path: PathBuf,
+    args: Vec<String>,
+    env: Vec<String>,
+    timeout: Option<u32>,
+    pointer: String,
+}
+
+impl From<&crate::plan::Hook> for StoredHook {
+    fn from(hook: &crate::plan::Hook) -> Self {
+        let text = |list: &[std::ffi::CString]| list.iter().map(|s| s.to_string_lossy().into_owned()).collect();
+        Self {
+            path: hook.path.clone(),
+            args: text(&hook.args),
+            env: text(&hook.env),
+            timeout: hook.timeout,
+            pointer: hook.pointer.clone(),
+        }
+    }
+}
+
+impl From<&StoredHook> for crate::plan::Hook {
+    fn from(hook: &StoredHook) -> Self {
+        let c = |list: &[String]| list.iter().filter_map(|s| std::ffi::CString::new(s.as_str()).ok()).collect();
+        Self {
+            path: hook.path.clone(),
+            args: c(&hook.args),
+            env: c(&hook.env),
+            timeout: hook.timeout,
+            pointer: hook.pointer.clone(),
+        }
+    }
+}
+
+const STATE: &str = "state.json";
+const STATE_NEW: &str = "state.json.new";
+const START: &str = "start.sock";
+
+/// Largest state that is read.
+const LIMIT: u64 = 16 << 20;
+
+/// One container's directory, by descriptor.
+#[derive(Debug)]
+pub struct Directory {
+    fd: OwnedFd,
+    parent: OwnedFd,
+    id: String,
+}
+
+impl Directory {
+    /// Makes the directory of a new container; its existence reserves the id.
+    ///
+    /// # Errors
+    /// Refused when the id is taken or is none.
+    pub fn reserve(root: &Path, id: &str) -> Outcome<Self> {
+        let what = || format!("reserve the id {id} in {}", root.display());
+        check_id(id).map_err(|because| refuse("name a container", because))?;
+        make_root(root).attempt(what)?;
+        let parent = open_directory(root).attempt(what)?;
+        match sys::file::mkdir(parent.as_fd(), Path::new(id), 0o700) {
+            Err(e) if e.errno == Errno::EEXIST => {
+                let mut failure = refuse(what(), "container with given ID already exists");
+                failure.hint = format!("take another id, or remove that one: sextant-runtime delete {id}");
+                return Err(failure);
+            }
+            result => result.attempt(what)?,
+        }
+        let fd = open_below(&parent, id).attempt(what)?;
+        Ok(Self { fd, parent, id: id.into() })
+    }
+
+    /// Opens the directory of an existing container.
+    ///
+    /// # Errors
+    /// Refused, as runc words it, when there is none.
+    pub fn open(root: &Path, id: &str) -> Outcome<Self> {
+        let what = || format!("open the container {id} in {}", root.display());
+        check_id(id).map_err(|because| refuse("name a container", because))?;
+        let missing = |e: &sys::Error| e.errno == Errno::ENOENT;
+        let gone = || {
+            let mut failure = refuse(what(), "container does not exist");
+            failure.hint = "`sextant-runtime list` shows those of this --root".into();
+            failure
+        };
+        let parent = match open_directory(root) {
+            Err(e) if missing(&e) => return Err(gone()),
+            result => result.attempt(what)?,
+        };
+        let fd = match open_below(&parent, id) {
+            Err(e) if missing(&e) => return Err(gone()),
+            result => result.attempt(what)?,
+        };
+        Ok(Self { fd, parent, id: id.into() })
+    }
+
+    /// The ids below a root, sorted.
+    ///
+    /// # Errors
+    /// As readdir(3); an absent root has none.
+    pub fn list(root: &Path) -> Outcome<Vec<String>> {
+        let entries = match std::fs::read_dir(root) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            result => result.attempt(|| format!("list {}", root.display()))?,
+        };
+        let mut ids: Vec<String> = entries
+            .filter_map(|e| e.ok()?.file_name().into_string().ok())
+            .filter(|id| check_id(id).is_ok() && root.join(id).is_dir())
+            .collect();
+        ids.sort();
+        Ok(ids)
+    }
+
+    /// Writes what is to be remembered.
+    ///
+    /// # Errors
+    /// As the system calls.
+    pub fn write(&self, stored: &Stored) -> Outcome<()> {
+        let what = || format!("write the state of {}", self.id);
+        let json = serde_json::to_vec(stored).map_err(|e| refuse(what(), e.to_string()))?;
+        sys::file::unlink(self.fd.as_fd(), Path::new(STATE_NEW), UnlinkatFlags::NoRemoveDir).attempt(what)?;
+        let file = sys::file::create_file(self.fd.as_fd(), Path::new(STATE_NEW), 0o600).attempt(what)?;
+        sys::file::write_once(file.as_fd(), &json).attempt(what)?;
+        let renamed = nix::fcntl::renameat(self.fd.as_fd(), STATE_NEW, self.fd.as_fd(), STATE);
+        sys::named(renamed, || format!("renameat({STATE_NEW:?}, {STATE:?})")).attempt(what)
+    }
+
+    /// Reads what is remembered; the status is the one of now.
+    ///
+    /// # Errors
+    /// As the system calls; refused when creation has not come to the first writing.
+    pub fn read(&self) -> Outcome<Stored> {
+        let what = || format!("read the state of {}", self.id);
+        let file = sys::file::open_strict(self.fd.as_fd(), Path::new(STATE), OFlag::O_RDONLY)
+            .attempt(what)
+            .hint(Errno::ENOENT, "its creation was cut short; remove it with delete --force")?;
+        let mut json = Vec::new();
+        std::fs::File::from(file).take(LIMIT).read_to_end(&mut json).attempt(what)?;
+        let mut stored: Stored = serde_json::from_slice(&json).map_err(|e| refuse(what(), e.to_string()))?;
+        stored.state.status = self.status(&stored);
+        if stored.state.status == Status::Stopped {
+            stored.state.pid = 0;
+        }
+        Ok(stored)
+    }
+
+    fn status(&self, stored: &Stored) -> Status {
+        if stored.state.pid == 0 {
+            return Status::Creating;
+        }
+        if started_at(stored.state.pid) != Some(stored.init_started) {
+            return Status::Stopped;
+        }
+        if nix::sys::stat::fstatat(self.fd.as_fd(), START, nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW).is_ok() {
+            return Status::Created;
+        }
+        match crate::cgroup::Cgroup::open(&stored.cgroup).frozen() {
+            true => Status::Paused,
+            false => Status::Running,
+        }
+    }
+
+    /// The start socket's path, short enough for any depth of directories.
+    fn start_address(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}/{START}", self.fd.as_raw_fd()))
+    }
+
+    /// Makes the socket on which init waits for `start`.
+    ///
+    /// # Errors
+    /// As bind(2).
+    pub fn listen(&self) -> Outcome<OwnedFd> {
+        use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
+        let what = || "make the start socket".to_owned();
+        let made = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None);
+        let fd = sys::named(made, || "socket(AF_UNIX, SOCK_SEQPACKET)".into()).attempt(what)?;
+        let address = sys::named(UnixAddr::new(&self.start_address()), || "sun_path".into()).attempt(what)?;
+        sys::named(bind(fd.as_raw_fd(), &address), || format!("bind({START:?})")).attempt(what)?;
+        let backlog = sys::named(Backlog::new(1), || "backlog".into()).attempt(what)?;
+        sys::named(listen(&fd, backlog), || format!("listen({START:?})")).attempt(what)?;
+        Ok(fd)
+    }
+
+    /// Connects to the waiting init.
+    ///
+    /// # Errors
+    /// `ECONNREFUSED` when it has died.
+    pub fn connect(&self) -> Outcome<OwnedFd> {
+        use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
+        let what = || format!("reach the init of {}", self.id);
+        let made = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None);
+        let fd = sys::named(made, || "socket(AF_UNIX, SOCK_SEQPACKET)".into()).attempt(what)?;
+        let address = sys::named(UnixAddr::new(&self.start_address()), || "sun_path".into()).attempt(what)?;
+        sys::named(connect(fd.as_raw_fd(), &address), || format!("connect({START:?})")).attempt(what)?;
+        Ok(fd)
+    }
+
+    /// Removes the start socket: the container is no longer waiting.
+    ///
+    /// # Errors
+    /// As unlink(2).
+    pub fn started(&self) -> Outcome<()> {
+        sys::file::unlink(self.fd.as_fd(), Path::new(START), UnlinkatFlags::NoRemoveDir)
+            .attempt(|| "remove the start socket".into())
+    }
+
+    /// Removes the directory with what is in it; the id is free then.
+    ///
+    /// # Errors
+    /// As unlink(2).
+    pub fn remove(&self) -> Outcome<()> {
+        let what = || format!("remove the state of {}", self.id);
+        for name in [START, STATE_NEW, STATE] {
+            sys::file::unlink(self.fd.as_fd(), Path::new(name), UnlinkatFlags::NoRemoveDir).attempt(what)?;
+        }
+        sys::file::unlink(self.parent.as_fd(), Path::new(&self.id), UnlinkatFlags::RemoveDir).attempt(what)
+    }
+}
+
+fn make_root(root: &Path) -> sys::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(root);
+    made.map_err(|e| sys::Error {
+        call: format!("mkdir({root:?}, 0700)"),
+        errno: Errno::from_raw(e.raw_os_error().unwrap_or(0)),
+    })
+}
+
+fn open_directory(path: &Path) -> sys::Result<OwnedFd> {
+    sys::file::open_host(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY)
+}
+
+fn open_below(parent: &OwnedFd, id: &str) -> sys::Result<OwnedFd> {
+    sys::file::open_strict(parent.as_fd(), Path::new(id), OFlag::O_RDONLY | OFlag::O_DIRECTORY)
+}
+
+/// When a living process started, in clock ticks since boot (proc_pid_stat(5),
+/// field 22); `None` when it is gone or only waits to be reaped.
+pub fn started_at(pid: i32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may hold anything; the fields begin behind the last one.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    let state = fields.next()?;
+    if matches!(state, "Z" | "X") {
+        return None;
+    }
+    fields.nth(18)?.parse().ok()
+}

@@ -1,0 +1,274 @@
+//! Files by descriptor. Below a root every path goes through [`open_in`].
+
+use super::{Error, Result, checked, checked_fd, named};
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag};
+use nix::sys::stat::{FileStat, Mode, SFlag};
+use std::ffi::CString;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// How the last component is taken, when it is a symbolic link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Last {
+    /// Followed, inside the root.
+    Follow,
+    /// Not followed: the link itself (`O_PATH`), or `ELOOP`.
+    NoFollow,
+}
+
+const RESOLVE_NO_XDEV: u64 = 0x01;
+const RESOLVE_NO_MAGICLINKS: u64 = 0x02;
+const RESOLVE_NO_SYMLINKS: u64 = 0x04;
+const RESOLVE_IN_ROOT: u64 = 0x10;
+
+fn openat2(dir: BorrowedFd<'_>, path: &Path, flags: OFlag, mode: u64, resolve: u64) -> Result<OwnedFd> {
+    let flags = flags | OFlag::O_CLOEXEC;
+    let how: [u64; 3] = [u64::from(flags.bits().cast_unsigned()), mode, resolve];
+    let call = || format!("openat2([{}], {path:?}, {flags:?}, resolve={resolve:#x})", dir.as_raw_fd());
+    let name = c_path(path).map_err(|errno| Error { call: call(), errno })?;
+    loop {
+        // SAFETY: the name is a valid C string and `how` a struct open_how of the size given.
+        let value = unsafe {
+            libc::syscall(libc::SYS_openat2, dir.as_raw_fd(), name.as_ptr(), how.as_ptr(), size_of_val(&how))
+        };
+        match checked_fd(value, call) {
+            // EAGAIN: something was renamed meanwhile (openat2(2)); it asks for another try.
+            Err(e) if matches!(e.errno, Errno::EAGAIN | Errno::EINTR) => {}
+            result => return result,
+        }
+    }
+}
+
+/// Opens a path inside a root: `..` and links stay below it, and no magic link
+/// is followed (openat2(2), `RESOLVE_IN_ROOT`, Linux 5.6).
+///
+/// # Errors
+/// As openat2(2).
+pub fn open_in(root: BorrowedFd<'_>, path: &Path, flags: OFlag, last: Last) -> Result<OwnedFd> {
+    let flags = match last {
+        Last::Follow => flags,
+        Last::NoFollow => flags | OFlag::O_NOFOLLOW,
+    };
+    openat2(root, relative(path), flags, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
+}
+
+/// Opens a path below a directory that leaves neither the file system nor goes
+/// through any link: for files of a procfs or cgroupfs.
+///
+/// # Errors
+/// As openat2(2); `ELOOP` for a link, `EXDEV` for a mount in the way.
+pub fn open_strict(dir: BorrowedFd<'_>, path: &Path, flags: OFlag) -> Result<OwnedFd> {
+    openat2(dir, relative(path), flags, 0, RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS)
+}
+
+/// Opens a host path: one that the caller of the runtime has named.
+///
+/// # Errors
+/// As open(2).
+pub fn open_host(path: &Path, flags: OFlag) -> Result<OwnedFd> {
+    named(nix::fcntl::open(path, flags | OFlag::O_CLOEXEC, Mode::empty()), || format!("open({path:?}, {flags:?})"))
+}
+
+/// Makes a file, which must not exist, and opens it for writing.
+///
+/// # Errors
+/// As openat(2).
+pub fn create_file(dir: BorrowedFd<'_>, name: &Path, mode: u32) -> Result<OwnedFd> {
+    let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    named(nix::fcntl::openat(dir, name, flags, Mode::from_bits_truncate(mode)), || {
+        format!("openat([{}], {name:?}, O_CREAT|O_EXCL|O_WRONLY, {mode:#o})", dir.as_raw_fd())
+    })
+}
+
+/// mkdirat(2).
+///
+/// # Errors
+/// As the system call.
+pub fn mkdir(dir: BorrowedFd<'_>, name: &Path, mode: u32) -> Result<()> {
+    named(nix::sys::stat::mkdirat(dir, name, Mode::from_bits_truncate(mode)), || {
+        format!("mkdirat([{}], {name:?}, {mode:#o})", dir.as_raw_fd())
+    })
+}
+
+/// symlinkat(2).
+///
+/// # Errors
+/// As the system call.
+pub fn symlink(target: &str, dir: BorrowedFd<'_>, name: &Path) -> Result<()> {
+    named(nix::unistd::symlinkat(target, dir, name), || {
+        format!("symlinkat({target:?}, [{}], {name:?})", dir.as_raw_fd())
+    })
+}
+
+/// mknodat(2).
+///
+/// # Errors
+/// `EPERM` in a user namespace.
+pub fn mknod(dir: BorrowedFd<'_>, name: &Path, kind: SFlag, mode: u32, device: (u32, u32)) -> Result<()> {
+    let number = libc::makedev(device.0, device.1);
+    named(nix::sys::stat::mknodat(dir, name, kind, Mode::from_bits_truncate(mode), number), || {
+        format!("mknodat([{}], {name:?}, {kind:?}|{mode:#o}, {}:{})", dir.as_raw_fd(), device.0, device.1)
+    })
+}
+
+/// fchmodat(2) and fchownat(2) of a file just made, which umask(2) may have narrowed.
+///
+/// # Errors
+/// As the system calls.
+pub fn set_owner_and_mode(dir: BorrowedFd<'_>, name: &Path, uid: u32, gid: u32, mode: u32) -> Result<()> {
+    use nix::unistd::{Gid, Uid, fchownat};
+    let (user, group) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+    named(fchownat(dir, name, user, group, AtFlags::AT_SYMLINK_NOFOLLOW), || {
+        format!("fchownat([{}], {name:?}, {uid}, {gid})", dir.as_raw_fd())
+    })?;
+    let bits = Mode::from_bits_truncate(mode);
+    named(nix::sys::stat::fchmodat(dir, name, bits, nix::sys::stat::FchmodatFlags::FollowSymlink), || {
+        format!("fchmodat([{}], {name:?}, {mode:#o})", dir.as_raw_fd())
+    })
+}
+
+/// fstat(2).
+///
+/// # Errors
+/// As the system call.
+pub fn stat(fd: BorrowedFd<'_>) -> Result<FileStat> {
+    named(nix::sys::stat::fstat(fd), || format!("fstat([{}])", fd.as_raw_fd()))
+}
+
+/// Whether a descriptor is a directory.
+///
+/// # Errors
+/// As fstat(2).
+pub fn kind(fd: BorrowedFd<'_>) -> Result<SFlag> {
+    Ok(SFlag::from_bits_truncate(stat(fd)?.st_mode & libc::S_IFMT))
+}
+
+/// The magic number of a descriptor's file system (fstatfs(2)).
+///
+/// # Errors
+/// As the system call.
+pub fn filesystem(fd: BorrowedFd<'_>) -> Result<nix::sys::statfs::FsType> {
+    named(nix::sys::statfs::fstatfs(fd), || format!("fstatfs([{}])", fd.as_raw_fd())).map(|s| s.filesystem_type())
+}
+
+/// unlinkat(2); an absent file is no error.
+///
+/// # Errors
+/// As the system call.
+pub fn unlink(dir: BorrowedFd<'_>, name: &Path, flag: nix::unistd::UnlinkatFlags) -> Result<()> {
+    match nix::unistd::unlinkat(dir, name, flag) {
+        Err(Errno::ENOENT) => Ok(()),
+        result => named(result, || format!("unlinkat([{}], {name:?}, {flag:?})", dir.as_raw_fd())),
+    }
+}
+
+/// Writes all of it in one write(2), as files of the kernel want it.
+///
+/// # Errors
+/// As the system call; a short write is `EIO`.
+pub fn write_once(fd: BorrowedFd<'_>, bytes: &[u8]) -> Result<()> {
+    let call = || format!("write([{}], {:?})", fd.as_raw_fd(), String::from_utf8_lossy(bytes));
+    match named(nix::unistd::write(fd, bytes), call)? {
+        n if n == bytes.len() => Ok(()),
+        _ => Err(Error { call: call(), errno: Errno::EIO }),
+    }
+}
+
+/// Closes every descriptor from 3 on that is not in `keep` (close_range(2), Linux 5.9).
+///
+/// # Errors
+/// As the system call.
+pub fn close_others(keep: &[i32]) -> Result<()> {
+    let mut keep: Vec<u32> = keep.iter().filter_map(|fd| u32::try_from(*fd).ok()).filter(|fd| *fd > 2).collect();
+    keep.sort_unstable();
+    let mut first = 3;
+    for fd in keep {
+        if fd > first {
+            close_range(first, fd - 1)?;
+        }
+        first = fd + 1;
+    }
+    close_range(first, u32::MAX)
+}
+
+fn close_range(first: u32, last: u32) -> Result<()> {
+    // SAFETY: callers pass ranges in which they own no descriptor any more, by their contract.
+    let value = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+    checked(value, || format!("close_range({first}, {last})")).map(drop)
+}
+
+/// Clears close-on-exec, for descriptors that the container is given.
+///
+/// # Errors
+/// `EBADF` when it is not open.
+pub fn keep_over_exec(fd: i32) -> Result<()> {
+    // SAFETY: the descriptor is only borrowed for the call; EBADF is answered when it is not open.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
+    let flags = nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty());
+    named(nix::fcntl::fcntl(borrowed, flags), || format!("fcntl({fd}, F_SETFD, 0)")).map(drop)
+}
+
+/// Takes over a descriptor that the caller of the program has passed by number.
+///
+/// # Errors
+/// `EBADF` when it is not open.
+pub fn adopt_fd(fd: i32) -> Result<OwnedFd> {
+    use std::os::fd::FromRawFd;
+    // SAFETY: F_GETFD only asks; EBADF is answered when it is not open.
+    let value = unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+    named(Errno::result(value), || format!("fcntl({fd}, F_SETFD, FD_CLOEXEC)"))?;
+    // SAFETY: it is open, was passed for this program to own, and is taken over once, in main.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Makes a terminal the controlling one and puts it on 0, 1 and 2.
+///
+/// # Errors
+/// As ioctl(2) `TIOCSCTTY` and dup2(2).
+pub fn take_terminal(slave: BorrowedFd<'_>) -> Result<()> {
+    // SAFETY: TIOCSCTTY takes an integer.
+    let value = unsafe { libc::ioctl(slave.as_raw_fd(), libc::TIOCSCTTY, 0) };
+    named(Errno::result(value), || "ioctl(TIOCSCTTY)".into())?;
+    named(nix::unistd::dup2_stdin(slave), || "dup2(0)".into())?;
+    named(nix::unistd::dup2_stdout(slave), || "dup2(1)".into())?;
+    named(nix::unistd::dup2_stderr(slave), || "dup2(2)".into())
+}
+
+/// Sets the size of a terminal: rows, columns.
+///
+/// # Errors
+/// As ioctl(2) `TIOCSWINSZ`.
+pub fn set_terminal_size(terminal: BorrowedFd<'_>, size: (u16, u16)) -> Result<()> {
+    let winsize = libc::winsize { ws_row: size.0, ws_col: size.1, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: TIOCSWINSZ reads the winsize it is given.
+    let value = unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ, &raw const winsize) };
+    named(Errno::result(value), || format!("ioctl(TIOCSWINSZ, {size:?})")).map(drop)
+}
+
+/// Opens the other side of a pseudo-terminal without its path (`TIOCGPTPEER`,
+/// Linux 4.13), after unlocking it.
+///
+/// # Errors
+/// As ioctl(2).
+pub fn terminal_peer(master: BorrowedFd<'_>) -> Result<OwnedFd> {
+    let unlock = 0_i32;
+    // SAFETY: TIOCSPTLCK reads the int it is given.
+    let value = unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSPTLCK, &raw const unlock) };
+    named(Errno::result(value), || "ioctl(TIOCSPTLCK, 0)".into())?;
+    let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    // SAFETY: TIOCGPTPEER takes an integer and returns a new descriptor.
+    let value = unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGPTPEER, flags.bits()) };
+    checked_fd(libc::c_long::from(value), || "ioctl(TIOCGPTPEER)".into())
+}
+
+fn c_path(path: &Path) -> std::result::Result<CString, Errno> {
+    CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)
+}
+
+/// A path without the slash in front; `.` for the root itself.
+fn relative(path: &Path) -> &Path {
+    let path = path.strip_prefix("/").unwrap_or(path);
+    if path.as_os_str().is_empty() { Path::new(".") } else { path }
+}
