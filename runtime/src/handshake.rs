@@ -167,7 +167,10 @@ impl<Out: Message, In: Message> Channel<Out, In> {
             match recv(self.fd.as_raw_fd(), &mut packet, MsgFlags::empty()) {
                 Err(nix::errno::Errno::EINTR) => {}
                 Err(nix::errno::Errno::ECONNRESET) => break 0,
-                other => break sys::named(other, || "recv(handshake)".into()).attempt(|| "hear the other side".into())?,
+                other => {
+                    break sys::named(other, || "recv(handshake)".into())
+                        .attempt(|| "hear the other side".into())?;
+                }
             }
         };
         match packet.get(..length) {

@@ -29,16 +29,19 @@ pub fn run(kind: StageKind, hooks: &[Hook], state: &State, report: &Reporter) ->
 fn run_one(hook: &Hook, state: &State) -> Outcome<()> {
     let what = || format!("run the hook {}", hook.path.display());
     let json = serde_json::to_vec(state).map_err(|e| refuse(what(), e.to_string()))?;
-    let mut child = command(hook).spawn().attempt(what).hint(Errno::ENOENT, "the path is taken on the host")?;
+    let mut child =
+        command(hook).spawn().attempt(what).hint(Errno::ENOENT, "the path is taken on the host")?;
     if let Some(mut stdin) = child.stdin.take() {
         // A hook need not read its stdin: EPIPE is its right.
         drop(stdin.write_all(&json));
     }
     let status = match hook.timeout {
         None => child.wait().attempt(what)?,
-        Some(seconds) => wait_until(&mut child, Duration::from_secs(seconds.into())).attempt(what)?.ok_or_else(|| {
-            refuse(what(), format!("it took longer than its timeout of {seconds} s and was killed"))
-        })?,
+        Some(seconds) => {
+            wait_until(&mut child, Duration::from_secs(seconds.into())).attempt(what)?.ok_or_else(|| {
+                refuse(what(), format!("it took longer than its timeout of {seconds} s and was killed"))
+            })?
+        }
     };
     if status.success() {
         return Ok(());

@@ -4,7 +4,17 @@
 //! on [`contract`] and [`plan`]; the rest is for the binary of this crate.
 
 pub mod cgroup;
+pub mod clock;
 pub mod contract;
+pub mod handshake;
+pub mod hooks;
+pub mod log;
+pub mod namespaces;
 pub mod plan;
+pub mod procfs;
+pub mod report;
+pub mod rootfs;
+pub mod seal;
 pub mod seccomp;
+pub mod store;
 pub mod sys;

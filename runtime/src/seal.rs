@@ -63,7 +63,9 @@ fn detached(path: &Path) -> sys::Result<OwnedFd> {
     // Proved before it is executed, so that this cannot go round in a circle.
     match sys::mount::is_readonly(tree.as_fd())? {
         Writable::No => Ok(tree),
-        Writable::Yes => Err(sys::Error { call: "mount_setattr(read-only)".into(), errno: nix::errno::Errno::ENOTSUP }),
+        Writable::Yes => {
+            Err(sys::Error { call: "mount_setattr(read-only)".into(), errno: nix::errno::Errno::ENOTSUP })
+        }
     }
 }
 
@@ -79,7 +81,8 @@ fn memfd(own: &OwnedFd) -> sys::Result<OwnedFd> {
     let mut to = std::fs::File::from(copy);
     std::io::copy(&mut from, &mut to).map_err(io)?;
     let copy = OwnedFd::from(to);
-    let seals = SealFlag::F_SEAL_SEAL | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE;
+    let seals =
+        SealFlag::F_SEAL_SEAL | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE;
     sys::named(nix::fcntl::fcntl(&copy, FcntlArg::F_ADD_SEALS(seals)), || "fcntl(F_ADD_SEALS)".into())?;
     Ok(copy)
 }

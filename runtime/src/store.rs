@@ -43,7 +43,8 @@ pub struct StoredHook {
 
 impl From<&crate::plan::Hook> for StoredHook {
     fn from(hook: &crate::plan::Hook) -> Self {
-        let text = |list: &[std::ffi::CString]| list.iter().map(|s| s.to_string_lossy().into_owned()).collect();
+        let text =
+            |list: &[std::ffi::CString]| list.iter().map(|s| s.to_string_lossy().into_owned()).collect();
         Self {
             path: hook.path.clone(),
             args: text(&hook.args),
@@ -56,7 +57,8 @@ impl From<&crate::plan::Hook> for StoredHook {
 
 impl From<&StoredHook> for crate::plan::Hook {
     fn from(hook: &StoredHook) -> Self {
-        let c = |list: &[String]| list.iter().filter_map(|s| std::ffi::CString::new(s.as_str()).ok()).collect();
+        let c =
+            |list: &[String]| list.iter().filter_map(|s| std::ffi::CString::new(s.as_str()).ok()).collect();
         Self {
             path: hook.path.clone(),
             args: c(&hook.args),
@@ -189,8 +191,9 @@ impl Directory {
             return Status::Created;
         }
         match crate::cgroup::Cgroup::open(&stored.cgroup).frozen() {
-            true => Status::Paused,
-            false => Status::Running,
+            Ok(true) => Status::Paused,
+            // A cgroup that cannot be asked was not frozen by this runtime.
+            Ok(false) | Err(_) => Status::Running,
         }
     }
 

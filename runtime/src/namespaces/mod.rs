@@ -84,7 +84,10 @@ fn open_one(kind: NamespaceKind, path: &str) -> Outcome<OwnedFd> {
         .attempt(what)
         .hint(Errno::ENOENT, "the process or the file that held the namespace is gone")?;
     let found = sys::process::namespace_type(fd.as_fd()).map_err(|_| {
-        refuse(what(), "it is not a namespace file; expected something like /proc/PID/ns/* or a bind mount of it")
+        refuse(
+            what(),
+            "it is not a namespace file; expected something like /proc/PID/ns/* or a bind mount of it",
+        )
     })?;
     if found != flag(kind) {
         let name = NamespaceKind::ALL.into_iter().find(|k| flag(*k) == found).map_or("unknown", |k| k.name());

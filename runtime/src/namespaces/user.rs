@@ -50,7 +50,12 @@ impl Map {
 ///
 /// # Errors
 /// With the pointer of the map.
-pub fn write_maps(proc: &crate::procfs::Proc, pid: i32, uids: &[IdMapping], gids: &[IdMapping]) -> Outcome<()> {
+pub fn write_maps(
+    proc: &crate::procfs::Proc,
+    pid: i32,
+    uids: &[IdMapping],
+    gids: &[IdMapping],
+) -> Outcome<()> {
     write_map(proc, pid, Map::Uid, uids).at(Map::Uid.pointer())?;
     write_map(proc, pid, Map::Gid, gids).at(Map::Gid.pointer())
 }

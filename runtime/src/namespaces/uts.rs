@@ -18,7 +18,9 @@ pub fn set_up(plan: &Plan) -> Outcome<()> {
         sys::process::sethostname(name).attempt(|| format!("set the host name {name:?}")).at("/hostname")?;
     }
     if let Some(name) = &plan.domainname {
-        sys::process::setdomainname(name).attempt(|| format!("set the domain name {name:?}")).at("/domainname")?;
+        sys::process::setdomainname(name)
+            .attempt(|| format!("set the domain name {name:?}"))
+            .at("/domainname")?;
     }
     Ok(())
 }

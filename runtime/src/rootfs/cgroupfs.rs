@@ -11,6 +11,13 @@ use crate::sys::mount::{MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+/// Whether the host shows cgroup v2 alone, as `/sys/fs/cgroup` itself.
+fn is_unified() -> bool {
+    let root = sys::file::open_host(Path::new("/sys/fs/cgroup"), nix::fcntl::OFlag::O_PATH);
+    root.and_then(|fd| sys::file::filesystem(fd.as_fd()))
+        .is_ok_and(|t| t == nix::sys::statfs::CGROUP2_SUPER_MAGIC)
+}
+
 /// One hierarchy of `/proc/self/cgroup` (cgroups(7)).
 struct Hierarchy {
     /// `cpu,cpuacct`, `name=systemd`, or empty for v2.
@@ -30,8 +37,7 @@ pub fn mount(root: &Root, mount: &Mount, cgroupns: Cgroupns) -> Outcome<()> {
     let text = std::fs::read_to_string("/proc/self/cgroup").attempt(what)?;
     let hierarchies = parse(&text);
     let target = root.destination(&mount.destination, Target::Directory)?;
-    let pure_v2 = hierarchies.iter().all(|h| h.controllers.is_empty());
-    if pure_v2 || super::super::cgroup::layout::is_unified_root() {
+    if is_unified() {
         let path = hierarchies.iter().find(|h| h.controllers.is_empty()).map_or("/", |h| h.path.as_str());
         let tree = match cgroupns {
             Cgroupns::Own => fresh("cgroup2", None).attempt(what)?,
@@ -82,7 +88,8 @@ fn one(base: &OwnedFd, hierarchy: &Hierarchy, mount: &Mount, cgroupns: Cgroupns)
 /// `cpu` and `cpuacct` as links to `cpu,cpuacct`, as hosts have them.
 fn alias(inside: &Root, name: &str) -> Outcome<()> {
     for short in name.split(',').filter(|short| *short != name) {
-        sys::file::symlink(name, inside.as_fd(), Path::new(short)).attempt(|| format!("link {short} to {name}"))?;
+        sys::file::symlink(name, inside.as_fd(), Path::new(short))
+            .attempt(|| format!("link {short} to {name}"))?;
     }
     Ok(())
 }

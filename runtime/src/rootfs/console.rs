@@ -21,8 +21,7 @@ pub fn set_up(root: &Root, socket: &OwnedFd, size: Option<(u16, u16)>) -> Outcom
     let what = || "open the container's terminal".to_owned();
     let flags = OFlag::O_RDWR | OFlag::O_NOCTTY;
     let path = Path::new("/dev/pts/ptmx");
-    let master =
-        sys::file::open_in(root.as_fd(), path, flags, sys::file::Last::NoFollow).attempt(what)?;
+    let master = sys::file::open_in(root.as_fd(), path, flags, sys::file::Last::NoFollow).attempt(what)?;
     let magic = sys::file::filesystem(master.as_fd()).attempt(what)?;
     if magic != nix::sys::statfs::FsType(0x1cd1) {
         return Err(refuse(what(), "/dev/pts is no devpts: mount one there"));
@@ -41,7 +40,8 @@ pub fn set_up(root: &Root, socket: &OwnedFd, size: Option<(u16, u16)>) -> Outcom
 fn send(socket: &OwnedFd, master: &OwnedFd) -> Outcome<()> {
     let fds = [master.as_raw_fd()];
     let text = [IoSlice::new(b"/dev/ptmx")];
-    let sent = sendmsg::<()>(socket.as_raw_fd(), &text, &[ControlMessage::ScmRights(&fds)], MsgFlags::empty(), None);
+    let sent =
+        sendmsg::<()>(socket.as_raw_fd(), &text, &[ControlMessage::ScmRights(&fds)], MsgFlags::empty(), None);
     sys::named(sent, || "sendmsg(SCM_RIGHTS)".into())
         .attempt(|| "send the terminal to --console-socket".into())
         .map(drop)

@@ -40,7 +40,9 @@ pub fn node(root: &Root, device: &DeviceNode, host: Option<&OwnedFd>) -> Outcome
             let target = root.destination(&device.path, Target::File)?;
             sys::mount::attach(tree.as_fd(), target.as_fd()).attempt(what).at(&pointer)
         }
-        None => make(root, device).at(&pointer).hint(Errno::EPERM, "making nodes needs CAP_MKNOD on the host"),
+        None => {
+            make(root, device).at(&pointer).hint(Errno::EPERM, "making nodes needs CAP_MKNOD on the host")
+        }
     }
 }
 
@@ -80,7 +82,9 @@ pub fn links(root: &Root) -> Outcome<()> {
         let (parent, name) = root.parent(Path::new(path))?;
         match sys::file::symlink(target, parent.as_fd(), Path::new(&name)) {
             Err(e) if e.errno == Errno::EEXIST => {}
-            result => result.attempt(|| format!("make the link {path}")).hint(Errno::EROFS, "mount a tmpfs on /dev")?,
+            result => result
+                .attempt(|| format!("make the link {path}"))
+                .hint(Errno::EROFS, "mount a tmpfs on /dev")?,
         }
     }
     Ok(())
@@ -111,8 +115,10 @@ fn copy_directory(from: BorrowedFd<'_>, to: BorrowedFd<'_>, left: &mut u64) -> O
         if name == c"." || name == c".." {
             continue;
         }
-        let stat = sys::named(nix::sys::stat::fstatat(from, name, AtFlags::AT_SYMLINK_NOFOLLOW), || "fstatat".into())
-            .attempt(what)?;
+        let stat = sys::named(nix::sys::stat::fstatat(from, name, AtFlags::AT_SYMLINK_NOFOLLOW), || {
+            "fstatat".into()
+        })
+        .attempt(what)?;
         let path = Path::new(std::ffi::OsStr::from_bytes(name.to_bytes()));
         let mode = stat.st_mode & 0o7777;
         match SFlag::from_bits_truncate(stat.st_mode & libc::S_IFMT) {
@@ -123,7 +129,8 @@ fn copy_directory(from: BorrowedFd<'_>, to: BorrowedFd<'_>, left: &mut u64) -> O
                 copy_directory(inner.as_fd(), made.as_fd(), left)?;
             }
             SFlag::S_IFLNK => {
-                let target = sys::named(nix::fcntl::readlinkat(from, name), || "readlinkat".into()).attempt(what)?;
+                let target =
+                    sys::named(nix::fcntl::readlinkat(from, name), || "readlinkat".into()).attempt(what)?;
                 sys::file::symlink(&target.to_string_lossy(), to, path).attempt(what)?;
                 continue;
             }
@@ -135,7 +142,13 @@ fn copy_directory(from: BorrowedFd<'_>, to: BorrowedFd<'_>, left: &mut u64) -> O
     Ok(())
 }
 
-fn copy_file(from: BorrowedFd<'_>, to: BorrowedFd<'_>, path: &Path, mode: u32, left: &mut u64) -> Outcome<()> {
+fn copy_file(
+    from: BorrowedFd<'_>,
+    to: BorrowedFd<'_>,
+    path: &Path,
+    mode: u32,
+    left: &mut u64,
+) -> Outcome<()> {
     use std::io::Read;
     let what = || format!("copy up {}", path.display());
     let source = sys::file::open_strict(from, path, nix::fcntl::OFlag::O_RDONLY).attempt(what)?;

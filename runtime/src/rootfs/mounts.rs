@@ -78,7 +78,10 @@ fn file_system(
     finish(tree.as_fd(), mount)
 }
 
-fn explain(mut failure: Box<crate::contract::report::Failure>, fstype: &str) -> Box<crate::contract::report::Failure> {
+fn explain(
+    mut failure: Box<crate::contract::report::Failure>,
+    fstype: &str,
+) -> Box<crate::contract::report::Failure> {
     if Errno::from_raw(failure.errno) == Errno::EPERM {
         failure.hint = match fstype {
             "sysfs" => "sysfs in a user namespace needs a network namespace of the container's own",
@@ -98,7 +101,9 @@ fn target(root: &Root, mount: &Mount, fstype: &str) -> Outcome<OwnedFd> {
         return root.destination(&mount.destination, Target::Directory);
     }
     match root.open_no_link(&mount.destination) {
-        Err(f) if Errno::from_raw(f.errno) == Errno::ENOENT => root.destination(&mount.destination, Target::Directory),
+        Err(f) if Errno::from_raw(f.errno) == Errno::ENOENT => {
+            root.destination(&mount.destination, Target::Directory)
+        }
         result => result,
     }
 }
@@ -116,9 +121,9 @@ fn attrs_now(mount: &Mount) -> Attrs {
 /// # Errors
 /// As mount_setattr(2).
 pub fn seal_dev(root: &Root, mounts: &[Mount]) -> Outcome<()> {
-    let wanted = mounts
-        .iter()
-        .find(|m| m.destination == Path::new(DEV) && attrs_now(m) != m.attrs && m.attrs.set & MOUNT_ATTR_RDONLY != 0);
+    let wanted = mounts.iter().find(|m| {
+        m.destination == Path::new(DEV) && attrs_now(m) != m.attrs && m.attrs.set & MOUNT_ATTR_RDONLY != 0
+    });
     let Some(mount) = wanted else { return Ok(()) };
     let what = || "make /dev read-only".to_owned();
     let dev = root.open(&mount.destination).attempt(what)?;

@@ -59,7 +59,9 @@ fn open_root(path: &Path) -> Outcome<OwnedFd> {
 fn open_bind(mount: &Mount, report: &Reporter) -> Outcome<Option<OwnedFd>> {
     let MountKind::Bind { source, depth } = &mount.kind else { return Ok(None) };
     let open = || {
-        let what = || format!("open the source {} of the mount on {}", source.display(), mount.destination.display());
+        let what = || {
+            format!("open the source {} of the mount on {}", source.display(), mount.destination.display())
+        };
         let object = sys::file::open_host(source, OFlag::O_PATH)
             .attempt(what)
             .hint(Errno::ENOENT, "make the source first; a runtime does not")?;
@@ -71,7 +73,9 @@ fn open_bind(mount: &Mount, report: &Reporter) -> Outcome<Option<OwnedFd>> {
         Ok(Some(tree))
     };
     let pointer = format!("/mounts/{}/source", mount.index);
-    report.stage(Stage::nth(StageKind::Mount, mount.index), source.display().to_string(), || open().at(&pointer))
+    report.stage(Stage::nth(StageKind::Mount, mount.index), source.display().to_string(), || {
+        open().at(&pointer)
+    })
 }
 
 fn open_device(device: &DeviceNode) -> Outcome<OwnedFd> {
@@ -99,7 +103,8 @@ fn verify_device(node: BorrowedFd<'_>, device: &DeviceNode) -> Result<(), String
 
 fn open_null() -> Outcome<OwnedFd> {
     let what = || "open /dev/null to mask files with".to_owned();
-    let node = sys::file::open_host(Path::new("/dev/null"), OFlag::O_PATH | OFlag::O_NOFOLLOW).attempt(what)?;
+    let node =
+        sys::file::open_host(Path::new("/dev/null"), OFlag::O_PATH | OFlag::O_NOFOLLOW).attempt(what)?;
     let stat = sys::file::stat(node.as_fd()).attempt(what)?;
     if stat.st_rdev != libc::makedev(1, 3) || stat.st_mode & libc::S_IFMT != libc::S_IFCHR {
         return Err(refuse(what(), "the host's /dev/null is not the null device 1:3"));

@@ -17,9 +17,8 @@ pub fn execve(path: &CStr, args: &[CString], env: &[CString]) -> Error {
 
 /// Executes the file of a descriptor (`AT_EMPTY_PATH`); returns only when that failed.
 pub fn execveat(file: BorrowedFd<'_>, args: &[CString], env: &[CString]) -> Error {
-    let pointers = |list: &[CString]| {
-        list.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect::<Vec<_>>()
-    };
+    let pointers =
+        |list: &[CString]| list.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect::<Vec<_>>();
     let (argv, envp) = (pointers(args), pointers(env));
     // SAFETY: both arrays end with a null pointer and point into `args` and `env`, which outlive the call.
     unsafe {
@@ -32,7 +31,10 @@ pub fn execveat(file: BorrowedFd<'_>, args: &[CString], env: &[CString]) -> Erro
             libc::AT_EMPTY_PATH,
         )
     };
-    Error { call: format!("execveat([{}], \"\", {args:?}, AT_EMPTY_PATH)", file.as_raw_fd()), errno: Errno::last() }
+    Error {
+        call: format!("execveat([{}], \"\", {args:?}, AT_EMPTY_PATH)", file.as_raw_fd()),
+        errno: Errno::last(),
+    }
 }
 
 /// Whether the caller may execute the file (faccessat2(2) with effective ids; not a directory).

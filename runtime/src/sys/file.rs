@@ -68,7 +68,9 @@ pub fn open_strict(dir: BorrowedFd<'_>, path: &Path, flags: OFlag) -> Result<Own
 /// # Errors
 /// As open(2).
 pub fn open_host(path: &Path, flags: OFlag) -> Result<OwnedFd> {
-    named(nix::fcntl::open(path, flags | OFlag::O_CLOEXEC, Mode::empty()), || format!("open({path:?}, {flags:?})"))
+    named(nix::fcntl::open(path, flags | OFlag::O_CLOEXEC, Mode::empty()), || {
+        format!("open({path:?}, {flags:?})")
+    })
 }
 
 /// Makes a file, which must not exist, and opens it for writing.
@@ -150,7 +152,8 @@ pub fn kind(fd: BorrowedFd<'_>) -> Result<SFlag> {
 /// # Errors
 /// As the system call.
 pub fn filesystem(fd: BorrowedFd<'_>) -> Result<nix::sys::statfs::FsType> {
-    named(nix::sys::statfs::fstatfs(fd), || format!("fstatfs([{}])", fd.as_raw_fd())).map(|s| s.filesystem_type())
+    named(nix::sys::statfs::fstatfs(fd), || format!("fstatfs([{}])", fd.as_raw_fd()))
+        .map(|s| s.filesystem_type())
 }
 
 /// unlinkat(2); an absent file is no error.
@@ -181,7 +184,8 @@ pub fn write_once(fd: BorrowedFd<'_>, bytes: &[u8]) -> Result<()> {
 /// # Errors
 /// As the system call.
 pub fn close_others(keep: &[i32]) -> Result<()> {
-    let mut keep: Vec<u32> = keep.iter().filter_map(|fd| u32::try_from(*fd).ok()).filter(|fd| *fd > 2).collect();
+    let mut keep: Vec<u32> =
+        keep.iter().filter_map(|fd| u32::try_from(*fd).ok()).filter(|fd| *fd > 2).collect();
     keep.sort_unstable();
     let mut first = 3;
     for fd in keep {

@@ -87,8 +87,9 @@ impl Context {
         let command = if value.is_some() { 1 } else { 0 };
         let pointer = c_value.as_ref().map_or(std::ptr::null(), |v| v.as_ptr());
         // SAFETY: key and value are valid C strings, or the value is null with FSCONFIG_SET_FLAG.
-        let result =
-            unsafe { libc::syscall(libc::SYS_fsconfig, self.fd.as_raw_fd(), command, c_key.as_ptr(), pointer, 0) };
+        let result = unsafe {
+            libc::syscall(libc::SYS_fsconfig, self.fd.as_raw_fd(), command, c_key.as_ptr(), pointer, 0)
+        };
         checked(result, || match value {
             Some(value) => self.call(&format!("FSCONFIG_SET_STRING, {key:?}, {value:?}")),
             None => self.call(&format!("FSCONFIG_SET_FLAG, {key:?}")),
@@ -103,7 +104,14 @@ impl Context {
     pub fn mount(self, attrs: u64) -> Result<OwnedFd> {
         // SAFETY: FSCONFIG_CMD_CREATE takes neither key nor value.
         let value = unsafe {
-            libc::syscall(libc::SYS_fsconfig, self.fd.as_raw_fd(), 6, std::ptr::null::<()>(), std::ptr::null::<()>(), 0)
+            libc::syscall(
+                libc::SYS_fsconfig,
+                self.fd.as_raw_fd(),
+                6,
+                std::ptr::null::<()>(),
+                std::ptr::null::<()>(),
+                0,
+            )
         };
         checked(value, || self.call("FSCONFIG_CMD_CREATE"))?;
         // SAFETY: takes integers only.
@@ -175,7 +183,9 @@ pub fn set_attr(mount: BorrowedFd<'_>, depth: Depth, attr: &Attr) -> Result<()> 
 /// `EINVAL` when the new root is no mount point, or its parent is shared.
 pub fn pivot_to_cwd() -> Result<()> {
     named(nix::unistd::pivot_root(".", "."), || "pivot_root(\".\", \".\")".into())?;
-    named(nix::mount::umount2(".", nix::mount::MntFlags::MNT_DETACH), || "umount2(\".\", MNT_DETACH)".into())?;
+    named(nix::mount::umount2(".", nix::mount::MntFlags::MNT_DETACH), || {
+        "umount2(\".\", MNT_DETACH)".into()
+    })?;
     named(nix::unistd::chdir("/"), || "chdir(\"/\")".into())
 }
 

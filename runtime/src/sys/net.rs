@@ -10,10 +10,9 @@ use std::os::fd::AsRawFd;
 /// # Errors
 /// `EPERM` without `CAP_NET_ADMIN` over the namespace.
 pub fn loopback_up() -> Result<()> {
-    let fd = named(
-        socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None),
-        || "socket(AF_INET, SOCK_DGRAM)".into(),
-    )?;
+    let fd = named(socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None), || {
+        "socket(AF_INET, SOCK_DGRAM)".into()
+    })?;
     // SAFETY: ifreq is plain old data; all zeroes are a valid value.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     request.ifr_name[0] = b'l'.cast_signed();

@@ -135,7 +135,10 @@ pub fn set_capabilities(sets: Sets) -> Result<()> {
     // SAFETY: header and data have the layout and size that version 3 wants.
     let value = unsafe { libc::syscall(libc::SYS_capset, header.as_mut_ptr(), data.as_ptr()) };
     named(Errno::result(value), || {
-        format!("capset(effective={:#x}, permitted={:#x}, inheritable={:#x})", sets.effective, sets.permitted, sets.inheritable)
+        format!(
+            "capset(effective={:#x}, permitted={:#x}, inheritable={:#x})",
+            sets.effective, sets.permitted, sets.inheritable
+        )
     })
     .map(drop)
 }
