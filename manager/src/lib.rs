@@ -1,1 +1,3 @@
 //! The manager.
+
+pub mod cli;

@@ -1,0 +1,308 @@
+//! The command line as it was typed: flags, help texts, man pages and
+//! completions all come from these definitions. Values are parsed by
+//! [`super::parse`]; what a command does is in [`super::commands`].
+
+use super::client::Address;
+use super::parse::{self, CpuMillis, EnvVar, Label, MemoryBytes, Volume};
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Where `sextantd` listens unless it is told otherwise.
+pub const DEFAULT_ADDRESS: &str = "unix:/run/sextant/sextantd.sock";
+
+/// Run containers, each in namespaces of its own
+///
+/// sextant asks sextantd, the manager, which has to run. Exit codes: 0 done,
+/// 1 a request failed, 2 the command line makes no sense; `run` exits with the
+/// container's code (128 + N after signal N), or 125 when the run itself failed.
+#[derive(Debug, Parser)]
+#[command(name = "sextant", version, propagate_version = true, verbatim_doc_comment)]
+pub struct Cli {
+    /// Where sextantd listens: unix:PATH
+    #[arg(long, global = true, env = "SEXTANT_ADDRESS", hide_env_values = true, default_value = DEFAULT_ADDRESS)]
+    pub address: Address,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const RUN_USAGE: &str = "sextant run [OPTIONS] --bundle <DIR>
+       sextant run [OPTIONS] --rootfs <DIR> -- <COMMAND>...";
+const CREATE_USAGE: &str = "sextant create [OPTIONS] --bundle <DIR>
+       sextant create [OPTIONS] --rootfs <DIR> -- <COMMAND>...";
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Create and start a container, show its output, exit with its code
+    #[command(override_usage = RUN_USAGE)]
+    Run(RunArgs),
+    /// Create a container; its process waits for `start`
+    #[command(override_usage = CREATE_USAGE)]
+    Create(CreateArgs),
+    /// Start created containers
+    Start(IdsArgs),
+    /// Ask containers to end, and kill them after a grace period
+    Stop(StopArgs),
+    /// Send a signal to containers
+    Kill(KillArgs),
+    /// Remove containers and everything that was made for them
+    Rm(RmArgs),
+    /// List containers
+    Ps(PsArgs),
+    /// Print all that is known of containers as a JSON array
+    Inspect(IdsArgs),
+    /// Print what a container wrote
+    Logs(LogsArgs),
+    /// Print what happened, in one order for all containers
+    Events(EventsArgs),
+    /// Wait until containers have exited and print their exit codes
+    Wait(IdsArgs),
+    /// Show a container's namespaces beside the host's
+    Ns(OneArgs),
+    /// Show where the time of a start-up went
+    Trace(OneArgs),
+    /// Show the daemon, its host and its directories
+    Info(InfoArgs),
+    /// Print a completion script for a shell
+    Completions(CompletionsArgs),
+}
+
+/// `run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Leave it running and print its id
+    #[arg(short, long, conflicts_with = "rm")]
+    pub detach: bool,
+    /// Remove it when it has exited
+    #[arg(long)]
+    pub rm: bool,
+    /// What to run.
+    #[command(flatten)]
+    pub create: CreateArgs,
+}
+
+/// `create`, and the same part of `run`.
+#[derive(Debug, Args)]
+pub struct CreateArgs {
+    /// Id of the container; one is made up when there is none
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Attach a label
+    #[arg(short, long = "label", value_name = "KEY=VALUE")]
+    pub labels: Vec<Label>,
+    /// OCI bundle: a directory with a config.json
+    #[arg(long, value_name = "DIR", required_unless_present = "rootfs", conflicts_with_all = ["rootfs", "rootfs_flags", "command"])]
+    pub bundle: Option<PathBuf>,
+    /// Root directory for the command behind `--`
+    #[arg(long, value_name = "DIR", requires = "command")]
+    pub rootfs: Option<PathBuf>,
+    /// Flags that say what the manager writes into the bundle it makes.
+    #[command(flatten)]
+    pub process: ProcessArgs,
+}
+
+/// What runs in `--rootfs`, and how.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "With --rootfs")]
+#[group(id = "rootfs_flags", multiple = true)]
+pub struct ProcessArgs {
+    /// Set an environment variable; without a value, the one it has here
+    #[arg(short, long = "env", value_name = "KEY[=VALUE]")]
+    pub env: Vec<EnvVar>,
+    /// Read environment variables from a file, one KEY=VALUE a line
+    #[arg(long, value_name = "FILE")]
+    pub env_file: Vec<PathBuf>,
+    /// Working directory inside
+    #[arg(short, long, value_name = "DIR")]
+    pub workdir: Option<String>,
+    /// Host name inside
+    #[arg(long, value_name = "NAME")]
+    pub hostname: Option<String>,
+    /// Memory limit in bytes, or with one of the suffixes K, M, G, T (powers of 1024)
+    #[arg(short, long, value_name = "SIZE", value_parser = parse::memory)]
+    pub memory: Option<MemoryBytes>,
+    /// CPU limit: 0.5 is half of one CPU
+    #[arg(long, value_name = "N", value_parser = parse::cpus)]
+    pub cpus: Option<CpuMillis>,
+    /// Largest number of processes and threads
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
+    pub pids_limit: Option<i64>,
+    /// Make the root file system read-only
+    #[arg(long)]
+    pub read_only: bool,
+    /// Bind a file or directory of the host into the container
+    #[arg(short = 'v', long = "volume", value_name = "SRC:DST[:ro]")]
+    pub volumes: Vec<Volume>,
+    /// Program and arguments
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+}
+
+/// One container.
+#[derive(Debug, Args)]
+pub struct OneArgs {
+    /// Id of the container
+    pub id: String,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Any number of containers.
+#[derive(Debug, Args)]
+pub struct IdsArgs {
+    /// Ids of containers
+    #[arg(required = true, value_name = "ID")]
+    pub ids: Vec<String>,
+}
+
+/// `stop`.
+#[derive(Debug, Args)]
+pub struct StopArgs {
+    /// How long to wait before SIGKILL; 0 kills at once
+    #[arg(short, long = "time", value_name = "SECONDS", value_parser = parse::seconds)]
+    pub time: Option<Duration>,
+    /// What to send first: a name or a number [default: SIGTERM]
+    #[arg(short, long, value_parser = parse::signal)]
+    pub signal: Option<i32>,
+    /// Which.
+    #[command(flatten)]
+    pub which: IdsArgs,
+}
+
+/// `kill`.
+#[derive(Debug, Args)]
+pub struct KillArgs {
+    /// What to send: a name or a number
+    #[arg(short, long, value_parser = parse::signal, default_value = "SIGTERM")]
+    pub signal: i32,
+    /// Send it to every process of the container
+    #[arg(long)]
+    pub all: bool,
+    /// Which.
+    #[command(flatten)]
+    pub which: IdsArgs,
+}
+
+/// `rm`.
+#[derive(Debug, Args)]
+pub struct RmArgs {
+    /// Kill it first when it runs
+    #[arg(short, long)]
+    pub force: bool,
+    /// Which.
+    #[command(flatten)]
+    pub which: IdsArgs,
+}
+
+/// `ps`.
+#[derive(Debug, Args)]
+pub struct PsArgs {
+    /// List all, not only those that run
+    #[arg(short, long)]
+    pub all: bool,
+    /// Print ids only
+    #[arg(short, long, conflicts_with = "json")]
+    pub quiet: bool,
+    /// Print a JSON array
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `logs`.
+#[derive(Debug, Args)]
+pub struct LogsArgs {
+    /// Go on until the container has exited
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Begin at this byte offset of the log, as the API gives it
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub offset: u64,
+    /// Put the time before each line
+    #[arg(short, long)]
+    pub timestamps: bool,
+    /// Id of the container
+    pub id: String,
+}
+
+/// `events`.
+#[derive(Debug, Args)]
+pub struct EventsArgs {
+    /// Begin behind the event with this number
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub after: u64,
+    /// Go on with later events as they come
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `info`.
+#[derive(Debug, Args)]
+pub struct InfoArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `completions`.
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// For which shell
+    pub shell: clap_complete::Shell,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn parse(line: &str) -> Result<Cli, clap::error::ErrorKind> {
+        Cli::try_parse_from(line.split_whitespace()).map_err(|error| error.kind())
+    }
+
+    #[test]
+    fn definitions_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_run_needs_exactly_one_source() {
+        use clap::error::ErrorKind::{ArgumentConflict, MissingRequiredArgument};
+        for good in ["sextant run --bundle b", "sextant run -d --rootfs r -m 64M -- sh -c true"] {
+            assert!(parse(good).is_ok(), "{good}");
+        }
+        for (bad, kind) in [
+            ("sextant run", MissingRequiredArgument),
+            ("sextant run --rootfs r", MissingRequiredArgument),
+            ("sextant run -- true", MissingRequiredArgument),
+            ("sextant run --bundle b --rootfs r -- true", ArgumentConflict),
+            ("sextant run --bundle b -- true", ArgumentConflict),
+            ("sextant run --bundle b -e A=1", ArgumentConflict),
+            ("sextant run --bundle b --read-only", ArgumentConflict),
+            ("sextant create --bundle b -v /a:/b", ArgumentConflict),
+            ("sextant run -d --rm --bundle b", ArgumentConflict),
+        ] {
+            assert_eq!(parse(bad).map(|_| ()), Err(kind), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_address_can_stand_on_either_side_of_the_verb() {
+        for line in ["sextant --address unix:/a ps", "sextant ps --address unix:/a"] {
+            assert_eq!(parse(line).map(|cli| cli.address.to_string()), Ok("unix:/a".into()), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_follows_the_dashes_is_not_ours() {
+        let cli = parse("sextant run --rootfs r -- ls --json -d").unwrap();
+        let Command::Run(run) = cli.command else { panic!("not a run") };
+        assert_eq!(run.create.process.command, ["ls", "--json", "-d"]);
+        assert!(!run.detach);
+    }
+}

@@ -1,0 +1,79 @@
+//! `logs`: what a container wrote, its stdout to ours and its stderr to ours.
+
+use crate::cli::args::LogsArgs;
+use crate::cli::client::Client;
+use crate::cli::error::Error;
+use crate::cli::{follow, output, time};
+use sextant_proto::v1::log_entry::Stream;
+use sextant_proto::v1::{LogEntry, LogsRequest};
+use std::process::ExitCode;
+
+pub(super) async fn run(client: &Client, args: LogsArgs) -> Result<ExitCode, Error> {
+    let request = LogsRequest { id: args.id, offset: args.offset, follow: args.follow };
+    if args.timestamps {
+        let mut stamps = Stamps::default();
+        follow::logs(client, request, |entry| {
+            let bytes = stamps.stamp(&entry);
+            write(entry.stream(), &bytes)
+        })
+        .await?;
+    } else {
+        follow::logs(client, request, |entry| write(entry.stream(), &entry.data)).await?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes what came from `stream` to ours of the same name.
+pub(super) fn write(stream: Stream, bytes: &[u8]) -> Result<(), Error> {
+    match stream {
+        Stream::Stderr => output::write_all(std::io::stderr().lock(), bytes),
+        Stream::Stdout | Stream::Unspecified => output::write_all(std::io::stdout().lock(), bytes),
+    }
+}
+
+/// Puts times before lines. An entry without a newline at its end is part of
+/// a line that the next entry of its stream goes on with.
+#[derive(Default)]
+struct Stamps {
+    inside_stdout: bool,
+    inside_stderr: bool,
+}
+
+impl Stamps {
+    fn stamp(&mut self, entry: &LogEntry) -> Vec<u8> {
+        let inside = match entry.stream() {
+            Stream::Stderr => &mut self.inside_stderr,
+            Stream::Stdout | Stream::Unspecified => &mut self.inside_stdout,
+        };
+        let at = time::rfc3339_fixed(&entry.at.unwrap_or_default(), 9);
+        let mut stamped = Vec::new();
+        for line in entry.data.split_inclusive(|byte| *byte == b'\n') {
+            if !*inside {
+                stamped.extend_from_slice(at.as_bytes());
+                stamped.push(b' ');
+            }
+            stamped.extend_from_slice(line);
+            *inside = !line.ends_with(b"\n");
+        }
+        stamped
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_in_parts_has_one_time() {
+        let mut stamps = Stamps::default();
+        let mut stamp = |stream: Stream, data: &str| {
+            let at = Some(prost_types::Timestamp { seconds: 1, nanos: 5 });
+            let entry = LogEntry { stream: stream.into(), at, data: data.into(), next_offset: 0 };
+            String::from_utf8(stamps.stamp(&entry)).unwrap()
+        };
+        let at = "1970-01-01T00:00:01.000000005Z";
+        assert_eq!(stamp(Stream::Stdout, "half"), format!("{at} half"));
+        assert_eq!(stamp(Stream::Stderr, "oh\n"), format!("{at} oh\n"));
+        assert_eq!(stamp(Stream::Stdout, " whole\nnext\n"), format!(" whole\n{at} next\n"));
+    }
+}

@@ -1,0 +1,59 @@
+//! The verbs, one a file. Each takes the connection and its arguments, asks
+//! the daemon, prints the answer, and gives the exit code or an error; none
+//! prints an error itself.
+
+mod completions;
+mod create;
+mod each;
+mod events;
+mod info;
+mod inspect;
+mod kill;
+mod logs;
+mod ns;
+mod ps;
+mod rm;
+mod run;
+mod start;
+mod stop;
+mod trace;
+mod wait;
+
+use super::args::{Cli, Command};
+use super::client::connect;
+use super::error::Error;
+use std::process::ExitCode;
+
+/// Does what `cli` says.
+///
+/// # Errors
+/// Whatever went wrong, yet unprinted.
+pub async fn run(cli: Cli) -> Result<ExitCode, Error> {
+    if let Command::Completions(args) = cli.command {
+        return completions::run(&args);
+    }
+    let client = match connect(&cli.address).await {
+        Ok(client) => client,
+        Err(error) if matches!(cli.command, Command::Run(_)) => {
+            return Err(error.exits(super::error::EXIT_RUN_FAILED));
+        }
+        Err(error) => return Err(error),
+    };
+    match cli.command {
+        Command::Run(args) => run::run(&client, args).await,
+        Command::Create(args) => create::run(&client, args).await,
+        Command::Start(args) => start::run(&client, args).await,
+        Command::Stop(args) => stop::run(&client, args).await,
+        Command::Kill(args) => kill::run(&client, args).await,
+        Command::Rm(args) => rm::run(&client, args).await,
+        Command::Ps(args) => ps::run(&client, &args).await,
+        Command::Inspect(args) => inspect::run(&client, args).await,
+        Command::Logs(args) => logs::run(&client, args).await,
+        Command::Events(args) => events::run(&client, &args).await,
+        Command::Wait(args) => wait::run(&client, args).await,
+        Command::Ns(args) => ns::run(&client, args).await,
+        Command::Trace(args) => trace::run(&client, args).await,
+        Command::Info(args) => info::run(&client, &args).await,
+        Command::Completions(args) => completions::run(&args),
+    }
+}

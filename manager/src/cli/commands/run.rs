@@ -1,0 +1,101 @@
+//! `run`: create and start a container; in the foreground, show its output,
+//! hand signals on to it, and exit as it does.
+
+use super::create::create;
+use super::logs::write;
+use super::stop::wire;
+use crate::cli::args::RunArgs;
+use crate::cli::client::Client;
+use crate::cli::error::{EXIT_RUN_FAILED, Error, Report};
+use crate::cli::signals::Caught;
+use crate::cli::view::Exit;
+use crate::cli::{follow, output};
+use sextant_proto::v1::{DeleteRequest, LogsRequest, StartRequest, StopRequest};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Exit code of a program whose reader went away: 128 + SIGPIPE.
+const EXIT_BROKEN_PIPE: u8 = 141;
+
+/// How long a container may take to end when nobody reads its output any more.
+const PIPE_GRACE: Duration = Duration::from_secs(1);
+
+pub(super) async fn run(client: &Client, args: RunArgs) -> Result<ExitCode, Error> {
+    let RunArgs { detach, rm, create: source } = args;
+    let id = create(client, source).await.map_err(|error| error.exits(EXIT_RUN_FAILED))?;
+    let outcome = if detach { start(client, &id).await } else { foreground(client, &id).await };
+    if rm {
+        // An error of the run itself is the one to tell.
+        let removed = remove(client, &id).await;
+        return outcome.and_then(|code| removed.map(|()| code));
+    }
+    outcome
+}
+
+/// Starts it and prints its id.
+async fn start(client: &Client, id: &str) -> Result<ExitCode, Error> {
+    request_start(client, id).await?;
+    output::print(&format!("{id}\n"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn request_start(client: &Client, id: &str) -> Result<(), Error> {
+    let request = StartRequest { id: id.to_owned() };
+    let answer = client.clone().containers.start(request).await;
+    answer.map(drop).map_err(|status| Error::request(format!("start {id}"))(status).exits(EXIT_RUN_FAILED))
+}
+
+/// Starts it and stays until it has exited.
+async fn foreground(client: &Client, id: &str) -> Result<ExitCode, Error> {
+    // From here on a signal is the container's, so that none gets lost between
+    // its start and ours of listening.
+    let caught = Caught::new()?;
+    request_start(client, id).await?;
+    let exit = tokio::select! {
+        exit = until_exit(client, id) => exit,
+        error = caught.forward(client, id) => Err(error),
+    };
+    match exit {
+        Ok(exit) => exit_code(id, &exit),
+        Err(Error::OutputClosed) => {
+            let (grace, id) = (Some(wire(PIPE_GRACE)), id.to_owned());
+            let stopped =
+                client.clone().containers.stop(StopRequest { id: id.clone(), grace, signal: 0 }).await;
+            stopped.map_err(Error::request(format!("stop {id}, whose output nobody reads any more")))?;
+            Ok(ExitCode::from(EXIT_BROKEN_PIPE))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Copies its output until it has exited.
+async fn until_exit(client: &Client, id: &str) -> Result<Exit, Error> {
+    let logs = |offset, follow| LogsRequest { id: id.to_owned(), offset, follow };
+    let offset = follow::logs(client, logs(0, true), |entry| write(entry.stream(), &entry.data)).await?;
+    let exit = follow::exit(client, id).await;
+    let exit =
+        exit.map_err(|status| Error::request(format!("wait for {id}"))(status).exits(EXIT_RUN_FAILED))?;
+    // A daemon that was told to end closes the stream early; there may be more.
+    follow::logs(client, logs(offset, false), |entry| write(entry.stream(), &entry.data)).await?;
+    Ok(exit)
+}
+
+/// Its own code; 128 + N after signal N.
+fn exit_code(id: &str, exit: &Exit) -> Result<ExitCode, Error> {
+    match exit.shell_code().map(u8::try_from) {
+        Some(Ok(code)) => Ok(ExitCode::from(code)),
+        _ => {
+            let because =
+                exit.unknown.clone().unwrap_or_else(|| format!("{} is no exit code", exit.summary()));
+            let report = Report::other(format!("tell the exit code of {id}"), because, "");
+            Err(Error::from(report).exits(EXIT_RUN_FAILED))
+        }
+    }
+}
+
+/// Removes it, and kills it first if it should still run.
+async fn remove(client: &Client, id: &str) -> Result<(), Error> {
+    let request = DeleteRequest { id: id.to_owned(), force: true };
+    let answer = client.clone().containers.delete(request).await;
+    answer.map(drop).map_err(Error::request(format!("remove {id}")))
+}

@@ -1,0 +1,19 @@
+//! `wait`: prints for each container how it ended, in the order of the command
+//! line: its code, 128 + N after signal N, or `unknown`.
+
+use super::each::each;
+use crate::cli::args::IdsArgs;
+use crate::cli::client::Client;
+use crate::cli::error::Error;
+use crate::cli::view::Exit;
+use crate::cli::{follow, output};
+use std::process::ExitCode;
+
+pub(super) async fn run(client: &Client, args: IdsArgs) -> Result<ExitCode, Error> {
+    let request = |client: Client, id: String| async move { follow::exit(&client, &id).await };
+    let print = |_: &str, exit: Exit| {
+        let code = exit.shell_code().map_or_else(|| "unknown".to_owned(), |code| code.to_string());
+        output::print(&(code + "\n"))
+    };
+    each(client, args, "wait for", request, print).await
+}

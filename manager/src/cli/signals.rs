@@ -1,0 +1,86 @@
+//! Signals that `run` in the foreground hands on to its container.
+
+use super::client::Client;
+use super::error::{EXIT_SIGNAL_BASE, Error, Report};
+use sextant_proto::v1::KillRequest;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tonic::Code;
+
+/// Interrupts after which we give up waiting for a container that ignores them.
+const PATIENCE: u8 = 3;
+
+/// The caught signals. From its creation on they do not end this process.
+#[derive(Debug)]
+pub struct Caught {
+    hangup: Signal,
+    interrupt: Signal,
+    quit: Signal,
+    terminate: Signal,
+    user1: Signal,
+    user2: Signal,
+}
+
+impl Caught {
+    /// Catches SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1 and SIGUSR2.
+    ///
+    /// # Errors
+    /// What sigaction(2) said.
+    pub fn new() -> Result<Self, Error> {
+        let catch = |kind| signal(kind).map_err(Error::io("catch signals"));
+        Ok(Self {
+            hangup: catch(SignalKind::hangup())?,
+            interrupt: catch(SignalKind::interrupt())?,
+            quit: catch(SignalKind::quit())?,
+            terminate: catch(SignalKind::terminate())?,
+            user1: catch(SignalKind::user_defined1())?,
+            user2: catch(SignalKind::user_defined2())?,
+        })
+    }
+
+    /// The number of the next signal.
+    async fn next(&mut self) -> SignalKind {
+        tokio::select! {
+            _ = self.hangup.recv() => SignalKind::hangup(),
+            _ = self.interrupt.recv() => SignalKind::interrupt(),
+            _ = self.quit.recv() => SignalKind::quit(),
+            _ = self.terminate.recv() => SignalKind::terminate(),
+            _ = self.user1.recv() => SignalKind::user_defined1(),
+            _ = self.user2.recv() => SignalKind::user_defined2(),
+        }
+    }
+
+    /// Hands every signal on to container `id`; answers only with an error:
+    /// when a signal cannot be sent, or after [`PATIENCE`] times SIGINT or
+    /// SIGTERM, which a process that is pid 1 of its namespace ignores unless
+    /// it handles them (pid_namespaces(7)).
+    pub async fn forward(mut self, client: &Client, id: &str) -> Error {
+        let mut interrupts = 0;
+        loop {
+            let kind = self.next().await;
+            let number = kind.as_raw_value();
+            let request = KillRequest { id: id.to_owned(), signal: number, all: false };
+            match client.clone().containers.kill(request).await {
+                Ok(_) => {}
+                // It has exited, and its log is just being read to the end.
+                Err(status) if matches!(status.code(), Code::FailedPrecondition | Code::NotFound) => {}
+                Err(status) => {
+                    return Report::request(format!("send signal {number} to {id}"), status).into();
+                }
+            }
+            if kind == SignalKind::interrupt() || kind == SignalKind::terminate() {
+                interrupts += 1;
+            }
+            if interrupts == PATIENCE {
+                return gave_up(id, number);
+            }
+        }
+    }
+}
+
+fn gave_up(id: &str, number: i32) -> Error {
+    let because = "it ignores the signal";
+    let code =
+        u8::try_from(number).map_or(EXIT_SIGNAL_BASE, |number| EXIT_SIGNAL_BASE.saturating_add(number));
+    let hint = format!("if sextant ps still shows it, sextant stop {id} ends it");
+    Error::from(Report::other(format!("interrupt {id}"), because, hint)).exits(code)
+}

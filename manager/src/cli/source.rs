@@ -1,0 +1,153 @@
+//! From the flags of `run` and `create` to a request: relative paths become
+//! absolute, since the daemon has a working directory of its own; `--env-file`
+//! and variables without a value are read here, since they are the caller's.
+
+use super::args::{CreateArgs, ProcessArgs};
+use super::error::{EXIT_USAGE, Error, Report};
+use super::parse::{Access, Volume};
+use sextant_proto::v1::create_request::Source;
+use sextant_proto::v1::{CreateRequest, Limits, Mount, RootfsSource};
+use std::path::Path;
+
+/// The request that `args` stand for.
+///
+/// # Errors
+/// When an environment file cannot be read, or a path or a variable is not
+/// UTF-8, which the wire cannot carry.
+pub fn request(args: CreateArgs) -> Result<CreateRequest, Error> {
+    let source = match (args.bundle, args.rootfs) {
+        (Some(bundle), _) => Source::Bundle(absolute(&bundle)?),
+        (None, Some(rootfs)) => Source::Rootfs(from_rootfs(absolute(&rootfs)?, args.process)?),
+        // Not reached: the command line is refused without one of them.
+        (None, None) => {
+            let missing = Report::other("create a container", "neither --bundle nor --rootfs is there", "");
+            return Err(Error::from(missing).exits(EXIT_USAGE));
+        }
+    };
+    Ok(CreateRequest {
+        id: args.name.unwrap_or_default(),
+        labels: args.labels.into_iter().map(|label| (label.key, label.value)).collect(),
+        source: Some(source),
+    })
+}
+
+fn from_rootfs(rootfs: String, args: ProcessArgs) -> Result<RootfsSource, Error> {
+    Ok(RootfsSource {
+        rootfs,
+        env: environment(&args)?,
+        limits: Some(Limits {
+            memory_bytes: args.memory.map_or(0, |memory| memory.0),
+            cpu_millis: args.cpus.map_or(0, |cpus| cpus.0),
+            pids: args.pids_limit.unwrap_or(0),
+        }),
+        mounts: args.volumes.into_iter().map(mount).collect::<Result<_, _>>()?,
+        command: args.command,
+        cwd: args.workdir.unwrap_or_default(),
+        hostname: args.hostname.unwrap_or_default(),
+        readonly: args.read_only,
+    })
+}
+
+/// `KEY=VALUE` of the files, then of the flags; a later one wins, as the last
+/// one for a key is kept.
+fn environment(args: &ProcessArgs) -> Result<Vec<String>, Error> {
+    let mut variables: Vec<(String, String)> = Vec::new();
+    let mut set = |key: &str, value: &str| {
+        variables.retain(|(other, _)| other != key);
+        variables.push((key.to_owned(), value.to_owned()));
+    };
+    for file in &args.env_file {
+        let attempted = format!("read the environment from {}", file.display());
+        let text = std::fs::read_to_string(file).map_err(Error::io(attempted.clone()))?;
+        for (number, line) in text.lines().enumerate() {
+            match line.split_once('=') {
+                _ if line.trim().is_empty() || line.starts_with('#') => {}
+                Some((key, value)) if !key.is_empty() => set(key, value),
+                _ => {
+                    let because = format!("line {} is not KEY=VALUE", number + 1);
+                    return Err(Report::other(attempted, because, "").into());
+                }
+            }
+        }
+    }
+    for variable in &args.env {
+        // A variable that is not set here is not set there either, as in Docker.
+        if let Some(value) = variable.value.clone().or_else(|| std::env::var(&variable.key).ok()) {
+            set(&variable.key, &value);
+        }
+    }
+    Ok(variables.into_iter().map(|(key, value)| format!("{key}={value}")).collect())
+}
+
+fn mount(volume: Volume) -> Result<Mount, Error> {
+    Ok(Mount {
+        source: absolute(&volume.source)?,
+        destination: volume.destination,
+        readonly: volume.access == Access::ReadOnly,
+    })
+}
+
+/// `path` from the root on, without looking at the file system.
+fn absolute(path: &Path) -> Result<String, Error> {
+    let attempted = format!("use the path {}", path.display());
+    let path = std::path::absolute(path).map_err(Error::io(attempted.clone()))?;
+    let text = path.into_os_string().into_string();
+    text.map_err(|_| Report::other(attempted, "it is not UTF-8", "").into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::args::{Cli, Command};
+    use clap::Parser;
+
+    fn of(line: &[&str]) -> Result<CreateRequest, Error> {
+        let line = ["sextant", "create"].iter().chain(line);
+        match Cli::try_parse_from(line).unwrap().command {
+            Command::Create(args) => request(args),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn rootfs(line: &[&str]) -> RootfsSource {
+        match of(&[line, &["--rootfs", "/r", "--", "true"]].concat()).unwrap().source {
+            Some(Source::Rootfs(rootfs)) => rootfs,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_bundle_is_named_from_the_root_on() {
+        let request = of(&["--name", "a", "-l", "k=v", "--bundle", "b"]).unwrap();
+        let here = std::env::current_dir().unwrap().join("b").to_str().unwrap().to_owned();
+        assert_eq!(request.source, Some(Source::Bundle(here)));
+        assert_eq!((request.id.as_str(), request.labels["k"].as_str()), ("a", "v"));
+    }
+
+    #[test]
+    fn flags_arrive_in_the_request() {
+        let line = "-m 1M --cpus 0.5 --pids-limit 7 --read-only -v /a:/b:ro -w /w --hostname h";
+        let rootfs = rootfs(&line.split(' ').collect::<Vec<_>>());
+        assert_eq!(rootfs.limits, Some(Limits { memory_bytes: 1 << 20, cpu_millis: 500, pids: 7 }));
+        assert_eq!(rootfs.mounts, [Mount { source: "/a".into(), destination: "/b".into(), readonly: true }]);
+        assert_eq!((rootfs.cwd.as_str(), rootfs.hostname.as_str(), rootfs.readonly), ("/w", "h", true));
+    }
+
+    #[test]
+    fn the_last_value_of_a_variable_wins() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "# comment\nA=file\n\nB=b=b\n").unwrap();
+        let path = file.path().to_str().unwrap();
+        let rootfs = rootfs(&["--env-file", path, "-e", "A=flag", "-e", "SEXTANT_TEST_NEVER_SET"]);
+        assert_eq!(rootfs.env, ["B=b=b", "A=flag"]);
+    }
+
+    #[test]
+    fn a_bad_line_of_an_environment_file_is_named() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "A=1\nnonsense\n").unwrap();
+        let path = file.path().to_str().unwrap();
+        let error = of(&["--env-file", path, "--rootfs", "/r", "--", "true"]).unwrap_err();
+        assert!(error.render(crate::cli::output::Paint::Plain).ends_with(": line 2 is not KEY=VALUE\n"));
+    }
+}
