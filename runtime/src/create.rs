@@ -9,8 +9,7 @@ use crate::contract::state::{State, Status};
 use crate::handshake::{self, InitSide, ParentSide, ToInit, ToParent};
 use crate::init::{Init, Pivot, StartBy};
 use crate::namespaces::{self, Joined};
-use crate::plan::host::Host;
-use crate::plan::{Namespace, Plan, Problem};
+use crate::plan::{Host, Namespace, Plan, Problem};
 use crate::procfs::Proc;
 use crate::report::{Attempt, Outcome, Place, Reporter, refuse};
 use crate::rootfs::sources::{self, Sources};
@@ -31,6 +30,17 @@ pub enum Mode {
     Run,
 }
 
+/// Where the master of the container's terminal goes, if it has one.
+#[derive(Debug)]
+pub enum Console {
+    /// Nowhere: a config that wants a terminal is refused.
+    Nowhere,
+    /// To who listens on this unix socket (`--console-socket`).
+    Socket(PathBuf),
+    /// To the runtime itself, which stays in the foreground.
+    Foreground(OwnedFd),
+}
+
 /// What the caller asks for, beside the bundle.
 #[derive(Debug)]
 pub struct Request {
@@ -43,7 +53,7 @@ pub struct Request {
     /// Where init's pid is written.
     pub pid_file: Option<PathBuf>,
     /// Where the terminal's master goes.
-    pub console_socket: Option<PathBuf>,
+    pub console: Console,
     /// Descriptors from 3 on that the process gets.
     pub preserve_fds: u32,
     /// How the root becomes `/`.
@@ -123,14 +133,18 @@ fn console(request: &Request, plan: &Plan) -> Outcome<Option<OwnedFd>> {
     use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
     use std::os::fd::AsRawFd;
     let what = || "set up the terminal".to_owned();
-    match (&request.console_socket, plan.process.terminal) {
-        (None, false) => Ok(None),
-        (None, true) => Err(refuse(what(), "cannot allocate tty if runc will detach without setting console socket"))
-            .at("/process/terminal"),
-        (Some(_), false) => {
+    match (&request.console, plan.process.terminal) {
+        (Console::Nowhere | Console::Foreground(_), false) => Ok(None),
+        (Console::Nowhere, true) => {
+            let mut failure = refuse(what(), "cannot allocate tty if runc will detach without setting console socket");
+            failure.hint = "give --console-socket, or set process.terminal to false".into();
+            Err(failure).at("/process/terminal")
+        }
+        (Console::Foreground(fd), true) => fd.try_clone().attempt(what).map(Some),
+        (Console::Socket(_), false) => {
             Err(refuse(what(), "cannot use console socket if runc will not detach or allocate tty")).at("/process/terminal")
         }
-        (Some(path), true) => {
+        (Console::Socket(path), true) => {
             let made = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None);
             let fd = sys::named(made, || "socket(AF_UNIX)".into()).attempt(what)?;
             let address = sys::named(UnixAddr::new(path), || "sun_path".into()).attempt(what)?;

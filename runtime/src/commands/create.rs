@@ -2,7 +2,7 @@
 
 use super::Context;
 use crate::cli;
-use crate::create::{Mode, Request};
+use crate::create::{Console, Mode, Request};
 use crate::init::Pivot;
 use crate::report::Outcome;
 use std::process::ExitCode;
@@ -23,7 +23,7 @@ pub(super) fn request(context: &Context, args: &cli::Create, mode: Mode) -> Requ
         bundle: args.bundle.clone(),
         root: context.root.clone(),
         pid_file: args.pid_file.clone(),
-        console_socket: args.console_socket.clone(),
+        console: args.console_socket.clone().map_or(Console::Nowhere, Console::Socket),
         preserve_fds: args.preserve_fds,
         pivot: if args.no_pivot { Pivot::Chroot } else { Pivot::Root },
         mode,

@@ -12,8 +12,8 @@ use std::process::ExitCode;
 pub fn run(context: &Context, args: &cli::Explain) -> Outcome<ExitCode> {
     let plan = crate::create::plan(&args.bundle, &args.id, &context.report)?;
     if args.json {
-        print_json(&crate::plan::explain::explain(&plan))
+        print_json(&crate::plan::explain(&plan))
     } else {
-        print(&crate::plan::explain::text(&plan))
+        print(&crate::plan::explain_text(&plan))
     }
 }

@@ -10,6 +10,7 @@ pub mod run;
 pub mod spec;
 pub mod start;
 pub mod state;
+mod terminal;
 
 use crate::report::{Outcome, Reporter, refuse};
 use std::io::Write;

@@ -1,11 +1,12 @@
 //! `run`: create and start in one process, and, unless detached, wait: signals
 //! are passed on, orphans reaped, and the container's exit status is our own.
 
-use super::{Context, create, delete, start};
+use super::terminal::{Flow, Terminal};
+use super::{Context, create, delete, start, terminal};
 use crate::cli;
 use crate::contract::EXIT_SIGNAL_BASE;
 use crate::contract::report::StageKind;
-use crate::create::{Created, Mode};
+use crate::create::{Console, Created, Mode};
 use crate::handshake::ToInit;
 use crate::report::{Attempt, Outcome, refuse};
 use crate::sys;
@@ -13,7 +14,7 @@ use crate::sys::process::Ended;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::process::ExitCode;
 
 /// Carries it out.
@@ -24,7 +25,17 @@ pub fn run(context: &Context, args: &cli::Run) -> Outcome<ExitCode> {
     if !args.detach && !args.no_subreaper {
         sys::privilege::become_subreaper().attempt(|| "become the container's reaper".into())?;
     }
-    let created = crate::create::create(&create::request(context, &args.create, Mode::Run), &context.report)?;
+    let mut request = create::request(context, &args.create, Mode::Run);
+    let way = if args.detach || args.create.console_socket.is_some() {
+        None
+    } else {
+        let (ours, inits) = terminal::way()?;
+        request.console = Console::Foreground(inits);
+        Some(ours)
+    };
+    let created = crate::create::create(&request, &context.report)?;
+    drop(request);
+    let terminal = way.as_ref().map(terminal::receive).transpose()?.flatten();
     let pid = created.stored.state.pid;
     let signals = if args.detach { None } else { Some(catch_signals()?) };
     if let Err(failure) = begin(&created, context) {
@@ -42,7 +53,7 @@ pub fn run(context: &Context, args: &cli::Run) -> Outcome<ExitCode> {
     }
     start::poststart(&created.stored, &context.report);
     let Some(signals) = signals else { return Ok(ExitCode::SUCCESS) };
-    let ended = context.report.stage(StageKind::Wait, &args.create.id, || attend(pid, &signals))?;
+    let ended = context.report.stage(StageKind::Wait, &args.create.id, || attend(pid, &signals, terminal.as_ref()))?;
     if !args.keep {
         delete::remove(&created.directory, &created.stored, &context.report)?;
     }
@@ -73,26 +84,57 @@ fn catch_signals() -> Outcome<SignalFd> {
         .attempt(what)
 }
 
-/// Passes signals on until init has exited.
-fn attend(pid: i32, signals: &SignalFd) -> Outcome<Ended> {
+/// Passes signals on, and the terminal's bytes, until init has exited.
+fn attend(pid: i32, signals: &SignalFd, terminal: Option<&Terminal>) -> Outcome<Ended> {
     let what = || "wait for the container".to_owned();
     let init = sys::process::pidfd_open(pid).attempt(what)?;
+    let (mut output, mut input) = match terminal {
+        Some(_) => (Flow::Open, Flow::Open),
+        None => (Flow::Ended, Flow::Ended),
+    };
+    let stdin = std::io::stdin();
     loop {
-        let mut fds = [PollFd::new(init.as_fd(), PollFlags::POLLIN), PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+        let mut fds = vec![PollFd::new(init.as_fd(), PollFlags::POLLIN), PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+        if let Some(terminal) = terminal {
+            for (fd, flow) in [(terminal.master(), output), (stdin.as_fd(), input)] {
+                if flow == Flow::Open {
+                    fds.push(PollFd::new(fd, PollFlags::POLLIN));
+                }
+            }
+        }
         match poll(&mut fds, PollTimeout::NONE) {
             Err(nix::errno::Errno::EINTR) => continue,
             result => sys::named(result, || "poll()".into()).attempt(what)?,
         };
-        while let Ok(Some(info)) = signals.read_signal() {
-            let signal = i32::try_from(info.ssi_signo).map_err(|e| refuse(what(), e.to_string()))?;
-            if signal != libc::SIGCHLD {
-                super::kill::send(&init, signal)?;
+        if let Some(terminal) = terminal {
+            let ready = |fd: BorrowedFd<'_>| fds.iter().any(|p| p.as_fd().as_raw_fd() == fd.as_raw_fd() && p.any() == Some(true));
+            if output == Flow::Open && ready(terminal.master()) {
+                output = terminal.output();
+            }
+            if input == Flow::Open && ready(stdin.as_fd()) {
+                input = terminal.input();
             }
         }
+        pass_signals(&init, signals, terminal)?;
         while let Some((dead, ended)) = sys::process::reap_any() {
             if dead == pid {
+                if let (Some(terminal), Flow::Open) = (terminal, output) {
+                    terminal.drain()?;
+                }
                 return Ok(ended);
             }
         }
     }
+}
+
+fn pass_signals(init: &OwnedFd, signals: &SignalFd, terminal: Option<&Terminal>) -> Outcome<()> {
+    while let Ok(Some(info)) = signals.read_signal() {
+        let signal = i32::try_from(info.ssi_signo).map_err(|e| refuse("pass a signal on", e.to_string()))?;
+        match (signal, terminal) {
+            (libc::SIGCHLD, _) => {}
+            (libc::SIGWINCH, Some(terminal)) => terminal.resize(),
+            _ => super::kill::send(init, signal)?,
+        }
+    }
+    Ok(())
 }

@@ -14,9 +14,9 @@ use std::process::ExitCode;
 pub fn run(_context: &Context, args: &cli::Spec) -> Outcome<ExitCode> {
     let spec = if args.rootless {
         let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
-        crate::plan::default::rootless_spec(uid, gid)
+        crate::plan::rootless_spec(uid, gid)
     } else {
-        crate::plan::default::default_spec()
+        crate::plan::default_spec()
     };
     let path = args.bundle.join("config.json");
     let what = || format!("write {}", path.display());

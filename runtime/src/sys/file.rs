@@ -251,6 +251,14 @@ pub fn set_terminal_size(terminal: BorrowedFd<'_>, size: (u16, u16)) -> Result<(
     named(Errno::result(value), || format!("ioctl(TIOCSWINSZ, {size:?})")).map(drop)
 }
 
+/// Rows and columns of a terminal; `None` when it is none.
+pub fn terminal_size(terminal: BorrowedFd<'_>) -> Option<(u16, u16)> {
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: TIOCGWINSZ fills the winsize it is given.
+    let value = unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) };
+    (value == 0).then_some((size.ws_row, size.ws_col))
+}
+
 /// Opens the other side of a pseudo-terminal without its path (`TIOCGPTPEER`,
 /// Linux 4.13), after unlocking it.
 ///
