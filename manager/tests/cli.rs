@@ -134,7 +134,7 @@ fn one_of_several_that_fails_does_not_stop_the_others() {
     let fake = Fake::start();
     let (code, out, err) = parts(&sextant(fake.address(), &["rm", "-f", "a", "missing", "b"]));
     assert_eq!((code, out.as_str()), (Some(1), "a\nb\n"));
-    assert_eq!(err, "sextant: remove missing: there is no container missing\n");
+    assert_eq!(err, "sextant: delete missing: there is no container missing\n");
 }
 
 #[test]

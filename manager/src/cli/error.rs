@@ -86,7 +86,7 @@ impl Report {
             }
         };
         let name = paint.colour(Colour::Red, "sextant:");
-        let mut text = format!("{name} {}: {}\n", printable(&self.attempted), printable(&why.because));
+        let mut text = format!("{name} {}\n", printable(&self.sentence(&why.because)));
         for (key, value) in &why.details {
             text += &format!("  {}: {}\n", paint.colour(Colour::Dim, &printable(key)), printable(value));
         }
@@ -94,6 +94,18 @@ impl Report {
             text += &format!("{} {}\n", paint.colour(Colour::Green, "hint:"), printable(&why.hint));
         }
         text
+    }
+}
+
+impl Report {
+    /// What was attempted and because of what; the latter alone when the daemon
+    /// says itself what was attempted: `start a`, `start container "a": …`.
+    fn sentence(&self, because: &str) -> String {
+        let verb = self.attempted.split(' ').next().unwrap_or_default();
+        if because.starts_with(&format!("{verb} container ")) {
+            return because.to_owned();
+        }
+        format!("{}: {because}", self.attempted)
     }
 }
 
@@ -185,6 +197,14 @@ mod tests {
         let report = Report::other("stop a", "it is gone", "look at ps");
         assert_eq!(report.render(Paint::Plain), "sextant: stop a: it is gone\nhint: look at ps\n");
         assert_eq!(Report::other("stop a", "x", "").render(Paint::Plain), "sextant: stop a: x\n");
+    }
+
+    #[test]
+    fn what_was_attempted_is_said_once() {
+        let text =
+            |message: &str| Report::request("start a", tonic::Status::internal(message)).render(Paint::Plain);
+        assert_eq!(text("start container \"a\": x"), "sextant: start container \"a\": x\n");
+        assert_eq!(text("stop container \"a\": x"), "sextant: start a: stop container \"a\": x\n");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use sextant_proto::v1::{Event, EventsRequest, LogEntry, LogsRequest, WaitRequest
 use std::error::Error as _;
 use std::time::Duration;
 use tonic::{Code, Response, Status, Streaming};
+use tonic_types::StatusExt;
 
 /// How often to ask again, and how many times before giving up: 30 seconds.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -25,14 +26,20 @@ impl Patience {
     /// Waits a moment after `status`, or gives it back when it is an answer
     /// and not an absence, or when the daemon has been away for too long.
     async fn wait(&mut self, status: Status) -> Result<(), Status> {
-        let away = status.code() == Code::Unavailable || status.source().is_some();
         self.0 = self.0.saturating_sub(1);
-        if !away || self.0 == 0 {
+        if !away(&status) || self.0 == 0 {
             return Err(status);
         }
         tokio::time::sleep(PAUSE).await;
         Ok(())
     }
+}
+
+/// Whether `status` tells of a daemon that is gone or going, not of a daemon
+/// that cannot reach a shim.
+fn away(status: &Status) -> bool {
+    let going = || status.get_details_error_info().is_none_or(|info| info.reason == "STOPPING");
+    status.source().is_some() || status.code() == Code::Unavailable && going()
 }
 
 /// Hands every log entry that `request` asks for to `sink`, in order. Gives
@@ -110,5 +117,21 @@ pub async fn exit(client: &Client, id: &str) -> Result<Exit, Status> {
             Ok(answer) => return Ok(answer.into_inner().exit.unwrap_or_default().into()),
             Err(status) => patience.wait(status).await?,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tonic_types::ErrorDetails;
+
+    #[test]
+    fn an_unreachable_shim_is_an_answer() {
+        let unavailable = |reason: &str| {
+            let details = ErrorDetails::with_error_info(reason, "sextant", std::collections::HashMap::new());
+            Status::with_error_details(Code::Unavailable, "", details)
+        };
+        assert!(away(&Status::unavailable("")) && away(&unavailable("STOPPING")));
+        assert!(!away(&unavailable("SHIM_UNREACHABLE")) && !away(&Status::not_found("")));
     }
 }

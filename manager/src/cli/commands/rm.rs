@@ -13,5 +13,5 @@ pub(super) async fn run(client: &Client, args: RmArgs) -> Result<ExitCode, Error
     let request = |mut client: Client, id| async move {
         client.containers.delete(DeleteRequest { id, force }).await.map(drop)
     };
-    each(client, args.which, "remove", request, |id, ()| output::print(&format!("{id}\n"))).await
+    each(client, args.which, "delete", request, |id, ()| output::print(&format!("{id}\n"))).await
 }

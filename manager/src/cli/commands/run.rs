@@ -97,5 +97,5 @@ fn exit_code(id: &str, exit: &Exit) -> Result<ExitCode, Error> {
 async fn remove(client: &Client, id: &str) -> Result<(), Error> {
     let request = DeleteRequest { id: id.to_owned(), force: true };
     let answer = client.clone().containers.delete(request).await;
-    answer.map(drop).map_err(Error::request(format!("remove {id}")))
+    answer.map(drop).map_err(Error::request(format!("delete {id}")))
 }

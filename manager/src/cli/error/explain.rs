@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use std::error::Error as _;
 use std::io;
 use tonic::{Code, Status};
-use tonic_types::StatusExt;
+use tonic_types::{FieldViolation, StatusExt};
 
 /// The parts of an explanation.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -42,12 +42,8 @@ pub(super) fn status(status: &Status) -> Why {
             }
         }
     }
-    for violation in status.get_details_bad_request().into_iter().flat_map(|b| b.field_violations) {
-        let line = format!("{}: {}", violation.field, violation.description);
-        if !why.because.contains(&line) {
-            why.details.push((violation.field, violation.description));
-        }
-    }
+    let violations = status.get_details_bad_request().map(|request| request.field_violations);
+    why.add_violations(&violations.unwrap_or_default());
     if why.hint.is_empty() {
         why.hint = general_hint(status).to_owned();
     }
@@ -61,6 +57,32 @@ impl Why {
             self.details.push((key.to_owned(), value.to_owned()));
         }
     }
+
+    /// A line for each mistake of a request, in place of their list in the
+    /// daemon's sentence; a single one stays there.
+    fn add_violations(&mut self, violations: &[FieldViolation]) {
+        if let [FieldViolation { field, description, .. }] = violations {
+            let (text, hint) = split_hint(description);
+            if self.because.contains(field.as_str()) && self.because.contains(text) {
+                if self.hint.is_empty() {
+                    self.hint = hint.to_owned();
+                }
+                return;
+            }
+        }
+        let list = violations.first().and_then(|first| self.because.find(&format!(": {}: ", first.field)));
+        if let Some(list) = list {
+            self.because.truncate(list);
+            self.because += &format!(": {} mistakes", violations.len());
+        }
+        self.details.extend(violations.iter().map(|v| (v.field.clone(), v.description.clone())));
+    }
+}
+
+/// `text (hint: hint)` in its two parts.
+fn split_hint(description: &str) -> (&str, &str) {
+    let parts = description.strip_suffix(')').and_then(|whole| whole.split_once(" (hint: "));
+    parts.unwrap_or((description, ""))
 }
 
 /// The status's message; that of its innermost cause when the transport failed.
@@ -160,6 +182,23 @@ mod tests {
         let why =
             status(&Status::with_error_details(Code::InvalidArgument, "the bundle is refused", details));
         assert_eq!(lines(&why), ["/process/cwd: is not absolute", "/root/path: does not exist"]);
+    }
+
+    #[test]
+    fn mistakes_are_not_said_twice() {
+        let refused = |message: &str, mistakes: &[(&str, &str)]| {
+            let mut details = ErrorDetails::new();
+            for (field, description) in mistakes {
+                details.add_bad_request_violation(*field, *description);
+            }
+            status(&Status::with_error_details(Code::InvalidArgument, message, details))
+        };
+        let why = refused("create it: rootfs.cwd: not absolute", &[("rootfs.cwd", "not absolute (hint: /)")]);
+        assert_eq!((why.because.as_str(), why.hint.as_str()), ("create it: rootfs.cwd: not absolute", "/"));
+        assert!(why.details.is_empty());
+        let why = refused("create it: /a: x; /b: y", &[("/a", "x"), ("/b", "y (hint: z)")]);
+        assert_eq!(why.because, "create it: 2 mistakes");
+        assert_eq!(lines(&why), ["/a: x", "/b: y (hint: z)"]);
     }
 
     #[test]
