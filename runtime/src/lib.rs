@@ -3,6 +3,7 @@
 //! Synchronous and single-threaded. A shim may rely on [`contract`], a manager
 //! on [`contract`] and [`plan`]; the rest is for the binary of this crate.
 
+pub mod bundle;
 pub mod cgroup;
 pub mod clock;
 pub mod contract;

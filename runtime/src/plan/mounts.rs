@@ -1,0 +1,311 @@
+//! `mounts`: destinations, sources, kinds and id mappings (config.md,
+//! "Mounts"). Options are taken apart in [`super::mount_options`].
+
+use super::host::Host;
+use super::ids::{self, IdKind};
+use super::mount_options::{self, MOUNT_ATTR_RDONLY, Options};
+use super::problems::Problems;
+use super::{Depth, Mount, MountIdmap, MountKind, Namespace, Namespaces, paths};
+use crate::bundle::Bundle;
+use oci_spec::runtime::Mount as Entry;
+use std::path::{Path, PathBuf};
+
+/// Files below /proc that may be covered by a bind mount: they only inform.
+/// The same list as runc's; anything else there could fake what the runtime or
+/// the kernel's security modules read and write.
+const PROC_FILES: [&str; 11] = [
+    "/proc/cpuinfo",
+    "/proc/diskstats",
+    "/proc/meminfo",
+    "/proc/stat",
+    "/proc/swaps",
+    "/proc/uptime",
+    "/proc/loadavg",
+    "/proc/slabinfo",
+    "/proc/net/dev",
+    "/proc/sys/kernel/ns_last_pid",
+    "/proc/sys/crypto/fips_enabled",
+];
+
+/// Trees of /sys at or below which something may be mounted.
+const SYS_TREES: [&str; 10] = [
+    "/sys/fs",
+    "/sys/kernel/config",
+    "/sys/kernel/debug",
+    "/sys/kernel/security",
+    "/sys/kernel/tracing",
+    "/sys/firmware",
+    "/sys/devices",
+    "/sys/class",
+    "/sys/bus",
+    "/sys/module",
+];
+
+/// All mounts in their order.
+pub(super) fn plan(
+    bundle: &Bundle,
+    namespaces: &Namespaces,
+    host: &Host,
+    problems: &mut Problems,
+) -> Vec<Mount> {
+    let entries = bundle.spec.mounts().as_deref().unwrap_or_default();
+    let planner = Planner { bundle: &bundle.dir, namespaces, host };
+    entries.iter().enumerate().filter_map(|(index, entry)| planner.mount(index, entry, problems)).collect()
+}
+
+struct Planner<'a> {
+    bundle: &'a Path,
+    namespaces: &'a Namespaces,
+    host: &'a Host,
+}
+
+impl Planner<'_> {
+    fn mount(&self, index: usize, entry: &Entry, problems: &mut Problems) -> Option<Mount> {
+        let pointer = format!("/mounts/{index}");
+        let options = mount_options::parse(entry.options().as_deref().unwrap_or_default());
+        complain(entry, &options, &pointer, problems);
+        let destination = destination(entry, &pointer, problems);
+        let idmap = self.idmap(entry, &options, &pointer, problems);
+        let kind = self.kind(entry, &options, &pointer, problems)?;
+        let destination = destination?;
+        check_place(&destination, &kind, &pointer, problems);
+        if options.copy_up && !matches!(&kind, MountKind::Fs { fstype, .. } if fstype == "tmpfs") {
+            problems.refuse(format!("{pointer}/options"), "tmpcopyup needs a tmpfs");
+        }
+        Some(Mount {
+            index,
+            destination,
+            kind,
+            attrs: options.attrs,
+            recursive_attrs: options.recursive_attrs,
+            propagation: options.propagation,
+            idmap,
+            copy_up: options.copy_up,
+        })
+    }
+
+    fn kind(
+        &self,
+        entry: &Entry,
+        options: &Options,
+        pointer: &str,
+        problems: &mut Problems,
+    ) -> Option<MountKind> {
+        let fstype = entry.typ().as_deref().unwrap_or_default();
+        if options.bind.is_some() || fstype == "bind" {
+            let depth = options.bind.unwrap_or(Depth::One);
+            return self.bind(entry, depth, options, pointer, problems);
+        }
+        match fstype {
+            "" | "none" => {
+                problems.refuse_hint(
+                    format!("{pointer}/type"),
+                    "a mount that is no bind mount needs the type of a file system",
+                    "add \"type\", or \"bind\" to its options",
+                );
+                None
+            }
+            "cgroup" => Some(MountKind::Cgroup),
+            _ => self.file_system(fstype, entry, options, pointer, problems),
+        }
+    }
+
+    fn bind(
+        &self,
+        entry: &Entry,
+        depth: Depth,
+        options: &Options,
+        pointer: &str,
+        problems: &mut Problems,
+    ) -> Option<MountKind> {
+        for (index, name, _) in &options.data {
+            problems.refuse(
+                format!("{pointer}/options/{index}"),
+                format!("{name:?} is no option of a bind mount, which has no options of a file system"),
+            );
+        }
+        if !options.flags.is_empty() {
+            let flags = options.flags.join(", ");
+            problems.warn(format!("{pointer}/options"), format!("{flags}: no effect on a bind mount"));
+        }
+        let Some(source) = entry.source() else {
+            problems.refuse(format!("{pointer}/source"), "a bind mount needs a source");
+            return None;
+        };
+        if let Err(why) = paths::check(source) {
+            problems.refuse(format!("{pointer}/source"), why);
+        }
+        Some(MountKind::Bind { source: self.bundle.join(source), depth })
+    }
+
+    fn file_system(
+        &self,
+        fstype: &str,
+        entry: &Entry,
+        options: &Options,
+        pointer: &str,
+        problems: &mut Problems,
+    ) -> Option<MountKind> {
+        let source = entry.source().as_deref().unwrap_or(Path::new(fstype));
+        let Some(source) = source.to_str().filter(|s| !s.contains('\0')) else {
+            problems.refuse(format!("{pointer}/source"), "the source has a NUL byte");
+            return None;
+        };
+        if fstype.contains('\0') {
+            problems.refuse(format!("{pointer}/type"), "the type has a NUL byte");
+        }
+        self.check_owner(fstype, pointer, problems);
+        self.check_data(options, pointer, problems);
+        let flags = options.flags.iter().map(|flag| ((*flag).to_owned(), None));
+        // A device that is mounted read-only is not written to at all.
+        let device = source.starts_with('/') && options.attrs.set & MOUNT_ATTR_RDONLY != 0;
+        let readonly = device.then(|| ("ro".to_owned(), None));
+        let data = options.data.iter().map(|(_, key, value)| (key.clone(), value.clone()));
+        Some(MountKind::Fs {
+            fstype: fstype.to_owned(),
+            source: source.to_owned(),
+            options: flags.chain(readonly).chain(data).collect(),
+        })
+    }
+
+    /// A new user namespace cannot mount views of namespaces that it does not own.
+    fn check_owner(&self, fstype: &str, pointer: &str, problems: &mut Problems) {
+        let (namespace, name) = match fstype {
+            "proc" => (&self.namespaces.pid, "pid"),
+            "sysfs" => (&self.namespaces.network, "network"),
+            "mqueue" => (&self.namespaces.ipc, "ipc"),
+            _ => return,
+        };
+        if self.namespaces.user == Namespace::Create && *namespace == Namespace::Host {
+            problems.refuse_hint(
+                pointer,
+                format!("{fstype} in a user namespace of its own needs a {name} namespace as well"),
+                format!("add {{\"type\": \"{name}\"}} to /linux/namespaces, or bind mount the host's"),
+            );
+        }
+    }
+
+    /// `uid=` and `gid=` of tmpfs and devpts are ids inside the container.
+    fn check_data(&self, options: &Options, pointer: &str, problems: &mut Problems) {
+        for (index, key, value) in &options.data {
+            let pointer = format!("{pointer}/options/{index}");
+            let kind = match key.as_str() {
+                "uid" => IdKind::User,
+                "gid" => IdKind::Group,
+                "" => {
+                    problems.refuse(pointer, "an option without a name");
+                    continue;
+                }
+                _ => continue,
+            };
+            if let Some(id) = value.as_deref().and_then(|v| v.parse().ok()) {
+                ids::check_id(kind, id, &pointer, self.namespaces, problems);
+            }
+        }
+    }
+
+    fn idmap(
+        &self,
+        entry: &Entry,
+        options: &Options,
+        pointer: &str,
+        problems: &mut Problems,
+    ) -> Option<MountIdmap> {
+        let uid = entry.uid_mappings().as_deref().unwrap_or_default();
+        let gid = entry.gid_mappings().as_deref().unwrap_or_default();
+        let depth = match options.idmap {
+            None if uid.is_empty() && gid.is_empty() => return None,
+            depth => depth.unwrap_or(Depth::One),
+        };
+        let missing = |field: &str| format!("{pointer}/{field}");
+        match (uid.is_empty(), gid.is_empty()) {
+            (true, false) => problems.refuse(missing("uidMappings"), "needed beside gidMappings"),
+            (false, true) => problems.refuse(missing("gidMappings"), "needed beside uidMappings"),
+            (true, true) if self.namespaces.user != Namespace::Create => problems.refuse_hint(
+                format!("{pointer}/options"),
+                "an id-mapped mount needs mappings: its own, or those of a user namespace that is created",
+                "add uidMappings and gidMappings to the mount",
+            ),
+            _ => {}
+        }
+        if self.host.kernel < (5, 12) {
+            let release = &self.host.kernel_release;
+            problems.refuse(pointer, format!("id-mapped mounts need Linux 5.12, this is {release}"));
+        }
+        Some(MountIdmap {
+            uid_mappings: ids::mappings(uid, &missing("uidMappings"), problems),
+            gid_mappings: ids::mappings(gid, &missing("gidMappings"), problems),
+            depth,
+        })
+    }
+}
+
+fn complain(entry: &Entry, options: &Options, pointer: &str, problems: &mut Problems) {
+    let texts = entry.options().as_deref().unwrap_or_default();
+    for (index, text) in texts.iter().enumerate() {
+        let pointer = format!("{pointer}/options/{index}");
+        if text.contains('\0') {
+            problems.refuse(pointer, "the option has a NUL byte");
+        } else if options.unsupported.contains(&index) {
+            problems.refuse(pointer, format!("{text} is not supported yet"));
+        } else if options.no_effect.contains(&index) {
+            problems.warn(pointer, format!("{text} has no effect: the kernel's mount API has no such flag"));
+        }
+    }
+}
+
+/// A relative destination counts from the root, with a warning, as in runc.
+fn destination(entry: &Entry, pointer: &str, problems: &mut Problems) -> Option<PathBuf> {
+    let pointer = format!("{pointer}/destination");
+    let given = entry.destination();
+    if given.is_relative() && !given.as_os_str().is_empty() {
+        problems.warn(&pointer, format!("{} is relative, taken as below /", given.display()));
+    }
+    let absolute = if given.as_os_str().is_empty() { PathBuf::new() } else { Path::new("/").join(given) };
+    match paths::inner(&absolute) {
+        Ok(path) if path == Path::new("/") => {
+            problems.refuse(pointer, "a mount cannot cover the root itself");
+            None
+        }
+        Ok(path) => Some(path),
+        Err(why) => {
+            problems.refuse(pointer, why);
+            None
+        }
+    }
+}
+
+/// Refuses what would fake /proc or /sys.
+fn check_place(destination: &Path, kind: &MountKind, pointer: &str, problems: &mut Problems) {
+    let pointer = format!("{pointer}/destination");
+    let shown = destination.display();
+    let is_whole = |fs: &str, source: &str| match kind {
+        MountKind::Fs { fstype, .. } => fstype == fs,
+        MountKind::Bind { source: from, .. } => from == Path::new(source),
+        MountKind::Cgroup => false,
+    };
+    if destination == Path::new("/proc") {
+        if !is_whole("proc", "/proc") {
+            problems.refuse(pointer, "only a proc file system can be mounted at /proc");
+        }
+    } else if destination.starts_with("/proc") {
+        let is_bind = matches!(kind, MountKind::Bind { .. });
+        if !(is_bind && PROC_FILES.iter().any(|file| destination == Path::new(file))) {
+            problems.refuse_hint(
+                pointer,
+                format!("{shown} lies in /proc, where mounts are not allowed"),
+                format!("bind mounts are at {}", PROC_FILES.join(", ")),
+            );
+        }
+    } else if destination == Path::new("/sys") {
+        if !is_whole("sysfs", "/sys") {
+            problems.refuse(pointer, "only a sysfs can be mounted at /sys");
+        }
+    } else if destination.starts_with("/sys") && !SYS_TREES.iter().any(|tree| destination.starts_with(tree)) {
+        problems.refuse_hint(
+            pointer,
+            format!("{shown} lies in /sys, where mounts are not allowed"),
+            format!("they are at or below {}", SYS_TREES.join(", ")),
+        );
+    }
+}

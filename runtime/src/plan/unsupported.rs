@@ -1,0 +1,49 @@
+//! Fields that this version does not carry out. What the container's behaviour
+//! or safety could depend on is refused; what cannot matter on Linux is a
+//! warning. Nothing is dropped in silence.
+
+use super::problems::Problems;
+use oci_spec::runtime::{Linux, LinuxPersonalityDomain, Process, Spec};
+
+/// Refuses or warns of all such fields.
+pub(super) fn check(spec: &Spec, problems: &mut Problems) {
+    let mut not_yet = |asked: bool, pointer: &str| {
+        if asked {
+            problems.refuse_hint(pointer, "not supported yet", "remove it, or use a runtime that has it");
+        }
+    };
+    not_yet(spec.vm().is_some(), "/vm");
+    if let Some(process) = spec.process() {
+        not_yet(process.scheduler().is_some(), "/process/scheduler");
+        not_yet(process.io_priority().is_some(), "/process/ioPriority");
+        not_yet(process.exec_cpu_affinity().is_some(), "/process/execCPUAffinity");
+    }
+    if let Some(linux) = spec.linux() {
+        not_yet(linux.intel_rdt().is_some(), "/linux/intelRdt");
+        not_yet(linux.memory_policy().is_some(), "/linux/memoryPolicy");
+        not_yet(linux.net_devices().as_ref().is_some_and(|d| !d.is_empty()), "/linux/netDevices");
+        not_yet(linux.mount_label().as_ref().is_some_and(|l| !l.is_empty()), "/linux/mountLabel");
+        not_yet(changes_personality(linux), "/linux/personality");
+    }
+    for (present, pointer) in [
+        (spec.windows().is_some(), "/windows"),
+        (spec.solaris().is_some(), "/solaris"),
+        (spec.zos().is_some(), "/zos"),
+        (spec.process().as_ref().is_some_and(has_command_line), "/process/commandLine"),
+    ] {
+        if present {
+            problems.warn(pointer, "no effect on Linux");
+        }
+    }
+}
+
+/// The domain LINUX without flags is what every process has.
+fn changes_personality(linux: &Linux) -> bool {
+    linux.personality().as_ref().is_some_and(|p| {
+        p.domain() != LinuxPersonalityDomain::PerLinux || p.flags().as_ref().is_some_and(|f| !f.is_empty())
+    })
+}
+
+fn has_command_line(process: &Process) -> bool {
+    process.command_line().as_ref().is_some_and(|line| !line.is_empty())
+}
