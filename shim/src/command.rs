@@ -19,6 +19,11 @@ pub(crate) struct Snapshot {
     pub(crate) last_seq: u64,
 }
 
+impl Snapshot {
+    /// Before anything happened.
+    pub(crate) const EMPTY: Self = Self { phase: Phase::Empty, pid: 0, exit: None, last_seq: 0 };
+}
+
 /// Where the answer to a command goes.
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, Refusal>>;
 

@@ -86,7 +86,12 @@ pub(crate) enum Happening {
         trace: Vec<Stage>,
     },
     /// Init has exited.
-    Exited(Exit),
+    Exited {
+        /// How.
+        exit: Exit,
+        /// Why, when it failed before it executed the user's process.
+        failure: Option<Failure>,
+    },
     /// The container is deleted; the last entry.
     Deleted,
 }

@@ -58,9 +58,6 @@ impl Journal {
         file.set_len(length).attempted(attempted)?;
         // Only a reserve: a file system that has no fallocate(2) does without.
         nix::fcntl::fallocate(&*file, FallocateFlags::FALLOC_FL_KEEP_SIZE, 0, RESERVED).unwrap_or_default();
-        if let Some(dir) = path.parent() {
-            File::open(dir).and_then(|d| d.sync_all()).attempted(attempted)?;
-        }
         Ok(Self { path: path.to_owned(), file, length, last_seq })
     }
 
@@ -69,7 +66,8 @@ impl Journal {
         self.last_seq
     }
 
-    /// Appends one record; it is on disk when this returns (fdatasync(2)).
+    /// Appends one record; it is on disk when this returns (fdatasync(2)),
+    /// apart from the deletion, after which the journal is not needed.
     ///
     /// # Errors
     /// When it cannot be written; the file is as before then.
@@ -78,7 +76,10 @@ impl Journal {
         let attempted = || format!("write record {} of the journal {}", stamp.seq, self.path.display());
         let record = sextant_proto::journal::encode(&wire::event(stamp, what))
             .map_err(|size| Error::new(attempted(), format!("its {size} bytes are too many")))?;
-        let written = (&*self.file).write_all(&record).and_then(|()| self.file.sync_data());
+        let written = (&*self.file).write_all(&record).and_then(|()| match what {
+            Happening::Deleted => Ok(()),
+            _ => self.file.sync_data(),
+        });
         if let Err(e) = written {
             self.file.set_len(self.length).attempted(attempted)?;
             return Err(Error::new(attempted(), e));

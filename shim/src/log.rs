@@ -6,8 +6,9 @@
 //!
 //! A write that fails loses its entries, which are counted, and nothing else.
 
+use crate::error::{Attempted, Result};
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -44,9 +45,11 @@ impl Log {
     ///
     /// # Errors
     /// Of open(2).
-    pub(crate) fn open(path: &Path, counters: Arc<Counters>) -> io::Result<Self> {
-        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
-        counters.written.store(file.metadata()?.len(), Ordering::Relaxed);
+    pub(crate) fn open(path: &Path, counters: Arc<Counters>) -> Result<Self> {
+        let attempted = || format!("open the log {}", path.display());
+        let options = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
+        let file = options.attempted(attempted)?;
+        counters.written.store(file.metadata().attempted(attempted)?.len(), Ordering::Relaxed);
         Ok(Self { file, counters, batch: Vec::new(), pending: 0 })
     }
 

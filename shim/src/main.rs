@@ -11,12 +11,14 @@ mod command;
 mod daemon;
 mod error;
 mod event;
+mod init;
 mod journal;
 mod listen;
 mod log;
 mod oom;
 mod pipe;
 mod reaper;
+mod report;
 mod runtime_cmd;
 mod service;
 mod signals;
@@ -27,7 +29,6 @@ mod task;
 use crate::args::{Args, Config};
 use crate::command::{Command, Snapshot};
 use crate::error::{Attempted, Error, Result};
-use crate::event::Phase;
 use crate::journal::Journal;
 use crate::listen::Socket;
 use crate::log::Counters;
@@ -99,11 +100,39 @@ fn new_journal(config: &Config) -> Result<Journal> {
 
 /// Serves until the container is deleted, or until a SIGTERM when none lives.
 async fn serve(config: Config, journal: Journal, socket: Socket, signals: Signals) -> Result<()> {
-    let (commands, inbox) = mpsc::channel(COMMANDS);
-    let empty = Snapshot { phase: Phase::Empty, pid: 0, exit: None, last_seq: 0 };
-    let (publish, snapshot) = watch::channel(empty);
-    let counters = Arc::new(Counters::default());
     let reaper = Reaper::default();
+    let (commands, inbox) = mpsc::channel(COMMANDS);
+    let (service, task) = compose(config, journal, &reaper, &commands);
+    tokio::spawn(heed(signals, reaper, commands));
+    let (connections, _place) = socket.connections();
+    let (ended, end) = watch::channel(false);
+    let container = tokio::spawn(task.run(inbox));
+    let container = async {
+        let result = container.await;
+        ended.send_replace(true);
+        result.attempted(|| "supervise the container".into())
+    };
+    let server = tonic::transport::Server::builder()
+        .max_concurrent_streams(STREAMS)
+        .serve_with_incoming_shutdown(ShimServer::new(service), connections, when(end.clone()));
+    let answers = async {
+        tokio::select! {
+            served = server => served.attempted(|| "serve sextant.shim.v1".into()),
+            () = async { when(end).await; tokio::time::sleep(FAREWELL).await } => Ok(()),
+        }
+    };
+    tokio::try_join!(container, answers).map(drop)
+}
+
+/// The container's task, and the service that asks it.
+fn compose(
+    config: Config,
+    journal: Journal,
+    reaper: &Reaper,
+    commands: &mpsc::Sender<Command>,
+) -> (Service, Task) {
+    let (publish, snapshot) = watch::channel(Snapshot::EMPTY);
+    let counters = Arc::new(Counters::default());
     let service = Service {
         id: config.id.clone(),
         bundle: config.bundle.to_string_lossy().into_owned(),
@@ -122,32 +151,7 @@ async fn serve(config: Config, journal: Journal, socket: Socket, signals: Signal
         snapshot: publish,
         init: None,
     };
-    tokio::spawn(heed(signals, reaper, commands));
-    let container = tokio::spawn(task.run(inbox));
-    let (connections, place) = socket.connections();
-    let (ended, end) = watch::channel(false);
-    let server = tonic::transport::Server::builder()
-        .max_concurrent_streams(STREAMS)
-        .serve_with_incoming_shutdown(ShimServer::new(service), connections, when(end.clone()));
-    let container = async {
-        let ended_well = container.await;
-        ended.send_replace(true);
-        ended_well.attempted(|| "supervise the container".into())
-    };
-    let farewell = async {
-        when(end).await;
-        tokio::time::sleep(FAREWELL).await;
-        Ok(())
-    };
-    let served = async {
-        tokio::select! {
-            served = server => served.attempted(|| "serve sextant.shim.v1".into()),
-            late = farewell => late,
-        }
-    };
-    let (container, served) = tokio::join!(container, served);
-    drop(place);
-    container.and(served)
+    (service, task)
 }
 
 /// Returns when the container's task has ended.

@@ -11,6 +11,25 @@ use tokio::io::unix::AsyncFd;
 /// Bytes read at once.
 pub(crate) const CHUNK: usize = 16 << 10;
 
+/// Default of /proc/sys/fs/pipe-max-size (pipe(7)).
+const MAX_CAPACITY: usize = 1 << 20;
+
+/// Whether more may come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flow {
+    /// It may.
+    Open,
+    /// That was the end.
+    Ended,
+}
+
+impl Flow {
+    /// What these bytes say: a read of none is the end.
+    pub(crate) fn of(bytes: &[u8]) -> Self {
+        if bytes.is_empty() { Self::Ended } else { Self::Open }
+    }
+}
+
 /// The reading end of a pipe, not blocking.
 #[derive(Debug)]
 pub(crate) struct Pipe(AsyncFd<OwnedFd>);
@@ -62,11 +81,24 @@ impl Pipe {
         }
     }
 
+    /// Hands over what is in the pipe now, until `take` says that no more will
+    /// come. A pipe holds no more than its capacity, which bounds what was
+    /// written before this call, and so the work of it.
+    pub(crate) fn drain(&self, mut take: impl FnMut(&[u8]) -> Flow) {
+        let mut left = self.capacity().unwrap_or(MAX_CAPACITY);
+        while left > 0 {
+            match self.read_now() {
+                Ok(Some(bytes)) if take(&bytes) == Flow::Open => left = left.saturating_sub(bytes.len()),
+                _ => return,
+            }
+        }
+    }
+
     /// How many bytes the kernel holds for this pipe at most (fcntl(2), `F_GETPIPE_SZ`).
     ///
     /// # Errors
     /// Of fcntl(2).
-    pub(crate) fn capacity(&self) -> io::Result<usize> {
+    fn capacity(&self) -> io::Result<usize> {
         usize::try_from(fcntl(&self.0, FcntlArg::F_GETPIPE_SZ)?).map_err(io::Error::other)
     }
 }

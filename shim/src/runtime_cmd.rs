@@ -2,12 +2,14 @@
 //! read from a pipe, its words (stdout and stderr) bounded, its time limited.
 //! What an invocation means for the container is [`crate::task`]'s to decide.
 
+use crate::error::Error;
 use crate::event::Stage;
-use crate::pipe::Pipe;
-use crate::reaper::{Ended, Reaper};
-use crate::sys::How;
+use crate::pipe::{Flow, Pipe};
+use crate::reaper::{Ended, Process, Reaper};
+use crate::report::Report;
+use crate::sys::{self, How};
 use sextant_runtime::contract::args::{Common, Invocation};
-use sextant_runtime::contract::report::{Failure, MAX_LINE, Record};
+use sextant_runtime::contract::report::Failure;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
@@ -19,9 +21,6 @@ const MAX_WORDS: usize = 64 << 10;
 
 /// Bytes of them that go into a failure that has no record.
 const MAX_BECAUSE: usize = 1 << 10;
-
-/// Records that are kept of one invocation.
-const MAX_RECORDS: usize = 1024;
 
 /// How long an invocation has to die once it was killed.
 const KILLED: Duration = Duration::from_secs(5);
@@ -73,6 +72,12 @@ pub(crate) enum FaultKind {
 }
 
 impl Fault {
+    /// The runtime did its part, the shim could not do its own.
+    pub(crate) fn of_shim(error: &Error, trace: Vec<Stage>) -> Self {
+        let failure = Failure { attempted: error.line(), ..Failure::default() };
+        Self { failure: Box::new(failure), kind: FaultKind::Unexplained, trace }
+    }
+
     fn without_record(name: &str, because: String, kind: FaultKind) -> Self {
         let failure =
             Failure { attempted: format!("run the runtime's {name}"), because, ..Failure::default() };
@@ -114,7 +119,7 @@ impl Runtime {
         let (stdout, stdout_end) = Pipe::new()?;
         let (stderr, stderr_end) = Pipe::new()?;
         let common = Common { root: self.root.clone(), report_fd: Some(inheritable(&report_end)?) };
-        let child = Command::new(&self.binary)
+        let child = sys::unblock_signals(&mut Command::new(&self.binary))
             .args(invocation.to_args(&common))
             .stdin(Stdio::null())
             .stdout(stdout_end)
@@ -160,7 +165,7 @@ fn explain(name: &str, how: How, words: &[u8], trace: Vec<Stage>) -> Fault {
 
 /// An invocation at work.
 struct Running {
-    process: crate::reaper::Process,
+    process: Process,
     report: Report,
     stdout: Pipe,
     stderr: Pipe,
@@ -191,127 +196,45 @@ impl Running {
 
     /// Reads its pipes until it has exited, then what is left in them.
     async fn collect(&mut self) -> Ended {
-        let (mut open_report, mut open_out, mut open_err) = (true, true, true);
+        let (mut report, mut out, mut err) = (Flow::Open, Flow::Open, Flow::Open);
         let ended = loop {
             tokio::select! {
                 ended = &mut self.process.ended => break ended,
-                bytes = self.report.pipe.read(), if open_report => {
-                    open_report = self.report.feed(&bytes.unwrap_or_default());
-                }
-                bytes = self.stdout.read(), if open_out => open_out = keep(&mut self.words, &bytes.unwrap_or_default()),
-                bytes = self.stderr.read(), if open_err => open_err = keep(&mut self.words, &bytes.unwrap_or_default()),
+                flow = self.report.read(), if report == Flow::Open => report = flow,
+                bytes = self.stdout.read(), if out == Flow::Open => out = keep(&mut self.words, &bytes.unwrap_or_default()),
+                bytes = self.stderr.read(), if err == Flow::Open => err = keep(&mut self.words, &bytes.unwrap_or_default()),
             }
         };
         self.report.drain();
-        drain(&self.stdout, |bytes| keep(&mut self.words, bytes));
-        drain(&self.stderr, |bytes| keep(&mut self.words, bytes));
+        self.stdout.drain(|bytes| keep(&mut self.words, bytes));
+        self.stderr.drain(|bytes| keep(&mut self.words, bytes));
         // The reaper tells the end of whatever it has registered.
         ended.unwrap_or_else(|_| Ended { how: How::Signal(libc::SIGKILL), at: std::time::SystemTime::now() })
     }
 }
 
 /// Appends to the runtime's words up to their bound; whether more may come.
-fn keep(words: &mut Vec<u8>, bytes: &[u8]) -> bool {
+fn keep(words: &mut Vec<u8>, bytes: &[u8]) -> Flow {
     let room = MAX_WORDS.saturating_sub(words.len());
     words.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
-    !bytes.is_empty()
-}
-
-/// Hands over what is in the pipe now, until `take` says that no more will come.
-fn drain(pipe: &Pipe, mut take: impl FnMut(&[u8]) -> bool) {
-    let mut left = pipe.capacity().unwrap_or(1 << 20);
-    while left > 0 {
-        match pipe.read_now() {
-            Ok(Some(bytes)) if take(&bytes) => left = left.saturating_sub(bytes.len()),
-            _ => return,
-        }
-    }
-}
-
-/// The records that come down a report pipe.
-#[derive(Debug)]
-pub(crate) struct Report {
-    pipe: Pipe,
-    partial: Vec<u8>,
-    records: Vec<Record>,
-}
-
-impl Report {
-    fn new(pipe: Pipe) -> Self {
-        Self { pipe, partial: Vec::new(), records: Vec::new() }
-    }
-
-    /// Reads what is in the pipe now.
-    pub(crate) fn drain(&mut self) {
-        let Self { pipe, partial, records } = self;
-        drain(pipe, |bytes| feed(partial, records, bytes));
-    }
-
-    /// The records so far, as stages of `command`; they are told once.
-    pub(crate) fn take(&mut self, command: &'static str) -> Vec<Stage> {
-        std::mem::take(&mut self.records).into_iter().map(|record| Stage { command, record }).collect()
-    }
-
-    fn feed(&mut self, bytes: &[u8]) -> bool {
-        feed(&mut self.partial, &mut self.records, bytes)
-    }
-}
-
-/// Cuts bytes into lines and lines into records; whether more may come. A
-/// line that is too long or no record is left out: it cannot be from the runtime.
-fn feed(partial: &mut Vec<u8>, records: &mut Vec<Record>, bytes: &[u8]) -> bool {
-    for piece in bytes.split_inclusive(|b| *b == b'\n') {
-        if partial.len() <= MAX_LINE {
-            partial.extend_from_slice(piece);
-        }
-        if piece.ends_with(b"\n") {
-            if records.len() < MAX_RECORDS {
-                records.extend(serde_json::from_slice::<Record>(partial));
-            }
-            partial.clear();
-        }
-    }
-    !bytes.is_empty()
+    Flow::of(bytes)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sextant_runtime::contract::report::StageKind;
+    use sextant_runtime::contract::report::{Record, StageKind};
 
-    fn line(failure: Option<Failure>) -> Vec<u8> {
-        Record {
-            stage: StageKind::Load.into(),
-            start_ns: 1,
-            end_ns: 2,
-            pid: 3,
-            object: String::new(),
-            failure,
-        }
-        .to_line()
-    }
-
-    #[test]
-    fn records_come_in_pieces_and_noise_is_left_out() {
-        let (mut partial, mut records) = (Vec::new(), Vec::new());
-        let bytes =
-            [line(None), b"noise\n".to_vec(), vec![b'x'; 3 * MAX_LINE], b"\n".to_vec(), line(None)].concat();
-        for chunk in bytes.chunks(13) {
-            assert!(feed(&mut partial, &mut records, chunk));
-        }
-        assert_eq!(records.len(), 2);
-        assert!(!feed(&mut partial, &mut records, b""));
+    fn stage(failure: Option<Failure>) -> Stage {
+        let stage = StageKind::Load.into();
+        let record = Record { stage, start_ns: 1, end_ns: 2, pid: 3, object: String::new(), failure };
+        Stage { command: "create", record }
     }
 
     #[test]
     fn the_first_failure_is_the_reason() {
-        let stages = |lines: &[Vec<u8>]| {
-            let (mut partial, mut records) = (Vec::new(), Vec::new());
-            feed(&mut partial, &mut records, &lines.concat());
-            records.into_iter().map(|record| Stage { command: "create", record }).collect()
-        };
         let failure = |hint: &str| Some(Failure { hint: hint.into(), ..Failure::default() });
-        let trace = stages(&[line(None), line(failure("one")), line(failure("two"))]);
+        let trace = vec![stage(None), stage(failure("one")), stage(failure("two"))];
         let fault = explain("create", How::Code(1), b"words", trace);
         assert_eq!((fault.failure.hint.as_str(), fault.kind), ("one", FaultKind::Reported));
         let fault = explain("create", How::Code(3), b"oh no\n", Vec::new());

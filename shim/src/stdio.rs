@@ -4,7 +4,7 @@
 //! delay that, and are still heard afterwards.
 
 use crate::log::{Lines, Log};
-use crate::pipe::Pipe;
+use crate::pipe::{Flow, Pipe};
 use std::time::SystemTime;
 use tokio::sync::{mpsc, oneshot};
 
@@ -76,25 +76,19 @@ impl Source {
 
     fn take(&mut self, bytes: &[u8], log: &mut Log) {
         self.lines.feed(bytes, SystemTime::now(), log);
-        if bytes.is_empty() {
+        if Flow::of(bytes) == Flow::Ended {
             self.lines.flush(SystemTime::now(), log);
             self.pipe = None;
         }
     }
 
-    /// Reads what is there now. A pipe holds no more than its capacity, so
-    /// that bounds what was written before this call.
+    /// Reads what is there now, the beginning of a last line included.
     fn drain(&mut self, log: &mut Log) {
-        let mut left = self.pipe.as_ref().map_or(0, |p| p.capacity().unwrap_or(1 << 20));
-        while left > 0 {
-            match self.pipe.as_ref().map(Pipe::read_now) {
-                Some(Ok(Some(bytes))) => {
-                    left = left.saturating_sub(bytes.len());
-                    self.take(&bytes, log);
-                }
-                Some(Err(_)) => self.take(&[], log),
-                Some(Ok(None)) | None => break,
-            }
+        if let Some(pipe) = &self.pipe {
+            pipe.drain(|bytes| {
+                self.lines.feed(bytes, SystemTime::now(), log);
+                Flow::of(bytes)
+            });
         }
         self.lines.flush(SystemTime::now(), log);
     }

@@ -19,14 +19,13 @@
 use crate::command::{Command, Force, Refusal, Snapshot, Target};
 use crate::error::{Attempted, Error};
 use crate::event::{Exit, Happening, Phase, Stage};
+use crate::init::{Init, Signalled, end_of};
 use crate::journal::{Journal, Stamp};
 use crate::log::{Counters, Log};
-use crate::oom::OomCounter;
-use crate::reaper::{Creation, Ended, Process};
-use crate::runtime_cmd::{Fault, FaultKind, Finished, Report, Runtime};
-use crate::stdio::Output;
+use crate::reaper::Ended;
+use crate::runtime_cmd::{Fault, FaultKind, Runtime};
 use sextant_runtime::contract::args::Invocation;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -64,16 +63,6 @@ pub(crate) struct Task {
     pub(crate) init: Option<Init>,
 }
 
-/// The container's init and what belongs to it.
-#[derive(Debug)]
-pub(crate) struct Init {
-    process: Process,
-    output: Output,
-    /// The report of `create`, which init writes to until its execve(2).
-    report: Report,
-    oom: Option<OomCounter>,
-}
-
 impl Task {
     /// Carries out commands until the container is deleted.
     pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
@@ -109,8 +98,7 @@ impl Task {
     async fn create(&mut self) -> Result<i32, Refusal> {
         self.require("create the container", &[Phase::Empty])?;
         self.publish(|s| s.phase = Phase::Creating);
-        let creation = self.runtime.reaper.remember_strangers();
-        match self.run_create(&creation).await {
+        match self.run_create().await {
             Ok((pid, trace)) => {
                 let change = |s: &mut Snapshot| (s.phase, s.pid) = (Phase::Created, pid);
                 if let Err(e) = self.record(&Happening::Created { pid, trace }, change) {
@@ -133,46 +121,28 @@ impl Task {
         }
     }
 
-    /// Invokes `create` and takes over what it leaves: init, its output, its report.
-    async fn run_create(&mut self, creation: &Creation) -> Result<(i32, Vec<Stage>), Fault> {
+    /// Invokes `create` and takes over what it leaves.
+    async fn run_create(&mut self) -> Result<(i32, Vec<Stage>), Fault> {
+        let creation = self.runtime.reaper.remember_strangers();
         let pid_file = self.dir.join("init.pid");
         let invocation = Invocation::Create {
             id: self.id.clone(),
             bundle: self.bundle.clone(),
             pid_file: pid_file.clone(),
         };
-        let Finished { trace, stdout, stderr, report } = self.runtime.run(&invocation, LONG).await?;
-        let taken = read_pid(&pid_file).and_then(|pid| {
-            let process =
-                creation.claim(pid).attempted(|| format!("take over the container's init, pid {pid}"))?;
-            let log = self.dir.join("log");
-            let log = Log::open(&log, Arc::clone(&self.counters))
-                .attempted(|| format!("open {}", log.display()))?;
-            Ok((process, log))
-        });
-        match taken {
-            Ok((process, log)) => {
-                let pid = process.pid;
-                let output = Output::carry(stdout, stderr, log);
-                self.init = Some(Init { process, output, report, oom: OomCounter::of(pid) });
-                Ok((pid, trace))
-            }
-            Err(e) => {
-                let failure =
-                    sextant_runtime::contract::report::Failure { attempted: e.line(), ..Default::default() };
-                Err(Fault { failure: Box::new(failure), kind: FaultKind::Unexplained, trace })
-            }
+        let mut finished = self.runtime.run(&invocation, LONG).await?;
+        let trace = std::mem::take(&mut finished.trace);
+        let log = Log::open(&self.dir.join("log"), Arc::clone(&self.counters));
+        match log.and_then(|log| Init::take_over(&creation, &pid_file, log, finished)) {
+            Ok(init) => Ok((self.init.insert(init).pid(), trace)),
+            Err(e) => Err(Fault::of_shim(&e, trace)),
         }
     }
 
     async fn start(&mut self) -> Result<(), Refusal> {
         self.require("start the container", &[Phase::Created])?;
         let result = self.runtime.run(&Invocation::Start { id: self.id.clone() }, LONG).await;
-        let mut trace = Vec::new();
-        if let Some(init) = &mut self.init {
-            init.report.drain();
-            trace = init.report.take("start");
-        }
+        let mut trace = self.init.as_mut().map(|init| init.stages("start")).unwrap_or_default();
         match result {
             Ok(mut finished) => {
                 trace.append(&mut finished.trace);
@@ -190,20 +160,15 @@ impl Task {
 
     async fn kill(&mut self, signal: i32, target: Target) -> Result<(), Refusal> {
         self.require("signal the container", &[Phase::Created, Phase::Running])?;
-        match (target, &self.init) {
-            (Target::All, _) => {
-                let invocation = Invocation::Kill { id: self.id.clone(), signal, all: true };
-                self.runtime.run(&invocation, SHORT).await.map_err(Refusal::Runtime)?;
-                Ok(())
-            }
-            (Target::Init, Some(init)) => match init.process.signal(signal) {
-                Err(e) if e.raw_os_error() == Some(libc::ESRCH) => {
-                    Err(Refusal::Phase { attempted: "signal the container", phase: Phase::Stopped })
-                }
-                other => Ok(other.attempted(|| format!("send signal {signal} to the container's init"))?),
-            },
-            (Target::Init, None) => {
-                Err(Refusal::Phase { attempted: "signal the container", phase: self.phase() })
+        if target == Target::All {
+            let invocation = Invocation::Kill { id: self.id.clone(), signal, all: true };
+            self.runtime.run(&invocation, SHORT).await.map_err(Refusal::Runtime)?;
+            return Ok(());
+        }
+        match self.init.as_ref().map(|init| init.signal(signal)).transpose()? {
+            Some(Signalled::Sent) => Ok(()),
+            Some(Signalled::Gone) | None => {
+                Err(Refusal::Phase { attempted: "signal the container", phase: Phase::Stopped })
             }
         }
     }
@@ -227,13 +192,8 @@ impl Task {
 
     /// Kills init, if it lives, and journals its exit.
     async fn end_init(&mut self) -> Result<(), Refusal> {
-        let Some(init) = &mut self.init else { return Ok(()) };
-        match init.process.signal(libc::SIGKILL) {
-            Err(e) if e.raw_os_error() != Some(libc::ESRCH) => {
-                return Err(Error::new("kill the container's init", e).into());
-            }
-            _ => {}
-        }
+        let Some(init) = &self.init else { return Ok(()) };
+        init.signal(libc::SIGKILL)?;
         let ended = tokio::time::timeout(SHORT, end_of(&mut self.init));
         let ended = ended.await.attempted(|| "wait for the end of the container's init".into())?;
         self.exited(ended).await;
@@ -243,10 +203,8 @@ impl Task {
     /// Init has ended: its output is logged, then the exit journalled, then published.
     async fn exited(&mut self, ended: Ended) {
         let Some(init) = self.init.take() else { return };
-        init.output.drain().await;
-        let oom_killed = init.oom.is_some_and(|oom| oom.grew());
-        let exit = Exit { how: ended.how, at: ended.at, oom_killed };
-        let happening = Happening::Exited(exit);
+        let (exit, failure) = init.last_words(ended).await;
+        let happening = Happening::Exited { exit, failure };
         let mut written = self.journal.append(&happening);
         for _ in 0..EXIT_RETRIES {
             if written.is_ok() {
@@ -309,21 +267,4 @@ impl Task {
     fn publish(&self, change: impl FnOnce(&mut Snapshot)) {
         self.snapshot.send_modify(change);
     }
-}
-
-/// The end of init; never, while there is none.
-async fn end_of(init: &mut Option<Init>) -> Ended {
-    let Some(init) = init else { return std::future::pending().await };
-    match (&mut init.process.ended).await {
-        Ok(ended) => ended,
-        // The reaper keeps the sender until the end is told.
-        Err(_) => std::future::pending().await,
-    }
-}
-
-/// The pid that the runtime left in its pid file.
-fn read_pid(path: &Path) -> Result<i32, Error> {
-    let attempted = || format!("read the runtime's pid file {}", path.display());
-    let text = std::fs::read_to_string(path).attempted(attempted)?;
-    text.trim().parse().attempted(attempted)
 }

@@ -28,7 +28,9 @@ pub(crate) fn event(stamp: Stamp, what: &Happening) -> Event {
         Happening::StartFailed { failure: f, trace } => {
             What::StartFailed(wire::StartFailed { failure: Some(failure(f)), trace: stages(trace) })
         }
-        Happening::Exited(e) => What::Exited(wire::Exited { exit: Some(exit(e)) }),
+        Happening::Exited { exit: e, failure: f } => {
+            What::Exited(wire::Exited { exit: Some(exit(e)), failure: f.as_ref().map(failure) })
+        }
         Happening::Deleted => What::Deleted(wire::Deleted {}),
     };
     Event { seq: stamp.seq, at: Some(stamp.at.into()), monotonic_ns: stamp.monotonic_ns, what: Some(what) }
@@ -85,7 +87,8 @@ pub(super) fn internal(error: &Error) -> tonic::Status {
 
 fn failure(f: &report::Failure) -> wire::Failure {
     let mut message = f.to_string();
-    message.truncate(message.floor_char_boundary(MAX_MESSAGE));
+    let end = (0..=MAX_MESSAGE.min(message.len())).rev().find(|at| message.is_char_boundary(*at));
+    message.truncate(end.unwrap_or(0));
     wire::Failure {
         stage: f.stage.clone(),
         attempted: f.attempted.clone(),

@@ -73,13 +73,11 @@ pub(crate) struct Fixture {
 impl Fixture {
     /// A shim for a container whose init is `sh -c command`.
     pub(crate) async fn new(command: &str) -> Self {
-        Self::prepared(command, |_| ()).await
+        Self::of(layout(command)).await
     }
 
-    /// The same, after `prepare` saw the directory.
-    pub(crate) async fn prepared(command: &str, prepare: impl FnOnce(&Path)) -> Self {
-        let temp = layout(command);
-        prepare(temp.path());
+    /// A shim in a directory that [`layout`] made.
+    pub(crate) async fn of(temp: tempfile::TempDir) -> Self {
         let mut shim = spawn(temp.path());
         let mut ready = [0; 6];
         if shim.stdout.take().unwrap().read_exact(&mut ready).is_err() {

@@ -1,0 +1,92 @@
+//! The container's init: taken over as an orphan of `create`, signalled and
+//! waited for by pidfd, listened to until its end. [`crate::task`] decides what
+//! its end means.
+
+use crate::error::{Attempted, Error, Result};
+use crate::event::{Exit, Stage};
+use crate::log::Log;
+use crate::oom::OomCounter;
+use crate::reaper::{Creation, Ended, Process};
+use crate::report::Report;
+use crate::runtime_cmd::Finished;
+use crate::stdio::Output;
+use sextant_runtime::contract::report::Failure;
+use std::path::Path;
+
+/// A living init, or one whose end is not dealt with yet.
+#[derive(Debug)]
+pub(crate) struct Init {
+    process: Process,
+    output: Output,
+    /// The report of `create`, which init writes to until its execve(2).
+    report: Report,
+    oom: Option<OomCounter>,
+}
+
+/// What became of a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Signalled {
+    /// Init has it.
+    Sent,
+    /// Init has ended before.
+    Gone,
+}
+
+impl Init {
+    /// Takes over what `create` left: the process named in its pid file, its
+    /// output, which goes to `log` from now on, and its report.
+    ///
+    /// # Errors
+    /// When the pid file cannot be read, or names a process that is no orphan of this creation.
+    pub(crate) fn take_over(creation: &Creation, pid_file: &Path, log: Log, left: Finished) -> Result<Self> {
+        let attempted = || format!("read the runtime's pid file {}", pid_file.display());
+        let text = std::fs::read_to_string(pid_file).attempted(attempted)?;
+        let pid = text.trim().parse().attempted(attempted)?;
+        let process =
+            creation.claim(pid).attempted(|| format!("take over the container's init, pid {pid}"))?;
+        let output = Output::carry(left.stdout, left.stderr, log);
+        Ok(Self { process, output, report: left.report, oom: OomCounter::of(pid) })
+    }
+
+    /// Its number in the shim's pid namespace.
+    pub(crate) fn pid(&self) -> i32 {
+        self.process.pid
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// Of pidfd_send_signal(2), apart from ESRCH.
+    pub(crate) fn signal(&self, signal: i32) -> Result<Signalled> {
+        match self.process.signal(signal) {
+            Ok(()) => Ok(Signalled::Sent),
+            Err(e) if e.raw_os_error() == Some(libc::ESRCH) => Ok(Signalled::Gone),
+            Err(e) => Err(Error::new(format!("send signal {signal} to the container's init"), e)),
+        }
+    }
+
+    /// The stages that it has reported since `create`, as part of `command`.
+    pub(crate) fn stages(&mut self, command: &'static str) -> Vec<Stage> {
+        self.report.drain();
+        self.report.take(command)
+    }
+
+    /// After its end: logs the rest of its output, and says how it ended and,
+    /// when it reported that it failed before the user's process, why.
+    pub(crate) async fn last_words(mut self, ended: Ended) -> (Exit, Option<Failure>) {
+        self.output.drain().await;
+        let failure = self.stages("start").into_iter().find_map(|s| s.record.failure);
+        let oom_killed = self.oom.is_some_and(|oom| oom.grew());
+        (Exit { how: ended.how, at: ended.at, oom_killed }, failure)
+    }
+}
+
+/// The end of init; never, while there is none.
+pub(crate) async fn end_of(init: &mut Option<Init>) -> Ended {
+    let Some(init) = init else { return std::future::pending().await };
+    match (&mut init.process.ended).await {
+        Ok(ended) => ended,
+        // The reaper keeps the sender until the end is told.
+        Err(_) => std::future::pending().await,
+    }
+}

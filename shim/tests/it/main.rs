@@ -1,0 +1,8 @@
+//! The shim through its socket, with a runtime made of shell ([`fixture`]).
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by panicking
+
+mod failure;
+mod fixture;
+mod journal;
+mod life;
+mod output;
