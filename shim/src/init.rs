@@ -20,6 +20,8 @@ pub(crate) struct Init {
     output: Output,
     /// The report of `create`, which init writes to until its execve(2).
     report: Report,
+    /// The first failure of that report.
+    failure: Option<Failure>,
     oom: Option<OomCounter>,
 }
 
@@ -45,7 +47,7 @@ impl Init {
         let process =
             creation.claim(pid).attempted(|| format!("take over the container's init, pid {pid}"))?;
         let output = Output::carry(left.stdout, left.stderr, log);
-        Ok(Self { process, output, report: left.report, oom: OomCounter::of(pid) })
+        Ok(Self { process, output, report: left.report, failure: None, oom: OomCounter::of(pid) })
     }
 
     /// Its number in the shim's pid namespace.
@@ -68,16 +70,19 @@ impl Init {
     /// The stages that it has reported since `create`, as part of `command`.
     pub(crate) fn stages(&mut self, command: &'static str) -> Vec<Stage> {
         self.report.drain();
-        self.report.take(command)
+        let stages = self.report.take(command);
+        let failure = || stages.iter().find_map(|s| s.record.failure.clone());
+        self.failure = self.failure.take().or_else(failure);
+        stages
     }
 
     /// After its end: logs the rest of its output, and says how it ended and,
     /// when it reported that it failed before the user's process, why.
     pub(crate) async fn last_words(mut self, ended: Ended) -> (Exit, Option<Failure>) {
         self.output.drain().await;
-        let failure = self.stages("start").into_iter().find_map(|s| s.record.failure);
+        self.stages("start");
         let oom_killed = self.oom.is_some_and(|oom| oom.grew());
-        (Exit { how: ended.how, at: ended.at, oom_killed }, failure)
+        (Exit { how: ended.how, at: ended.at, oom_killed }, self.failure)
     }
 }
 

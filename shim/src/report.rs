@@ -5,8 +5,9 @@ use crate::event::Stage;
 use crate::pipe::{Flow, Pipe};
 use sextant_runtime::contract::report::{MAX_LINE, Record};
 
-/// Records that are kept of one invocation.
-const MAX_RECORDS: usize = 1024;
+/// Records that are kept of one invocation; so many, each of [`MAX_LINE`], fit
+/// into a record of the journal and into a message of gRPC (4 MiB each).
+const MAX_RECORDS: usize = 512;
 
 /// The records that come down a report pipe.
 #[derive(Debug)]

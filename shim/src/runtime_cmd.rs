@@ -119,14 +119,15 @@ impl Runtime {
         let (stdout, stdout_end) = Pipe::new()?;
         let (stderr, stderr_end) = Pipe::new()?;
         let common = Common { root: self.root.clone(), report_fd: Some(inheritable(&report_end)?) };
-        let child = sys::unblock_signals(&mut Command::new(&self.binary))
+        let mut child = sys::unblock_signals(&mut Command::new(&self.binary))
             .args(invocation.to_args(&common))
             .stdin(Stdio::null())
             .stdout(stdout_end)
             .stderr(stderr_end)
             .spawn()?;
         let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
-        let process = self.reaper.register(pid)?;
+        // A child that could not be waited for must not go on. It is not reaped yet: its pid is its own.
+        let process = self.reaper.register(pid).or_else(|e| child.kill().and(Err(e)))?;
         Ok(Running { process, report: Report::new(report), stdout, stderr, words: Vec::new() })
     }
 }

@@ -1,7 +1,9 @@
 //! What goes wrong, and what is said of it.
 
 use crate::fixture::{Fixture, layout, socket, spawn};
-use sextant_proto::shim::{CreateRequest, Event, Failure, StartRequest, StateRequest, Status, event::What};
+use sextant_proto::shim::{
+    CreateRequest, Event, Failure, StartRequest, StateRequest, Status, event::What, exit::How,
+};
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -11,6 +13,16 @@ const BAD_MOUNT: &str = r#"say '{"stage":"load","start_ns":1,"end_ns":2,"pid":7}
 say '{"stage":"mount/3","start_ns":3,"end_ns":4,"pid":1,"failure":{"stage":"mount/3","attempted":"mount /x","errno":19,"pointer":"/mounts/3","hint":"load it"}}'
 echo "words of the runtime" >&2
 exit 1
+"#;
+
+const BAD_EXEC: &str = r#"mkdir -p "$dir"; mkfifo "$dir/go"
+(
+    read -r go < "$dir/go"
+    say '{"stage":"exec","start_ns":3,"end_ns":4,"pid":1,"failure":{"stage":"exec","attempted":"execute /no","errno":2,"pointer":"/process/args/0"}}'
+    exit 1
+) &
+echo $! > "$pid_file"
+exit 0
 "#;
 
 fn script(f: &Fixture, text: &str) {
@@ -77,6 +89,18 @@ async fn a_failed_start_leaves_the_container_created() {
     std::fs::remove_file(f.temp.path().join("root/c1/no-start")).unwrap();
     f.start().await;
     f.wait().await;
+    f.delete().await;
+}
+
+#[tokio::test]
+async fn an_init_that_cannot_execute_says_why() {
+    let mut f = Fixture::new("true").await;
+    script(&f, BAD_EXEC);
+    assert_eq!(f.live().await, How::Code(1));
+    let events = f.events(2, 1).await;
+    let Event { what: Some(What::Exited(exited)), .. } = &events[0] else { panic!("{events:?}") };
+    let said = exited.failure.as_ref().unwrap();
+    assert_eq!((said.stage.as_str(), said.pointer.as_str()), ("exec", "/process/args/0"));
     f.delete().await;
 }
 

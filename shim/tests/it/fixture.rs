@@ -132,14 +132,16 @@ impl Fixture {
 
 impl Drop for Fixture {
     fn drop(&mut self) {
+        // After a failed test: a child of a living shim has its pid to itself.
         let pid = std::fs::read_to_string(self.file("init.pid")).unwrap_or_default();
-        self.shim.kill().unwrap();
-        self.shim.wait().unwrap();
-        if let Ok(pid) = pid.trim().parse::<i32>()
-            && std::fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|c| c.starts_with("sh"))
+        let status = std::fs::read_to_string(format!("/proc/{}/status", pid.trim())).unwrap_or_default();
+        if status.contains(&format!("PPid:\t{}\n", self.shim.id()))
+            && let Ok(pid) = pid.trim().parse()
         {
-            nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::SIGKILL).unwrap();
+            nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::SIGKILL).ok();
         }
+        self.shim.kill().ok();
+        self.shim.wait().ok();
     }
 }
 
