@@ -1,3 +1,40 @@
-//! To be written.
+//! The manager's entry: arguments, log, and [`sextant_manager::daemon::run`].
 
-fn main() {}
+use clap::Parser;
+use sextant_manager::daemon::{Args, run};
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    match start(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(mistakes) => {
+            for mistake in mistakes {
+                eprintln!("sextantd: {mistake}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(args: Args) -> Result<(), Vec<String>> {
+    let own = std::env::current_exe().map_err(|e| vec![format!("find the directory of sextantd: {e}")])?;
+    let config = args.decide(&own)?;
+    let filter = EnvFilter::try_from_env("SEXTANT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| vec![format!("start threads: {e}")])?;
+    let result = runtime.block_on(run(config)).map_err(|e| vec![e.chain()]);
+    // Actors that wait for a shim are not waited for: disk is the truth.
+    runtime.shutdown_background();
+    result
+}

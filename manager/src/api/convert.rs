@@ -1,0 +1,224 @@
+//! The manager's types to `sextant.v1` and back. Checks of requests are in
+//! here only as far as a wire type can say what the manager's cannot; the rest
+//! is checked by the engine.
+
+use crate::engine::events::{Codec, Whole};
+use crate::logs::{Entry, Stream};
+use crate::model::{
+    Access, BindMount, Ending, Event, EventKind, Exit, Failure, IdRange, Limits, NewContainer, Phase,
+    RootfsSource, Snapshot, Source, StageRecord,
+};
+use crate::namespaces::Namespaces;
+use sextant_proto::{journal, v1};
+use sextant_runtime::plan::IdMapping;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// How an event stands in the global journal: a framed `sextant.v1.Event`.
+pub const CODEC: Codec = Codec { encode, decode };
+
+fn encode(event: &Event) -> Result<Vec<u8>, String> {
+    journal::encode(&event_to_wire(event.clone()))
+        .map_err(|size| format!("an event of {size} bytes is too large"))
+}
+
+fn decode(bytes: &[u8]) -> Whole {
+    let decoded = journal::decode::<v1::Event>(bytes);
+    Whole { events: decoded.records.into_iter().map(event_from_wire).collect(), bytes: decoded.valid }
+}
+
+/// A wire time.
+pub fn time(at: SystemTime) -> Option<prost_types::Timestamp> {
+    Some(at.into())
+}
+
+fn time_from_wire(at: Option<prost_types::Timestamp>) -> SystemTime {
+    at.and_then(|t| SystemTime::try_from(t).ok()).unwrap_or(UNIX_EPOCH)
+}
+
+/// An exit.
+pub fn exit_to_wire(exit: Exit) -> v1::Exit {
+    let how = match exit.how {
+        Ending::Code(code) => v1::exit::How::Code(code),
+        Ending::Signal(signal) => v1::exit::How::Signal(signal),
+        Ending::Unknown(because) => v1::exit::How::Unknown(because),
+    };
+    v1::Exit { how: Some(how), at: time(exit.at), oom_killed: exit.oom_killed }
+}
+
+fn exit_from_wire(exit: v1::Exit) -> Exit {
+    let how = match exit.how {
+        Some(v1::exit::How::Code(code)) => Ending::Code(code),
+        Some(v1::exit::How::Signal(signal)) => Ending::Signal(signal),
+        Some(v1::exit::How::Unknown(because)) => Ending::Unknown(because),
+        None => Ending::Unknown(String::new()),
+    };
+    Exit { how, at: time_from_wire(exit.at), oom_killed: exit.oom_killed }
+}
+
+fn failure_to_wire(failure: Failure) -> v1::Failure {
+    let Failure { stage, attempted, syscall, errno, object, pointer, hint, message } = failure;
+    v1::Failure { stage, attempted, syscall, errno, object, pointer, hint, message }
+}
+
+fn failure_from_wire(failure: v1::Failure) -> Failure {
+    let v1::Failure { stage, attempted, syscall, errno, object, pointer, hint, message } = failure;
+    Failure { stage, attempted, syscall, errno, object, pointer, hint, message }
+}
+
+/// An event.
+pub fn event_to_wire(event: Event) -> v1::Event {
+    let kind = match event.kind {
+        EventKind::Created => v1::event::Kind::Created,
+        EventKind::CreateFailed => v1::event::Kind::CreateFailed,
+        EventKind::Started => v1::event::Kind::Started,
+        EventKind::StartFailed => v1::event::Kind::StartFailed,
+        EventKind::Exited => v1::event::Kind::Exited,
+        EventKind::Deleted => v1::event::Kind::Deleted,
+        EventKind::Gap => v1::event::Kind::Gap,
+    };
+    v1::Event {
+        seq: event.seq,
+        container: event.container,
+        kind: kind.into(),
+        at: time(event.at),
+        pid: event.pid.unwrap_or(0),
+        exit: event.exit.map(exit_to_wire),
+        failure: event.failure.map(failure_to_wire),
+        container_seq: event.container_seq,
+    }
+}
+
+fn event_from_wire(event: v1::Event) -> Event {
+    let kind = match event.kind() {
+        v1::event::Kind::Created => EventKind::Created,
+        v1::event::Kind::CreateFailed => EventKind::CreateFailed,
+        v1::event::Kind::Started => EventKind::Started,
+        v1::event::Kind::StartFailed => EventKind::StartFailed,
+        v1::event::Kind::Exited => EventKind::Exited,
+        v1::event::Kind::Deleted => EventKind::Deleted,
+        v1::event::Kind::Gap | v1::event::Kind::Unspecified => EventKind::Gap,
+    };
+    Event {
+        seq: event.seq,
+        container: event.container,
+        kind,
+        at: time_from_wire(event.at),
+        pid: Some(event.pid).filter(|pid| *pid != 0),
+        exit: event.exit.map(exit_from_wire),
+        failure: event.failure.map(failure_from_wire),
+        container_seq: event.container_seq,
+    }
+}
+
+/// A container as it is known now.
+pub fn container_to_wire(snapshot: Snapshot) -> v1::Container {
+    let status = match snapshot.phase {
+        Phase::Creating => v1::Status::Creating,
+        Phase::Created => v1::Status::Created,
+        Phase::Running => v1::Status::Running,
+        Phase::Stopped => v1::Status::Stopped,
+        Phase::Deleting => v1::Status::Deleting,
+        Phase::Failed => v1::Status::Failed,
+    };
+    v1::Container {
+        id: snapshot.id,
+        status: status.into(),
+        degraded: snapshot.degraded.unwrap_or_default(),
+        pid: snapshot.pid.unwrap_or(0),
+        shim_pid: snapshot.shim_pid.unwrap_or(0),
+        bundle: snapshot.bundle.to_string_lossy().into_owned(),
+        rootfs: snapshot.rootfs.to_string_lossy().into_owned(),
+        command: snapshot.command,
+        labels: snapshot.labels.into_iter().collect(),
+        created_at: time(snapshot.created_at),
+        started_at: snapshot.started_at.and_then(time),
+        exit: snapshot.exit.map(exit_to_wire),
+        failure: snapshot.failure.map(failure_to_wire),
+        ids: snapshot.ids.map(|IdRange { host_id, size }| v1::IdRange { host_id, size }),
+        age: prost_types::Duration::try_from(snapshot.heard.elapsed()).ok(),
+    }
+}
+
+/// A stage of the start-up.
+pub fn stage_to_wire(record: StageRecord) -> v1::StageRecord {
+    let StageRecord { command, stage, start_ns, end_ns, object, pid, failure } = record;
+    v1::StageRecord { command, stage, start_ns, end_ns, object, pid, failure: failure.map(failure_to_wire) }
+}
+
+/// A request for a container; `None` when it does not say from what.
+pub fn new_container(request: v1::CreateRequest) -> Option<NewContainer> {
+    let source = match request.source? {
+        v1::create_request::Source::Bundle(path) => Source::Bundle(path.into()),
+        v1::create_request::Source::Rootfs(source) => Source::Rootfs(rootfs_source(source)),
+    };
+    let id = Some(request.id).filter(|id| !id.is_empty());
+    Some(NewContainer { id, source, labels: request.labels.into_iter().collect() })
+}
+
+fn rootfs_source(source: v1::RootfsSource) -> RootfsSource {
+    let access = |readonly| if readonly { Access::ReadOnly } else { Access::ReadWrite };
+    let limit = |n: i64| Some(n).filter(|n| *n != 0);
+    let limits = source.limits.unwrap_or_default();
+    RootfsSource {
+        rootfs: source.rootfs.into(),
+        command: source.command,
+        env: source.env,
+        cwd: source.cwd,
+        hostname: source.hostname,
+        limits: Limits {
+            memory_bytes: limit(limits.memory_bytes),
+            cpu_millis: limit(limits.cpu_millis),
+            pids: limit(limits.pids),
+        },
+        access: access(source.readonly),
+        mounts: source
+            .mounts
+            .into_iter()
+            .map(|m| BindMount {
+                source: m.source.into(),
+                destination: m.destination.into(),
+                access: access(m.readonly),
+            })
+            .collect(),
+    }
+}
+
+/// A duration; `None` when it is negative or out of range.
+pub fn duration(duration: prost_types::Duration) -> Option<Duration> {
+    duration.try_into().ok()
+}
+
+/// The namespaces of a container.
+pub fn namespaces_to_wire(found: Namespaces) -> v1::NamespacesResponse {
+    let mappings = |all: Vec<IdMapping>| {
+        let one =
+            |m: IdMapping| v1::IdMapping { container_id: m.container_id, host_id: m.host_id, size: m.size };
+        all.into_iter().map(one).collect()
+    };
+    let namespaces = found.pairs.iter().map(|pair| v1::Namespace {
+        r#type: pair.kind.name().into(),
+        inode: pair.container,
+        host_inode: pair.host,
+    });
+    v1::NamespacesResponse {
+        namespaces: namespaces.collect(),
+        uid_mappings: mappings(found.uids),
+        gid_mappings: mappings(found.gids),
+        hostname: found.hostname,
+        host_hostname: found.host_hostname,
+    }
+}
+
+/// One entry of a log.
+pub fn log_entry_to_wire(entry: Entry) -> v1::LogEntry {
+    let stream = match entry.stream {
+        Stream::Stdout => v1::log_entry::Stream::Stdout,
+        Stream::Stderr => v1::log_entry::Stream::Stderr,
+    };
+    v1::LogEntry {
+        stream: stream.into(),
+        at: time(entry.at),
+        data: entry.data,
+        next_offset: entry.next_offset,
+    }
+}

@@ -1,0 +1,94 @@
+//! `sextant.v1.System`: what this manager is, and the events of all containers.
+
+use super::convert;
+use super::status::status;
+use crate::engine::Engine;
+use crate::engine::error::Error;
+use crate::engine::events::Reader;
+use crate::info::{CgroupLayout, kernel};
+use sextant_proto::v1;
+use std::path::Path;
+use std::time::SystemTime;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+/// Events that wait for a slow client, at most.
+const AHEAD: usize = 64;
+
+/// The service.
+#[derive(Clone, Debug)]
+pub struct System {
+    /// Does the work.
+    pub engine: Engine,
+    /// When the manager was started.
+    pub started_at: SystemTime,
+}
+
+#[tonic::async_trait]
+impl v1::system_server::System for System {
+    async fn info(&self, _: Request<v1::InfoRequest>) -> Result<Response<v1::InfoResponse>, Status> {
+        let settings = self.engine.settings();
+        let (containers, running) = self.engine.count();
+        let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        Ok(Response::new(v1::InfoResponse {
+            version: env!("CARGO_PKG_VERSION").into(),
+            kernel: kernel(),
+            cgroup: CgroupLayout::of(Path::new("/sys/fs/cgroup")).name().into(),
+            root: text(&settings.root),
+            state: text(&settings.state),
+            runtime: text(&settings.runtime),
+            shim: text(&settings.shim),
+            pid: nix::unistd::getpid().as_raw(),
+            containers: count(containers),
+            running: count(running),
+            started_at: convert::time(self.started_at),
+            last_event_seq: self.engine.events().last_seq(),
+        }))
+    }
+
+    type EventsStream = ReceiverStream<Result<v1::Event, Status>>;
+
+    async fn events(
+        &self,
+        request: Request<v1::EventsRequest>,
+    ) -> Result<Response<Self::EventsStream>, Status> {
+        let v1::EventsRequest { after_seq, follow } = request.into_inner();
+        let reader = self.engine.events().read(after_seq).map_err(|e| status(&e))?;
+        let (sender, events) = mpsc::channel(AHEAD);
+        tokio::spawn(async move {
+            tokio::select! {
+                result = send(reader, follow, &sender) => if let Err(error) = result {
+                    // A client that has gone needs no reason.
+                    if sender.send(Err(status(&error))).await.is_err() {
+                        tracing::debug!("a reader of events went before its error");
+                    }
+                },
+                () = sender.closed() => {}
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(events)))
+    }
+}
+
+async fn send(
+    mut reader: Reader,
+    follow: bool,
+    sender: &mpsc::Sender<Result<v1::Event, Status>>,
+) -> Result<(), Error> {
+    loop {
+        let events = reader.next().await?;
+        if events.is_empty() {
+            if !follow {
+                return Ok(());
+            }
+            reader.more().await?;
+        }
+        for event in events {
+            if sender.send(Ok(convert::event_to_wire(event))).await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+}

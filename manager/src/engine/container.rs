@@ -1,0 +1,181 @@
+//! What an actor owns of its container: the record, the shim, and how much of
+//! the shim's journal it has taken in. An event goes into the global journal
+//! first and into the snapshot then, so that whoever sees the new state finds
+//! the event.
+
+use super::error::Error;
+use super::ids::Lease;
+use super::record::{Paths, Record};
+use super::{Context, blocking};
+use crate::model::{Ending, Event, EventKind, Exit, Failure, Phase, Snapshot};
+use crate::shims::client::Client;
+use crate::shims::{Fact, ShimEvent, journal};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+use tokio::sync::watch;
+
+/// One container, as its actor holds it.
+#[derive(Debug)]
+pub(super) struct Container {
+    pub(super) context: Arc<Context>,
+    pub(super) record: Record,
+    pub(super) paths: Paths,
+    pub(super) shim: Client,
+    /// Given back when this is dropped.
+    pub(super) leases: Vec<Lease>,
+    pub(super) snapshot: watch::Sender<Snapshot>,
+    /// Last record of the shim's journal that the snapshot shows.
+    pub(super) learned: u64,
+    /// Last record of the shim's journal that is in the global journal.
+    pub(super) told: u64,
+}
+
+/// The snapshot of a container of which nothing has happened yet.
+pub(super) fn first_snapshot(record: &Record) -> Snapshot {
+    Snapshot {
+        id: record.id.clone(),
+        phase: Phase::Creating,
+        degraded: None,
+        pid: None,
+        shim_pid: None,
+        bundle: record.bundle.clone(),
+        rootfs: record.rootfs.clone(),
+        command: record.command.clone(),
+        hostname: record.hostname.clone(),
+        labels: record.labels.clone(),
+        created_at: record.created_at,
+        started_at: None,
+        exit: None,
+        failure: None,
+        ids: record.ids,
+        heard: Instant::now(),
+    }
+}
+
+impl Container {
+    pub(super) fn id(&self) -> &str {
+        &self.record.id
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        self.snapshot.borrow().phase
+    }
+
+    pub(super) fn set(&self, change: impl FnOnce(&mut Snapshot)) {
+        self.snapshot.send_modify(change);
+    }
+
+    /// Takes in one record of the shim's journal, once, whichever way it came.
+    ///
+    /// # Errors
+    /// When it cannot be put into the global journal; it comes again then.
+    pub(super) async fn take_in(&mut self, event: ShimEvent) -> Result<(), Error> {
+        if event.seq <= self.learned {
+            return Ok(());
+        }
+        if event.seq > self.told {
+            if let Some(event) = self.public(&event) {
+                self.context.events.append(event).await?;
+            }
+            self.told = event.seq;
+        }
+        self.learned = event.seq;
+        self.set(|snapshot| learn(snapshot, &event));
+        Ok(())
+    }
+
+    /// Takes in what is in the journal's file. Right after an answer of the
+    /// shim this makes its effect visible before the watch brings it.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or as [`Container::take_in`].
+    pub(super) async fn catch_up(&mut self) -> Result<(), Error> {
+        let (path, after) = (self.paths.journal(), self.learned);
+        let attempted = format!("read {}", path.display());
+        let events = blocking(move || journal::events(&path, after).map_err(Error::io(attempted))).await?;
+        for event in events {
+            self.take_in(event).await?;
+        }
+        Ok(())
+    }
+
+    /// Tells an event of which the manager itself is the witness.
+    ///
+    /// # Errors
+    /// When it cannot be put into the global journal.
+    pub(super) async fn tell(
+        &self,
+        kind: EventKind,
+        exit: Option<Exit>,
+        failure: Option<Failure>,
+    ) -> Result<(), Error> {
+        let event = Event { exit, failure, ..self.event(kind, SystemTime::now(), 0) };
+        self.context.events.append(event).await.map(|_| ())
+    }
+
+    /// The process has ended and nobody saw how.
+    ///
+    /// # Errors
+    /// As [`Container::tell`].
+    pub(super) async fn lost_exit(&mut self) -> Result<(), Error> {
+        let how = Ending::Unknown("because the shim was killed".into());
+        let exit = Exit { how, at: SystemTime::now(), oom_killed: false };
+        self.tell(EventKind::Exited, Some(exit.clone()), None).await?;
+        self.set(|snapshot| ended(snapshot, exit));
+        Ok(())
+    }
+
+    /// What clients are told of a shim's record. Failed creation and deletion
+    /// are told when they are complete, which the shim cannot know.
+    fn public(&self, event: &ShimEvent) -> Option<Event> {
+        let of = |kind| self.event(kind, event.at, event.seq);
+        match &event.fact {
+            Fact::Created(pid) => Some(Event { pid: Some(*pid), ..of(EventKind::Created) }),
+            Fact::Started => Some(of(EventKind::Started)),
+            Fact::StartFailed(failure) => {
+                Some(Event { failure: Some(failure.clone()), ..of(EventKind::StartFailed) })
+            }
+            Fact::Exited(exit) => Some(Event { exit: Some(exit.clone()), ..of(EventKind::Exited) }),
+            Fact::CreateFailed(_) | Fact::Deleted | Fact::Unknown => None,
+        }
+    }
+
+    fn event(&self, kind: EventKind, at: SystemTime, container_seq: u64) -> Event {
+        let pid = self.snapshot.borrow().pid;
+        Event { seq: 0, container: self.id().into(), kind, at, pid, exit: None, failure: None, container_seq }
+    }
+}
+
+/// What a record changes.
+fn learn(snapshot: &mut Snapshot, event: &ShimEvent) {
+    snapshot.heard = Instant::now();
+    let before = snapshot.phase;
+    match &event.fact {
+        Fact::Created(pid) => {
+            snapshot.pid = Some(*pid);
+            if before == Phase::Creating {
+                snapshot.phase = Phase::Created;
+            }
+        }
+        Fact::Started => {
+            snapshot.started_at = Some(event.at);
+            if matches!(before, Phase::Creating | Phase::Created) {
+                snapshot.phase = Phase::Running;
+            }
+        }
+        Fact::CreateFailed(failure) | Fact::StartFailed(failure) => snapshot.failure = Some(failure.clone()),
+        Fact::Exited(exit) => ended(snapshot, exit.clone()),
+        Fact::Deleted | Fact::Unknown => {}
+    }
+}
+
+/// The first word about an end is the last.
+pub(super) fn ended(snapshot: &mut Snapshot, exit: Exit) {
+    if snapshot.exit.is_none() {
+        snapshot.exit = Some(exit);
+    }
+    snapshot.pid = None;
+    if matches!(snapshot.phase, Phase::Creating | Phase::Created | Phase::Running) {
+        snapshot.phase = Phase::Stopped;
+    }
+}

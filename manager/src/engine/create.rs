@@ -1,0 +1,199 @@
+//! Making a container: intent, bundle, shim, runtime; and undoing it when a
+//! step fails. The name is taken first and the actor does the rest, so that it
+//! does not matter whether the caller still waits.
+
+use super::actor::{self, Command};
+use super::container::{Container, first_snapshot};
+use super::directory::{Handle, MAILBOX};
+use super::error::Error;
+use super::record::{Intent, Record};
+use super::request::Request;
+use super::{Context, blocking, delete};
+use crate::bundle::{self, Facts};
+use crate::model::{Phase, Snapshot, Source};
+use crate::shims::client::Client;
+use crate::shims::spawn;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// Where the answer to a creation comes.
+pub(super) type Answer = oneshot::Receiver<Result<Snapshot, Error>>;
+
+/// Takes the name and lets an actor begin.
+pub(super) fn begin(context: &Arc<Context>, request: Request) -> Result<Answer, Error> {
+    let (reply, answer) = oneshot::channel();
+    let (container, handle, mailbox) = prepare(context, blank(context, &request));
+    context.directory.reserve(&container.record.id, handle)?;
+    tokio::spawn(run(container, request, mailbox, reply));
+    Ok(answer)
+}
+
+/// A container of this record, without any effect yet.
+pub(super) fn prepare(
+    context: &Arc<Context>,
+    record: Record,
+) -> (Container, Handle, mpsc::Receiver<Command>) {
+    let paths = context.settings.paths(&record.id);
+    let shim = Client::new(&record.id, &paths.socket());
+    let (snapshot, snapshots) = watch::channel(first_snapshot(&record));
+    let (sender, mailbox) = mpsc::channel(MAILBOX);
+    let handle = Handle::new(paths.clone(), sender, snapshots, shim.clone());
+    let context = Arc::clone(context);
+    let container =
+        Container { context, record, paths, shim, leases: Vec::new(), snapshot, learned: 0, told: 0 };
+    (container, handle, mailbox)
+}
+
+fn blank(context: &Context, request: &Request) -> Record {
+    Record {
+        id: request.id.clone(),
+        intent: Intent::Create,
+        bundle: Default::default(),
+        rootfs: Default::default(),
+        command: Vec::new(),
+        hostname: String::new(),
+        labels: request.labels.clone(),
+        created_at: SystemTime::now(),
+        ids: None,
+        events_after: context.events.last_seq(),
+    }
+}
+
+/// From the taken name to the answer, and on as the container's actor.
+async fn run(
+    mut container: Container,
+    request: Request,
+    mailbox: mpsc::Receiver<Command>,
+    reply: oneshot::Sender<Result<Snapshot, Error>>,
+) {
+    let id = request.id.clone();
+    let context = Arc::clone(&container.context);
+    let (answer, kept) = match build(&mut container, request.source).await {
+        Ok(()) => {
+            let snapshot = container.snapshot.borrow().clone();
+            (Ok(snapshot), Some(container))
+        }
+        Err((error, begun)) => match undo(&mut container, &error, begun).await {
+            Ok(()) => (Err(error), None),
+            Err(why) => {
+                tracing::error!(container = id, error = why.chain(), "a failed creation cannot be undone");
+                let failure = error.to_failure();
+                container.set(|s| (s.phase, s.failure) = (Phase::Failed, Some(failure)));
+                (Err(error), Some(container))
+            }
+        },
+    };
+    if kept.is_none() {
+        // The container was dropped: its ids are free, and its directories are gone.
+        context.directory.release(&id);
+    }
+    drop(context);
+    match &answer {
+        Ok(snapshot) => tracing::info!(container = id, pid = snapshot.pid, "created"),
+        Err(error) => tracing::info!(container = id, error = error.chain(), "not created"),
+    }
+    if reply.send(answer).is_err() {
+        tracing::info!(container = id, "the caller of its creation did not wait");
+    }
+    if let Some(container) = kept {
+        actor::run(container, mailbox).await;
+    }
+}
+
+/// How far a creation came.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Begun {
+    /// The request or its bundle was refused; there is nothing but its own directory.
+    No,
+    /// There may be a shim, and what the runtime makes.
+    Yes,
+}
+
+async fn build(container: &mut Container, source: Source) -> Result<(), (Error, Begun)> {
+    intend(container, source).await.map_err(|e| (e, Begun::No))?;
+    make(container).await.map_err(|e| (e, Begun::Yes))
+}
+
+/// Checks the bundle and puts the intent on disk, the made bundle with it.
+async fn intend(container: &mut Container, source: Source) -> Result<(), Error> {
+    let id = container.record.id.clone();
+    let paths = container.paths.clone();
+    if let Source::Rootfs(_) = source {
+        let lease = container.context.ranges.lease()?;
+        container.record.ids = Some(lease.range());
+        container.leases.push(lease);
+    }
+    let mut record = container.record.clone();
+    let record = blocking(move || {
+        let facts = match (source, record.ids) {
+            (Source::Rootfs(source), Some(ids)) => {
+                make_dir(&paths.dir)?;
+                bundle::make(&paths.bundle(), &id, &source, ids)?;
+                bundle::check(&paths.bundle(), &id)?
+            }
+            (Source::Rootfs(_), None) => return Err(Error::Stopping),
+            (Source::Bundle(path), _) => bundle::check(&path, &id)?,
+        };
+        let Facts { bundle, rootfs, command, hostname } = facts;
+        record = Record { bundle, rootfs, command, hostname, ..record };
+        make_dir(&paths.dir)?;
+        record.write(&paths.dir)?;
+        make_dir(&paths.shim_dir)?;
+        Ok(record)
+    })
+    .await?;
+    container.set(|s| {
+        (s.bundle, s.rootfs) = (record.bundle.clone(), record.rootfs.clone());
+        (s.command, s.hostname) = (record.command.clone(), record.hostname.clone());
+        s.ids = record.ids;
+    });
+    container.record = record;
+    Ok(())
+}
+
+/// Shim, then runtime.
+async fn make(container: &mut Container) -> Result<(), Error> {
+    let settings = &container.context.settings;
+    let pid = spawn::spawn(spawn::Plan {
+        shim: &settings.shim,
+        id: container.id(),
+        dir: &container.paths.dir,
+        bundle: &container.record.bundle,
+        runtime: &settings.runtime,
+        runtime_root: &settings.runtime_root(),
+        socket: &container.paths.socket(),
+    })
+    .await?;
+    container.set(|s| s.shim_pid = Some(pid));
+    container.shim.create().await?;
+    container.catch_up().await?;
+    match container.phase() {
+        Phase::Creating => Err(Error::Unreachable {
+            attempted: format!("create container {:?}", container.id()),
+            because: "its shim says that it did, and its journal does not".into(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Removes whatever was made, and tells that the creation failed.
+async fn undo(container: &mut Container, error: &Error, begun: Begun) -> Result<(), Error> {
+    if begun == Begun::Yes {
+        return delete::undo(container, error.to_failure()).await;
+    }
+    let paths = container.paths.clone();
+    blocking(move || paths.remove()).await
+}
+
+/// A directory for root only; it is no error when it is there.
+fn make_dir(dir: &Path) -> Result<(), Error> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(Error::io(format!("make {}", dir.display())))
+}

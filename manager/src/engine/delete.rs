@@ -1,0 +1,144 @@
+//! Removing a container, and undoing a creation that failed: the same steps,
+//! told differently. Each step can be repeated; a crash between two of them is
+//! finished at the next start (`reconcile`).
+
+use super::blocking;
+use super::container::Container;
+use super::error::Error;
+use super::record::Intent;
+use crate::model::{EventKind, Failure, Phase};
+use crate::shims::client::{Force, Listener, listener};
+use crate::shims::spawn::kill_listener;
+use std::time::Duration;
+
+/// How long a shim may take to end after it has answered a deletion.
+const END: Duration = Duration::from_secs(2);
+
+/// Whether an event is in the global journal already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// Not yet.
+    No,
+    /// By the manager before a restart.
+    Yes,
+}
+
+/// Removes the container; afterwards only its name is left to be given back.
+///
+/// # Errors
+/// [`Error::WrongPhase`] for one that runs, without force; or the failed step,
+/// after which the container is still *being deleted* and can be deleted again.
+pub(super) async fn delete(container: &mut Container, force: Force) -> Result<(), Error> {
+    let force = match container.phase() {
+        Phase::Running if force == Force::No => {
+            return Err(Error::WrongPhase {
+                id: container.id().into(),
+                attempted: "delete it",
+                phase: Phase::Running,
+                hint: "stop it first, or delete it with force",
+            });
+        }
+        // Nothing of the user's has been executed that could be lost.
+        Phase::Created | Phase::Failed | Phase::Deleting => Force::Yes,
+        _ => force,
+    };
+    write_intent(container, Intent::Delete).await?;
+    container.set(|s| s.phase = Phase::Deleting);
+    let removed = finish(container, force, Told::No).await;
+    if let Err(error) = &removed {
+        let failure = error.to_failure();
+        container.set(|s| s.failure = Some(failure));
+    }
+    removed
+}
+
+/// The steps behind the intent to delete.
+///
+/// # Errors
+/// The failed step.
+pub(super) async fn finish(container: &mut Container, force: Force, told: Told) -> Result<(), Error> {
+    end(container, force).await?;
+    container.catch_up().await?;
+    if told == Told::No {
+        container.tell(EventKind::Deleted, None, None).await?;
+    }
+    remove_files(container).await
+}
+
+/// Undoes a creation that failed because of `failure`.
+///
+/// # Errors
+/// The failed step.
+pub(super) async fn undo(container: &mut Container, failure: Failure) -> Result<(), Error> {
+    write_intent(container, Intent::Undo(failure.clone())).await?;
+    finish_undo(container, failure, Told::No).await
+}
+
+/// The steps behind the intent to undo.
+///
+/// # Errors
+/// The failed step.
+pub(super) async fn finish_undo(
+    container: &mut Container,
+    failure: Failure,
+    told: Told,
+) -> Result<(), Error> {
+    end(container, Force::Yes).await?;
+    if told == Told::No {
+        container.tell(EventKind::CreateFailed, None, Some(failure)).await?;
+    }
+    remove_files(container).await
+}
+
+/// Ends the container and its shim, through the shim where it answers.
+async fn end(container: &Container, force: Force) -> Result<(), Error> {
+    let socket = container.paths.socket();
+    let by_shim = match listener(&socket).await {
+        Listener::Present(_) => container.shim.delete(force).await.map(|_| ()),
+        Listener::Absent => Err(Error::Unreachable {
+            attempted: format!("delete container {:?}", container.id()),
+            because: "its shim is gone".into(),
+        }),
+    };
+    match by_shim {
+        Ok(()) => {
+            if !ended(&socket).await {
+                kill_listener(container.id(), &socket).await?;
+            }
+            Ok(())
+        }
+        // With force a shim that does not answer is no obstacle.
+        Err(error) if force == Force::Yes => {
+            tracing::info!(container = container.id(), because = error.chain(), "deleting without the shim");
+            kill_listener(container.id(), &socket).await?;
+            container.context.runtime.delete(container.id(), Force::Yes).await
+        }
+        Err(Error::Unreachable { .. }) if listener(&socket).await == Listener::Absent => {
+            container.context.runtime.delete(container.id(), Force::Yes).await
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Waits for the shim's end; whether it came.
+async fn ended(socket: &std::path::Path) -> bool {
+    let gone = async {
+        let mut pause = Duration::from_millis(1);
+        while listener(socket).await != Listener::Absent {
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_millis(20));
+        }
+    };
+    tokio::time::timeout(END, gone).await.is_ok()
+}
+
+async fn write_intent(container: &mut Container, intent: Intent) -> Result<(), Error> {
+    container.record.intent = intent;
+    let (record, dir) = (container.record.clone(), container.paths.dir.clone());
+    blocking(move || record.write(&dir)).await
+}
+
+async fn remove_files(container: &Container) -> Result<(), Error> {
+    let paths = container.paths.clone();
+    blocking(move || paths.remove()).await
+}

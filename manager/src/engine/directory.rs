@@ -1,0 +1,195 @@
+//! All containers by name, and what a caller can do with one without its
+//! actor's help. The lock is held for a look-up and never over a wait.
+
+use super::actor::Command;
+use super::error::Error;
+use super::record::Paths;
+use crate::model::{Exit, Phase, Snapshot};
+use crate::shims::client::{Client, Listener, Target, listener};
+use crate::shims::runtime::Runtime;
+use nix::libc::SIGKILL;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+
+/// Commands that wait for one container, at most.
+pub(super) const MAILBOX: usize = 16;
+/// Signals under way to one container, at most.
+const SIGNALS: usize = 16;
+/// Containers, at most: each costs an actor, a connection and a few descriptors.
+const CONTAINERS: usize = 16_384;
+/// How long SIGKILL may take; a process in an uninterruptible wait outlives it.
+const KILLED: Duration = Duration::from_secs(30);
+
+/// The containers of an engine.
+#[derive(Debug, Default)]
+pub(crate) struct Directory {
+    all: Mutex<BTreeMap<String, Handle>>,
+}
+
+impl Directory {
+    /// The container of this name.
+    pub(super) fn get(&self, id: &str) -> Option<Handle> {
+        self.lock().get(id).cloned()
+    }
+
+    /// All of them, by name.
+    pub(super) fn all(&self) -> Vec<Handle> {
+        self.lock().values().cloned().collect()
+    }
+
+    /// Takes the name for this container.
+    ///
+    /// # Errors
+    /// [`Error::Exists`], [`Error::Exhausted`].
+    pub(super) fn reserve(&self, id: &str, handle: Handle) -> Result<(), Error> {
+        let mut all = self.lock();
+        if all.len() >= CONTAINERS {
+            let what = format!("containers: there are {CONTAINERS}");
+            return Err(Error::Exhausted { what, hint: "delete some" });
+        }
+        match all.entry(id.into()) {
+            Entry::Occupied(_) => Err(Error::Exists { id: id.into() }),
+            Entry::Vacant(entry) => {
+                entry.insert(handle);
+                Ok(())
+            }
+        }
+    }
+
+    /// Gives the name back.
+    pub(super) fn release(&self, id: &str) {
+        self.lock().remove(id);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Handle>> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the rest of the engine holds of one container.
+#[derive(Clone, Debug)]
+pub(crate) struct Handle {
+    pub(super) paths: Paths,
+    mailbox: mpsc::Sender<Command>,
+    snapshots: watch::Receiver<Snapshot>,
+    shim: Client,
+    signals: Arc<Semaphore>,
+}
+
+impl Handle {
+    pub(super) fn new(
+        paths: Paths,
+        mailbox: mpsc::Sender<Command>,
+        snapshots: watch::Receiver<Snapshot>,
+        shim: Client,
+    ) -> Self {
+        Self { paths, mailbox, snapshots, shim, signals: Arc::new(Semaphore::new(SIGNALS)) }
+    }
+
+    /// What is known now.
+    pub(super) fn snapshot(&self) -> Snapshot {
+        self.snapshots.borrow().clone()
+    }
+
+    /// What is known, as it changes.
+    pub(super) fn snapshots(&self) -> watch::Receiver<Snapshot> {
+        self.snapshots.clone()
+    }
+
+    /// Puts a command into the mailbox and waits for its answer.
+    pub(super) async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<T, Error>>) -> Command,
+    ) -> Result<T, Error> {
+        let id = || self.snapshots.borrow().id.clone();
+        let (reply, answer) = oneshot::channel();
+        self.mailbox.try_send(command(reply)).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => Error::Exhausted {
+                what: format!("operations on container {:?}: {MAILBOX} are waiting", id()),
+                hint: "wait for those under way",
+            },
+            mpsc::error::TrySendError::Closed(_) => Error::NotFound { id: id() },
+        })?;
+        // Whatever ends an actor removes the container, or stops the manager.
+        answer.await.map_err(|_| Error::NotFound { id: id() })?
+    }
+
+    /// Waits for the exit.
+    pub(super) async fn wait(&self) -> Result<Exit, Error> {
+        let mut snapshots = self.snapshots();
+        // An error says that the actor has ended; its last word counts.
+        let last = match snapshots.wait_for(|s| s.exit.is_some()).await {
+            Ok(snapshot) => snapshot.exit.clone(),
+            Err(_) => self.snapshots.borrow().exit.clone(),
+        };
+        last.ok_or_else(|| Error::Removed { id: self.snapshots.borrow().id.clone() })
+    }
+
+    /// Sends a signal through the shim, or without it when it is gone.
+    pub(super) async fn kill(&self, runtime: &Runtime, signal: i32, target: Target) -> Result<(), Error> {
+        let id = self.signalable()?;
+        let _permit = self.signals.try_acquire().map_err(|_| Error::Exhausted {
+            what: format!("signals to container {id:?}: {SIGNALS} are under way"),
+            hint: "wait for those under way",
+        })?;
+        let error = match self.shim.kill(signal, target).await {
+            Ok(()) => return Ok(()),
+            Err(error) => error,
+        };
+        // It may have exited while the signal was on its way.
+        self.signalable()?;
+        match error {
+            Error::Unreachable { .. } if listener(self.shim.socket()).await == Listener::Absent => {
+                runtime.kill(&id, signal, target).await
+            }
+            error => Err(error),
+        }
+    }
+
+    /// Signal, grace, SIGKILL, exit.
+    pub(super) async fn stop(&self, runtime: &Runtime, signal: i32, grace: Duration) -> Result<Exit, Error> {
+        if let Some(exit) = self.snapshot().exit {
+            return Ok(exit);
+        }
+        let first = if grace.is_zero() { SIGKILL } else { signal };
+        self.kill_or_exited(runtime, first).await?;
+        if first != SIGKILL {
+            if let Ok(exit) = tokio::time::timeout(grace, self.wait()).await {
+                return exit;
+            }
+            self.kill_or_exited(runtime, SIGKILL).await?;
+        }
+        tokio::time::timeout(KILLED, self.wait()).await.unwrap_or_else(|_| {
+            let attempted = format!("stop container {:?}, to which SIGKILL was sent", self.snapshot().id);
+            Err(Error::Timeout { attempted, after: KILLED })
+        })
+    }
+
+    /// A process that exits before the signal comes has done what was wanted.
+    async fn kill_or_exited(&self, runtime: &Runtime, signal: i32) -> Result<(), Error> {
+        let Err(error) = self.kill(runtime, signal, Target::Init).await else { return Ok(()) };
+        // The exit may be known to the shim a moment before it is known here.
+        let settle = Duration::from_millis(500);
+        match tokio::time::timeout(settle, self.wait()).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(error),
+        }
+    }
+
+    /// The id, when there is a process that a signal can reach.
+    fn signalable(&self) -> Result<String, Error> {
+        let snapshot = self.snapshot();
+        match snapshot.phase {
+            Phase::Created | Phase::Running | Phase::Deleting if snapshot.exit.is_none() => Ok(snapshot.id),
+            phase => Err(Error::WrongPhase {
+                id: snapshot.id,
+                attempted: "send a signal",
+                phase,
+                hint: "only a created or running container takes signals",
+            }),
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Opening the journal of events after a crash or a damage.
+//!
+//! A record that was cut off at the end of the file was never seen by anybody,
+//! since events are published after they are synced: it is dropped. Damage in
+//! the middle is different: what lay there was published. Whole records behind
+//! it are found again, and an event of kind *gap* stands where the rest was, so
+//! that a reader knows. The damaged file is kept beside.
+
+use super::events::Codec;
+use crate::model::{Event, EventKind};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::time::SystemTime;
+
+/// No record is shorter: its framing, a number, a kind.
+const SHORTEST: usize = 12;
+
+/// Reads the whole file and leaves only whole records in it; these and their size.
+pub(super) fn mend(file: &File, path: &Path, codec: Codec) -> io::Result<(Vec<Event>, u64)> {
+    let size = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
+    let mut bytes = vec![0; size];
+    file.read_exact_at(&mut bytes, 0)?;
+    let (events, verdict) = sift(&bytes, codec);
+    let valid = match verdict {
+        Verdict::Whole => bytes.len(),
+        Verdict::Torn { valid } => {
+            tracing::info!(torn = bytes.len() - valid, "the last event was not written to its end");
+            file.set_len(u64::try_from(valid).map_err(io::Error::other)?)?;
+            file.sync_data()?;
+            valid
+        }
+        Verdict::Damaged => {
+            tracing::error!(file = %path.display(), "events are lost: the file is damaged; it is kept as .damaged");
+            std::fs::write(path.with_extension("damaged"), &bytes)?;
+            rewrite(file, &events, codec)?
+        }
+    };
+    Ok((events, u64::try_from(valid).map_err(io::Error::other)?))
+}
+
+fn rewrite(file: &File, events: &[Event], codec: Codec) -> io::Result<usize> {
+    let mut bytes = Vec::new();
+    for event in events {
+        bytes.extend((codec.encode)(event).map_err(io::Error::other)?);
+    }
+    file.set_len(0)?;
+    file.write_all_at(&bytes, 0)?;
+    file.sync_data()?;
+    Ok(bytes.len())
+}
+
+enum Verdict {
+    Whole,
+    Torn { valid: usize },
+    Damaged,
+}
+
+/// The whole records of the bytes, with a gap wherever something is missing.
+fn sift(bytes: &[u8], codec: Codec) -> (Vec<Event>, Verdict) {
+    let mut whole = (codec.decode)(bytes);
+    let mut at = whole.bytes;
+    if at == bytes.len() {
+        return (whole.events, Verdict::Whole);
+    }
+    let rest = bytes.get(at..).unwrap_or_default();
+    if announces_more(rest) && resume(rest, codec).is_none() {
+        return (whole.events, Verdict::Torn { valid: at });
+    }
+    let mut events = std::mem::take(&mut whole.events);
+    while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+        let last = events.last().map_or(0, |e| e.seq);
+        let Some((skipped, found)) = resume(rest, codec) else {
+            // Nobody knows how many there were; so many at most.
+            let most = u64::try_from(rest.len() / SHORTEST).unwrap_or(u64::MAX);
+            events.push(gap(last.saturating_add(most).saturating_add(1)));
+            break;
+        };
+        let next = found.events.first().map_or(last + 2, |e| e.seq);
+        if next > last + 1 {
+            events.push(gap(next - 1));
+        }
+        events.extend(found.events);
+        at += skipped + found.bytes;
+    }
+    (events, Verdict::Damaged)
+}
+
+/// Whether the record at the beginning would be longer than what is there, as
+/// when its writing was cut off.
+fn announces_more(rest: &[u8]) -> bool {
+    match rest.first_chunk::<4>() {
+        Some(length) => {
+            usize::try_from(u32::from_le_bytes(*length)).is_ok_and(|l| l > rest.len().saturating_sub(8))
+        }
+        None => true,
+    }
+}
+
+/// The first place behind the beginning where records are whole again. A
+/// checksum makes a chance hit as good as impossible.
+fn resume(rest: &[u8], codec: Codec) -> Option<(usize, super::events::Whole)> {
+    (1..rest.len()).find_map(|skipped| {
+        let found = (codec.decode)(rest.get(skipped..)?);
+        // Eight zero bytes are a record without content; an event has a number.
+        (found.bytes > 0 && found.events.first().is_some_and(|e| e.seq > 0)).then_some((skipped, found))
+    })
+}
+
+fn gap(seq: u64) -> Event {
+    Event {
+        seq,
+        container: String::new(),
+        kind: EventKind::Gap,
+        at: SystemTime::now(),
+        pid: None,
+        exit: None,
+        failure: None,
+        container_seq: 0,
+    }
+}

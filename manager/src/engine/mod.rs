@@ -1,0 +1,209 @@
+//! The engine: a directory of containers, each with one actor ([`actor`]).
+//!
+//! Every method here either reads a cached snapshot, and then waits for nobody,
+//! or puts one command into the mailbox of one container. Signals go past the
+//! mailbox: they change nothing that the actor owns, and a start that hangs in
+//! a hook must not keep them waiting.
+//!
+//! [`record`] is what is intended, the shim's journal what happened, and
+//! [`events`] what clients were told; [`reconcile`] makes the three agree after
+//! a crash. Never blocks an executor thread on a disk, never waits without a
+//! deadline except for an exit.
+
+pub mod actor;
+mod container;
+mod create;
+mod delete;
+mod directory;
+pub mod error;
+pub mod events;
+pub mod ids;
+mod mend;
+mod reconcile;
+pub mod record;
+mod request;
+
+use crate::model::{Event, Exit, NewContainer, Phase, Snapshot};
+use crate::shims::client::{Force, Target};
+use crate::shims::runtime::Runtime;
+use directory::{Directory, Handle};
+use error::Error;
+use events::Events;
+use record::Paths;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What the engine is started with.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where records, journals and logs are; survives a reboot.
+    pub root: PathBuf,
+    /// Where sockets and the runtime's state are; need not survive a reboot.
+    pub state: PathBuf,
+    /// The runtime's binary.
+    pub runtime: PathBuf,
+    /// The shim's binary.
+    pub shim: PathBuf,
+    /// The ids that may be given to containers.
+    pub ids: ids::Pool,
+}
+
+impl Settings {
+    /// The runtime's `--root`.
+    pub fn runtime_root(&self) -> PathBuf {
+        self.state.join("runtime")
+    }
+
+    /// Where the files of container `id` are.
+    pub fn paths(&self, id: &str) -> Paths {
+        Paths { dir: self.root.join("containers").join(id), shim_dir: self.state.join("shims").join(id) }
+    }
+}
+
+/// What all actors share.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) settings: Settings,
+    pub(crate) runtime: Runtime,
+    pub(crate) events: Events,
+    pub(crate) ranges: ids::Ranges,
+    pub(crate) directory: Directory,
+}
+
+/// All containers of one root directory. Cloning shares them.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    context: Arc<Context>,
+}
+
+impl Engine {
+    /// Takes over what the records name: finds living shims, learns what
+    /// happened meanwhile, finishes or undoes what was half done. `history` is
+    /// what [`Events::open`] gave.
+    ///
+    /// # Errors
+    /// When the directory of records cannot be read. A container whose record
+    /// cannot be read is named in the log and left alone.
+    pub async fn open(settings: Settings, events: Events, history: Vec<Event>) -> Result<Self, Error> {
+        let runtime = Runtime { binary: settings.runtime.clone(), root: settings.runtime_root() };
+        let ranges = ids::Ranges::new(settings.ids);
+        let context =
+            Arc::new(Context { settings, runtime, events, ranges, directory: Directory::default() });
+        reconcile::all(&context, history).await?;
+        Ok(Self { context })
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &Settings {
+        &self.context.settings
+    }
+
+    /// The events of all containers.
+    pub fn events(&self) -> &Events {
+        &self.context.events
+    }
+
+    /// Makes a container. Runs to its end also when the caller does not wait
+    /// for it: the container is then made, or nothing is left of it.
+    ///
+    /// # Errors
+    /// [`Error::Refused`], [`Error::Exists`], [`Error::Exhausted`], or the
+    /// failed step; then nothing is left but an event.
+    pub async fn create(&self, new: NewContainer) -> Result<Snapshot, Error> {
+        let request = request::check(new)?;
+        let answer = create::begin(&self.context, request)?;
+        answer.await.map_err(|_| Error::Stopping)?
+    }
+
+    /// Executes the process of a created container.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::WrongPhase`], [`Error::Exhausted`], or the failed step.
+    pub async fn start(&self, id: &str) -> Result<Snapshot, Error> {
+        self.handle(id)?.ask(|reply| actor::Command::Start { reply }).await
+    }
+
+    /// Sends a signal to a container's process, or to all its processes.
+    ///
+    /// # Errors
+    /// As [`Engine::start`].
+    pub async fn kill(&self, id: &str, signal: i32, target: Target) -> Result<(), Error> {
+        request::check_signal(signal)?;
+        self.handle(id)?.kill(&self.context.runtime, signal, target).await
+    }
+
+    /// Ends a container: the signal, after `grace` SIGKILL, and answers when it
+    /// has exited. A stopped one is as wanted. Runs to its end also when the
+    /// caller does not wait for it.
+    ///
+    /// # Errors
+    /// As [`Engine::start`]; [`Error::Timeout`] when it outlives SIGKILL.
+    pub async fn stop(&self, id: &str, signal: i32, grace: Duration) -> Result<Exit, Error> {
+        request::check_signal(signal)?;
+        let handle = self.handle(id)?;
+        let context = Arc::clone(&self.context);
+        let stopped = tokio::spawn(async move { handle.stop(&context.runtime, signal, grace).await });
+        stopped.await.map_err(|_| Error::Stopping)?
+    }
+
+    /// Removes a container and all that was made for it.
+    ///
+    /// # Errors
+    /// As [`Engine::start`]. A removal that failed half-way can be repeated.
+    pub async fn delete(&self, id: &str, force: Force) -> Result<(), Error> {
+        self.handle(id)?.ask(|reply| actor::Command::Delete { force, reply }).await
+    }
+
+    /// Waits until it has exited.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Removed`] when it goes without an exit.
+    pub async fn wait(&self, id: &str) -> Result<Exit, Error> {
+        self.handle(id)?.wait().await
+    }
+
+    /// What is known of one container; waits for nobody.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub fn get(&self, id: &str) -> Result<Snapshot, Error> {
+        Ok(self.handle(id)?.snapshot())
+    }
+
+    /// What is known of all containers, by name; waits for nobody.
+    pub fn list(&self) -> Vec<Snapshot> {
+        self.context.directory.all().iter().map(Handle::snapshot).collect()
+    }
+
+    /// Where the files of a container are, and its snapshots as they change.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub fn follow(&self, id: &str) -> Result<(Paths, tokio::sync::watch::Receiver<Snapshot>), Error> {
+        let handle = self.handle(id)?;
+        Ok((handle.paths.clone(), handle.snapshots()))
+    }
+
+    /// How many containers there are, and how many of them run.
+    pub fn count(&self) -> (usize, usize) {
+        let all = self.list();
+        (all.len(), all.iter().filter(|s| s.phase == Phase::Running).count())
+    }
+
+    fn handle(&self, id: &str) -> Result<Handle, Error> {
+        self.context.directory.get(id).ok_or_else(|| Error::NotFound { id: id.into() })
+    }
+}
+
+/// Runs `work` where it may wait for a disk.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| Error::Stopping)?
+}
+
+#[cfg(test)]
+pub(crate) fn snapshot_for_tests(record: &record::Record) -> Snapshot {
+    container::first_snapshot(record)
+}

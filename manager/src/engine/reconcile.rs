@@ -1,0 +1,144 @@
+//! Starting: the records, the shims that live, and what clients were told are
+//! brought together. For every record exactly one of
+//!
+//! - intent *create*, and the journal says created: it is taken over;
+//! - intent *create*, and it does not: the creation is undone and told as failed;
+//! - intent *undo* or *delete*: that is finished.
+//!
+//! Taking over replays the shim's journal: clients are told what they were not
+//! told yet, which the global journal knows by the number of each record.
+
+use super::container::{Container, ended};
+use super::create::prepare;
+use super::delete::{self, Told};
+use super::error::Error;
+use super::record::{Intent, Record};
+use super::{Context, actor, blocking};
+use crate::model::{Event, EventKind, Failure, Phase};
+use crate::shims::client::Force;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Takes over, finishes or undoes everything that the records name.
+///
+/// # Errors
+/// When the directory of records cannot be read.
+pub(super) async fn all(context: &Arc<Context>, history: Vec<Event>) -> Result<(), Error> {
+    let dir = context.settings.root.join("containers");
+    let records = blocking(move || read_all(&dir)).await?;
+    let mut by_container: BTreeMap<String, Vec<Event>> = BTreeMap::new();
+    for event in history {
+        by_container.entry(event.container.clone()).or_default().push(event);
+    }
+    // All ids first: a container that is undone must not give way to a new one.
+    let mut tasks = Vec::new();
+    for record in records {
+        let mut told = by_container.remove(&record.id).unwrap_or_default();
+        told.retain(|e| e.seq > record.events_after);
+        let (mut container, handle, mailbox) = prepare(context, record);
+        if let Some(ids) = container.record.ids {
+            container.leases = context.ranges.claim(ids);
+        }
+        context.directory.reserve(container.id(), handle)?;
+        tasks.push((container, mailbox, told));
+    }
+    for (mut container, mailbox, told) in tasks {
+        match one(&mut container, &told).await {
+            Ok(After::Kept) => {
+                tokio::spawn(actor::run(container, mailbox));
+            }
+            Ok(After::Gone) => {
+                let id = container.id().to_owned();
+                drop(container);
+                context.directory.release(&id);
+            }
+            Err(error) => {
+                tracing::error!(container = container.id(), error = error.chain(), "cannot be reconciled");
+                let failure = error.to_failure();
+                container.set(|s| (s.phase, s.failure) = (Phase::Failed, Some(failure)));
+                tokio::spawn(actor::run(container, mailbox));
+            }
+        }
+    }
+    Ok(())
+}
+
+enum After {
+    Kept,
+    Gone,
+}
+
+/// One container; `told` are its events so far.
+async fn one(container: &mut Container, told: &[Event]) -> Result<After, Error> {
+    remember(container, told);
+    let was_told = |kind| match told.iter().any(|e| e.kind == kind) {
+        true => Told::Yes,
+        false => Told::No,
+    };
+    match container.record.intent.clone() {
+        Intent::Delete => {
+            tracing::info!(container = container.id(), "finishing its deletion");
+            container.set(|s| s.phase = Phase::Deleting);
+            delete::finish(container, Force::Yes, was_told(EventKind::Deleted)).await?;
+            Ok(After::Gone)
+        }
+        Intent::Undo(failure) => {
+            delete::finish_undo(container, failure, was_told(EventKind::CreateFailed)).await?;
+            Ok(After::Gone)
+        }
+        Intent::Create => {
+            container.catch_up().await?;
+            if container.phase() != Phase::Creating {
+                tracing::info!(container = container.id(), phase = %container.phase(), "taken over");
+                return Ok(After::Kept);
+            }
+            tracing::info!(container = container.id(), "undoing its half-done creation");
+            delete::undo(container, interrupted()).await?;
+            Ok(After::Gone)
+        }
+    }
+}
+
+/// Takes from the global journal how far the shim's was told, and an exit of
+/// which the manager itself was the witness.
+fn remember(container: &mut Container, told: &[Event]) {
+    container.told = told.iter().map(|e| e.container_seq).max().unwrap_or(0);
+    let witnessed = told.iter().find(|e| e.kind == EventKind::Exited && e.container_seq == 0);
+    if let Some(exit) = witnessed.and_then(|e| e.exit.clone()) {
+        container.set(|s| ended(s, exit));
+    }
+}
+
+fn interrupted() -> Failure {
+    Failure {
+        stage: "manager".into(),
+        attempted: "create the container".into(),
+        message: "the manager was stopped while it created the container".into(),
+        hint: "create it again".into(),
+        ..Failure::default()
+    }
+}
+
+/// All records. A directory without one was made by a creation that had not
+/// begun, and is removed; a record that cannot be read is left alone.
+fn read_all(dir: &Path) -> Result<Vec<Record>, Error> {
+    let attempted = || format!("read {}", dir.display());
+    let mut records = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(Error::io(attempted()))? {
+        let path = entry.map_err(Error::io(attempted()))?.path();
+        match Record::read(&path) {
+            Ok(Some(record)) if path.file_name().is_some_and(|n| n == record.id.as_str()) => {
+                records.push(record)
+            }
+            Ok(Some(record)) => {
+                tracing::error!(dir = %path.display(), container = record.id, "its record is another's: left alone");
+            }
+            Ok(None) => {
+                std::fs::remove_dir_all(&path).map_err(Error::io(format!("remove {}", path.display())))?
+            }
+            Err(error) => tracing::error!(error = error.chain(), "left alone"),
+        }
+    }
+    Ok(records)
+}

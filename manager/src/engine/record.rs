@@ -1,0 +1,198 @@
+//! `record.json`: what the manager intends with a container, on disk before the
+//! first side effect and until after the last one. Written whole: to a new
+//! file, synced, renamed over the old one, the directory synced (rename(2)).
+//!
+//! What *happened* is not here but in the shim's journal; after a crash the
+//! two together say what is to be finished or undone (`reconcile`).
+
+use super::error::Error;
+use crate::model::{Failure, IdRange};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// Largest record that is read back.
+const MAX: u64 = 16 << 20;
+
+/// What the manager is about to do, or has done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Intent {
+    /// Make it and keep it. Whether that was done says the journal.
+    Create,
+    /// Undo its creation, which failed because of this.
+    Undo(Failure),
+    /// Remove it.
+    Delete,
+}
+
+/// One container's record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Record {
+    /// Its name.
+    pub id: String,
+    /// What is intended.
+    pub intent: Intent,
+    /// The bundle directory.
+    pub bundle: PathBuf,
+    /// The root directory.
+    pub rootfs: PathBuf,
+    /// argv.
+    pub command: Vec<String>,
+    /// Host name inside.
+    pub hostname: String,
+    /// As given.
+    pub labels: BTreeMap<String, String>,
+    /// When the request was taken.
+    pub created_at: SystemTime,
+    /// The range of ids that is this container's alone.
+    pub ids: Option<IdRange>,
+    /// Number of the last event before this container: later events of this
+    /// name are its own, not those of a namesake before it.
+    pub events_after: u64,
+}
+
+/// Where the files of one container are.
+#[derive(Clone, Debug)]
+pub struct Paths {
+    /// ROOT/containers/ID.
+    pub dir: PathBuf,
+    /// STATE/shims/ID.
+    pub shim_dir: PathBuf,
+}
+
+impl Paths {
+    /// The record.
+    pub fn record(&self) -> PathBuf {
+        self.dir.join("record.json")
+    }
+
+    /// The bundle that the manager makes.
+    pub fn bundle(&self) -> PathBuf {
+        self.dir.join("bundle")
+    }
+
+    /// The shim's journal.
+    pub fn journal(&self) -> PathBuf {
+        self.dir.join("journal")
+    }
+
+    /// The container's output (CRI log format).
+    pub fn log(&self) -> PathBuf {
+        self.dir.join("log")
+    }
+
+    /// The shim's socket.
+    pub fn socket(&self) -> PathBuf {
+        self.shim_dir.join("shim.sock")
+    }
+
+    /// Removes both directories; it is no error when they are not there.
+    ///
+    /// # Errors
+    /// [`Error::Io`] naming the directory.
+    pub fn remove(&self) -> Result<(), Error> {
+        for dir in [&self.shim_dir, &self.dir] {
+            remove_dir(dir).map_err(Error::io(format!("remove {}", dir.display())))?;
+        }
+        Ok(())
+    }
+}
+
+/// A shim that is about to end may still add a file: try again then.
+fn remove_dir(dir: &Path) -> io::Result<()> {
+    let mut attempts = 0;
+    loop {
+        match std::fs::remove_dir_all(dir) {
+            Ok(()) => return Ok(()),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty && attempts < 10 => attempts += 1,
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+impl Record {
+    /// Writes it into `dir`; on disk when this returns.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; the old record is whole then.
+    pub fn write(&self, dir: &Path) -> Result<(), Error> {
+        self.replace(dir).map_err(Error::io(format!("write {}", dir.join("record.json").display())))
+    }
+
+    fn replace(&self, dir: &Path) -> io::Result<()> {
+        let new = dir.join("record.json.new");
+        let mut file = File::create(&new)?;
+        file.write_all(&serde_json::to_vec_pretty(self)?)?;
+        file.sync_all()?;
+        std::fs::rename(&new, dir.join("record.json"))?;
+        File::open(dir)?.sync_all()
+    }
+
+    /// Reads the one in `dir`; `None` when there is none.
+    ///
+    /// # Errors
+    /// [`Error::Io`], also for a record that is not one.
+    pub fn read(dir: &Path) -> Result<Option<Self>, Error> {
+        let path = dir.join("record.json");
+        let attempted = format!("read {}", path.display());
+        let bytes = match std::fs::metadata(&path) {
+            Ok(metadata) if metadata.len() > MAX => {
+                return Err(Error::io(attempted)(io::Error::other(format!(
+                    "it has {} bytes",
+                    metadata.len()
+                ))));
+            }
+            Ok(_) => std::fs::read(&path).map_err(Error::io(&attempted))?,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(Error::io(attempted)(e)),
+        };
+        serde_json::from_slice(&bytes).map(Some).map_err(|e| Error::io(attempted)(e.into()))
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn record(id: &str) -> Record {
+        Record {
+            id: id.into(),
+            intent: Intent::Create,
+            bundle: "/b".into(),
+            rootfs: "/r".into(),
+            command: vec!["true".into()],
+            hostname: id.into(),
+            labels: BTreeMap::from([("k".into(), "v".into())]),
+            created_at: SystemTime::UNIX_EPOCH,
+            ids: Some(IdRange { host_id: 9, size: 1 }),
+            events_after: 3,
+        }
+    }
+
+    #[test]
+    fn a_record_comes_back_and_is_replaced_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(Record::read(dir.path()).unwrap(), None);
+        let mut record = record("a");
+        record.write(dir.path()).unwrap();
+        assert_eq!(Record::read(dir.path()).unwrap().as_ref(), Some(&record));
+        record.intent = Intent::Undo(Failure { stage: "clone".into(), ..Failure::default() });
+        record.write(dir.path()).unwrap();
+        assert_eq!(Record::read(dir.path()).unwrap(), Some(record));
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_damaged_record_is_an_error_that_names_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("record.json"), "{").unwrap();
+        let error = Record::read(dir.path()).unwrap_err();
+        assert!(error.chain().contains("record.json"), "{}", error.chain());
+    }
+}

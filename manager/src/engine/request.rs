@@ -1,0 +1,219 @@
+//! What a request for a container may say. All mistakes are found at once, and
+//! before a name is taken or anything is made. Never looks at the disk.
+
+use super::error::{Error, Violation};
+use crate::model::{Limits, NewContainer, RootfsSource, Source};
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::Path;
+
+/// Longest id.
+const ID: usize = 64;
+/// Bytes of all keys and values of labels together.
+const LABELS: usize = 64 << 10;
+/// Bytes of argv and environment together; execve(2) has its own limit above.
+const ARGUMENTS: usize = 1 << 20;
+/// Bind mounts.
+const MOUNTS: usize = 256;
+/// HOST_NAME_MAX of Linux.
+const HOSTNAME: usize = 64;
+
+/// A checked request; the id is decided.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) id: String,
+    pub(super) source: Source,
+    pub(super) labels: BTreeMap<String, String>,
+}
+
+/// Checks all of it.
+pub(super) fn check(new: NewContainer) -> Result<Request, Error> {
+    let mut mistakes = Mistakes::default();
+    let id = match new.id {
+        Some(id) => {
+            check_id(&id, &mut mistakes);
+            id
+        }
+        None => made_up_id().map_err(Error::io("make up a container id"))?,
+    };
+    let labels: usize = new.labels.iter().map(|(k, v)| k.len() + v.len()).sum();
+    mistakes.unless(labels <= LABELS, "labels", || format!("they have {labels} bytes, at most {LABELS}"));
+    match &new.source {
+        Source::Bundle(path) => check_path("bundle", path, &mut mistakes),
+        Source::Rootfs(source) => check_rootfs(source, &mut mistakes),
+    }
+    mistakes.into_result(format!("create container {id:?}"))?;
+    Ok(Request { id, source: new.source, labels: new.labels })
+}
+
+/// Whether a signal of this number exists.
+pub(super) fn check_signal(signal: i32) -> Result<(), Error> {
+    let mut mistakes = Mistakes::default();
+    mistakes.unless((1..=64).contains(&signal), "signal", || format!("{signal} is not between 1 and 64"));
+    mistakes.into_result("send a signal".into())
+}
+
+#[derive(Default)]
+struct Mistakes(Vec<Violation>);
+
+impl Mistakes {
+    fn unless(&mut self, good: bool, field: &str, message: impl FnOnce() -> String) {
+        if !good {
+            self.0.push(Violation { field: field.into(), message: message(), hint: String::new() });
+        }
+    }
+
+    fn into_result(self, attempted: String) -> Result<(), Error> {
+        match self.0.is_empty() {
+            true => Ok(()),
+            false => Err(Error::Refused { attempted, violations: self.0 }),
+        }
+    }
+}
+
+/// `[A-Za-z0-9][A-Za-z0-9_.-]{0,63}`: also a file name, a host name label and a cgroup name.
+fn check_id(id: &str, mistakes: &mut Mistakes) {
+    mistakes.unless(id.len() <= ID, "id", || format!("it has {} bytes, at most {ID}", id.len()));
+    mistakes.unless(id.starts_with(|c: char| c.is_ascii_alphanumeric()), "id", || {
+        format!("{id:?} does not begin with a letter or a digit")
+    });
+    let odd = id.chars().find(|c| !c.is_ascii_alphanumeric() && !"_.-".contains(*c));
+    mistakes.unless(odd.is_none(), "id", || {
+        format!("{id:?} has {:?}; letters, digits and _.- can be in it", odd.unwrap_or_default())
+    });
+}
+
+fn check_rootfs(source: &RootfsSource, mistakes: &mut Mistakes) {
+    check_path("rootfs.rootfs", &source.rootfs, mistakes);
+    mistakes.unless(source.command.first().is_some_and(|c| !c.is_empty()), "rootfs.command", || {
+        "it names no program".into()
+    });
+    for (name, texts) in [("rootfs.command", &source.command), ("rootfs.env", &source.env)] {
+        for (index, text) in texts.iter().enumerate() {
+            mistakes.unless(!text.contains('\0'), &format!("{name}[{index}]"), || "it has a NUL byte".into());
+        }
+    }
+    for (index, pair) in source.env.iter().enumerate() {
+        mistakes.unless(pair.find('=').is_some_and(|at| at > 0), &format!("rootfs.env[{index}]"), || {
+            format!("{pair:?} is not KEY=VALUE")
+        });
+    }
+    let bytes: usize = source.command.iter().chain(&source.env).map(String::len).sum();
+    mistakes.unless(bytes <= ARGUMENTS, "rootfs.command", || {
+        format!("command and environment have {bytes} bytes, at most {ARGUMENTS}")
+    });
+    mistakes.unless(source.cwd.is_empty() || source.cwd.starts_with('/'), "rootfs.cwd", || {
+        format!("{:?} is not an absolute path", source.cwd)
+    });
+    let odd = source.hostname.chars().any(|c| c.is_control() || c.is_whitespace() || c == '/');
+    mistakes.unless(!odd && source.hostname.len() <= HOSTNAME, "rootfs.hostname", || {
+        format!("{:?} is not a host name of at most {HOSTNAME} bytes", source.hostname)
+    });
+    check_limits(&source.limits, mistakes);
+    mistakes.unless(source.mounts.len() <= MOUNTS, "rootfs.mounts", || {
+        format!("there are {}, at most {MOUNTS}", source.mounts.len())
+    });
+    for (index, mount) in source.mounts.iter().enumerate() {
+        check_path(&format!("rootfs.mounts[{index}].source"), &mount.source, mistakes);
+        check_path(&format!("rootfs.mounts[{index}].destination"), &mount.destination, mistakes);
+    }
+}
+
+fn check_limits(limits: &Limits, mistakes: &mut Mistakes) {
+    let least = [
+        // Below, not even an init can be executed.
+        ("rootfs.limits.memory_bytes", limits.memory_bytes, 512 << 10),
+        // The kernel's shortest quota is 1 ms in a period of 100 ms.
+        ("rootfs.limits.cpu_millis", limits.cpu_millis, 10),
+        ("rootfs.limits.pids", limits.pids, 1),
+    ];
+    for (field, value, least) in least {
+        if let Some(value) = value {
+            mistakes.unless(value >= least, field, || format!("{value} is below {least} (0 is no limit)"));
+        }
+    }
+}
+
+fn check_path(field: &str, path: &Path, mistakes: &mut Mistakes) {
+    let shown = path.display();
+    mistakes.unless(path.is_absolute(), field, || format!("\"{shown}\" is not an absolute path"));
+    let nul = path.as_os_str().as_encoded_bytes().contains(&0);
+    mistakes.unless(!nul, field, || "it has a NUL byte".into());
+}
+
+/// Twelve hexadecimal digits.
+fn made_up_id() -> std::io::Result<String> {
+    let mut bytes = [0; 6];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Access, BindMount};
+
+    fn new(id: &str, source: Source) -> NewContainer {
+        NewContainer { id: Some(id.into()), source, labels: BTreeMap::new() }
+    }
+
+    fn fields(new: NewContainer) -> Vec<String> {
+        match check(new) {
+            Ok(_) => Vec::new(),
+            Err(Error::Refused { violations, .. }) => violations.into_iter().map(|v| v.field).collect(),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    #[test]
+    fn ids() {
+        let bundle = || Source::Bundle("/b".into());
+        for good in ["a", "A-b_c.d", "0", &"x".repeat(64)] {
+            assert!(fields(new(good, bundle())).is_empty(), "{good}");
+        }
+        for bad in ["", ".", "-a", "a/b", "../a", "a b", "a\n", "ä", &"x".repeat(65)] {
+            assert!(fields(new(bad, bundle())).contains(&"id".to_owned()), "{bad:?}");
+        }
+        let made_up = check(NewContainer { id: None, ..new("", bundle()) }).unwrap();
+        assert_eq!(made_up.id.len(), 12);
+    }
+
+    #[test]
+    fn all_mistakes_are_reported_at_once() {
+        let source = RootfsSource {
+            rootfs: "r".into(),
+            command: vec![],
+            env: vec!["A=b".into(), "=b".into(), "A".into()],
+            cwd: "here".into(),
+            hostname: "a b".into(),
+            limits: Limits { memory_bytes: Some(-1), cpu_millis: Some(1000), pids: Some(-3) },
+            access: Access::ReadWrite,
+            mounts: vec![BindMount {
+                source: "/a".into(),
+                destination: "b".into(),
+                access: Access::ReadOnly,
+            }],
+        };
+        assert_eq!(
+            fields(new("a b", Source::Rootfs(source))),
+            [
+                "id",
+                "rootfs.rootfs",
+                "rootfs.command",
+                "rootfs.env[1]",
+                "rootfs.env[2]",
+                "rootfs.cwd",
+                "rootfs.hostname",
+                "rootfs.limits.memory_bytes",
+                "rootfs.limits.pids",
+                "rootfs.mounts[0].destination"
+            ]
+        );
+    }
+
+    #[test]
+    fn signals() {
+        assert!(check_signal(9).is_ok() && check_signal(64).is_ok());
+        assert!(check_signal(0).is_err() && check_signal(65).is_err() && check_signal(-9).is_err());
+    }
+}

@@ -1,0 +1,259 @@
+//! What the manager knows and says, in its own types: containers, exits,
+//! failures, events. Never on the wire and never in a shim's journal as they
+//! stand here; `api::convert` and `shims::wire` translate.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Instant, SystemTime};
+
+/// Where a container is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Its shim and its namespaces are being made.
+    Creating,
+    /// Made; its process waits for a start.
+    Created,
+    /// Its process was executed and has not exited.
+    Running,
+    /// Its process has exited.
+    Stopped,
+    /// It is being removed, or its removal is to be repeated.
+    Deleting,
+    /// Its creation failed, and could not be undone either.
+    Failed,
+}
+
+impl std::fmt::Display for Phase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Creating => "being created",
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Stopped => "stopped",
+            Self::Deleting => "being deleted",
+            Self::Failed => "failed",
+        })
+    }
+}
+
+/// How a process ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The argument of exit(2).
+    Code(i32),
+    /// The signal that ended it, as in signal(7).
+    Signal(i32),
+    /// It cannot be known; the text says because of what.
+    Unknown(String),
+}
+
+/// The end of a container's process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exit {
+    /// How it ended.
+    pub how: Ending,
+    /// When the exit was seen.
+    pub at: SystemTime,
+    /// The kernel's OOM killer ended a process of the container.
+    pub oom_killed: bool,
+}
+
+/// A failed step with everything that is known of its place.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Failure {
+    /// Stage of the runtime's report, such as `mount/3`; `shim` for one of the shim's own.
+    pub stage: String,
+    /// What was attempted.
+    pub attempted: String,
+    /// The failed system call as strace prints it.
+    pub syscall: String,
+    /// Its errno; 0 where none failed.
+    pub errno: i32,
+    /// The path or name it was about.
+    pub object: String,
+    /// JSON pointer into config.json (RFC 6901).
+    pub pointer: String,
+    /// What to do about it.
+    pub hint: String,
+    /// The whole as one line.
+    pub message: String,
+}
+
+/// A range of host ids that belongs to one user namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdRange {
+    /// First id on the host.
+    pub host_id: u32,
+    /// How many.
+    pub size: u32,
+}
+
+/// What is known of one container at this moment.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Name and identity.
+    pub id: String,
+    /// Where it is in its life.
+    pub phase: Phase,
+    /// Set while the shim does not answer: because of what.
+    pub degraded: Option<String>,
+    /// The container's init in the manager's pid namespace.
+    pub pid: Option<i32>,
+    /// The shim.
+    pub shim_pid: Option<i32>,
+    /// The bundle directory.
+    pub bundle: PathBuf,
+    /// The root directory.
+    pub rootfs: PathBuf,
+    /// argv of the process.
+    pub command: Vec<String>,
+    /// Host name inside, where it has one of its own.
+    pub hostname: String,
+    /// As given at creation.
+    pub labels: BTreeMap<String, String>,
+    /// When the request was taken.
+    pub created_at: SystemTime,
+    /// When the process was executed.
+    pub started_at: Option<SystemTime>,
+    /// How it ended, once it has.
+    pub exit: Option<Exit>,
+    /// The last failure that changed its life.
+    pub failure: Option<Failure>,
+    /// Its exclusive ids, where the manager chose them.
+    pub ids: Option<IdRange>,
+    /// When its shim was last heard of.
+    pub heard: Instant,
+}
+
+/// What happened to a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventKind {
+    /// It was made.
+    Created,
+    /// It could not be made.
+    CreateFailed,
+    /// Its process was executed.
+    Started,
+    /// Its process could not be executed.
+    StartFailed,
+    /// Its process ended.
+    Exited,
+    /// It was removed.
+    Deleted,
+    /// Events before this one are lost for good.
+    Gap,
+}
+
+/// One event in the order that all clients see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Place in the global order, from 1 on; given by the journal.
+    pub seq: u64,
+    /// The container; empty for a gap.
+    pub container: String,
+    /// What happened.
+    pub kind: EventKind,
+    /// When.
+    pub at: SystemTime,
+    /// Its init, when it was made.
+    pub pid: Option<i32>,
+    /// How it ended.
+    pub exit: Option<Exit>,
+    /// Why it failed.
+    pub failure: Option<Failure>,
+    /// Number of the record in the container's own journal; 0 where the manager itself is the witness.
+    pub container_seq: u64,
+}
+
+/// One timed stage of an invocation of the runtime.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StageRecord {
+    /// The invocation: `create`, `start`, `delete`.
+    pub command: String,
+    /// The stage.
+    pub stage: String,
+    /// `CLOCK_MONOTONIC` at its beginning, in nanoseconds.
+    pub start_ns: u64,
+    /// `CLOCK_MONOTONIC` at its end, in nanoseconds.
+    pub end_ns: u64,
+    /// What it was about.
+    pub object: String,
+    /// Who did it, in its own pid namespace.
+    pub pid: i32,
+    /// Set when it failed.
+    pub failure: Option<Failure>,
+}
+
+/// A request for a container.
+#[derive(Clone, Debug)]
+pub struct NewContainer {
+    /// Its name; the manager makes one up where it is missing.
+    pub id: Option<String>,
+    /// What it is made from.
+    pub source: Source,
+    /// Whatever the caller wants to find again.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// What a container is made from.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// An OCI bundle directory.
+    Bundle(PathBuf),
+    /// A root directory and a command, for which the manager makes the bundle.
+    Rootfs(RootfsSource),
+}
+
+/// A root directory and what to run in it.
+#[derive(Clone, Debug)]
+pub struct RootfsSource {
+    /// The root directory on the host.
+    pub rootfs: PathBuf,
+    /// argv.
+    pub command: Vec<String>,
+    /// KEY=VALUE.
+    pub env: Vec<String>,
+    /// Absolute path inside; empty is `/`.
+    pub cwd: String,
+    /// Empty is the container's id.
+    pub hostname: String,
+    /// Resource limits.
+    pub limits: Limits,
+    /// Whether the root can be written.
+    pub access: Access,
+    /// Bind mounts.
+    pub mounts: Vec<BindMount>,
+}
+
+/// Whether a file system can be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Mounted read-only.
+    ReadOnly,
+    /// Mounted read-write.
+    ReadWrite,
+}
+
+/// Resource limits; `None` is no limit.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Limits {
+    /// Bytes.
+    pub memory_bytes: Option<i64>,
+    /// Thousandths of a CPU.
+    pub cpu_millis: Option<i64>,
+    /// Number of processes.
+    pub pids: Option<i64>,
+}
+
+/// A directory or file of the host inside the container.
+#[derive(Clone, Debug)]
+pub struct BindMount {
+    /// Absolute path on the host.
+    pub source: PathBuf,
+    /// Absolute path inside.
+    pub destination: PathBuf,
+    /// Whether it can be written.
+    pub access: Access,
+}

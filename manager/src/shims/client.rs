@@ -1,0 +1,207 @@
+//! Calls to one shim over its socket, each with a deadline. A shim that does
+//! not answer costs its caller that deadline and nobody else anything.
+
+use super::wire;
+use crate::engine::error::Error;
+use crate::model::{Exit, Failure};
+use hyper_util::rt::TokioIo;
+use prost::Message;
+use sextant_proto::shim::{self, shim_client::ShimClient};
+use std::future::Future;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::net::UnixStream;
+use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::{Code, Response, Status, Streaming};
+
+/// For calls that run the runtime: hooks may take their time.
+const WORK: Duration = Duration::from_secs(60);
+/// For calls that only ask.
+const QUESTION: Duration = Duration::from_secs(3);
+
+/// Whether an operation may end a process that still runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Force {
+    /// It is refused.
+    No,
+    /// It is killed.
+    Yes,
+}
+
+/// Whom a signal is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The container's init.
+    Init,
+    /// Every process of the container.
+    All,
+}
+
+/// What a shim says of itself.
+#[derive(Clone, Debug)]
+pub struct ShimState {
+    /// The shim's pid.
+    pub shim_pid: i32,
+}
+
+/// One shim. Cloning shares the connection.
+#[derive(Clone, Debug)]
+pub struct Client {
+    id: String,
+    socket: PathBuf,
+    stub: ShimClient<Channel>,
+}
+
+impl Client {
+    /// Of the shim of container `id` at `socket`. Connects at the first call,
+    /// and again after a connection was lost.
+    pub fn new(id: &str, socket: &Path) -> Self {
+        let path = socket.to_path_buf();
+        let connector = tower::service_fn(move |_: Uri| {
+            let path = path.clone();
+            async move { connect(&path).await.map(TokioIo::new) }
+        });
+        let channel = Endpoint::from_static("http://shim").connect_with_connector_lazy(connector);
+        Self { id: id.into(), socket: socket.into(), stub: ShimClient::new(channel) }
+    }
+
+    /// Where it listens.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Makes the container; the pid of its init.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] with the failed step, [`Error::Timeout`], [`Error::Unreachable`].
+    pub async fn create(&self) -> Result<i32, Error> {
+        let mut stub = self.stub.clone();
+        self.call("create", WORK, stub.create(shim::CreateRequest {})).await.map(|r| r.pid)
+    }
+
+    /// Executes the container's process.
+    ///
+    /// # Errors
+    /// As [`Client::create`].
+    pub async fn start(&self) -> Result<(), Error> {
+        let mut stub = self.stub.clone();
+        self.call("start", WORK, stub.start(shim::StartRequest {})).await.map(|_| ())
+    }
+
+    /// Sends a signal.
+    ///
+    /// # Errors
+    /// As [`Client::create`].
+    pub async fn kill(&self, signal: i32, target: Target) -> Result<(), Error> {
+        let mut stub = self.stub.clone();
+        let request = shim::KillRequest { signal, all: target == Target::All };
+        self.call("signal", WORK, stub.kill(request)).await.map(|_| ())
+    }
+
+    /// Deletes the container; the shim ends afterwards.
+    ///
+    /// # Errors
+    /// As [`Client::create`].
+    pub async fn delete(&self, force: Force) -> Result<Option<Exit>, Error> {
+        let mut stub = self.stub.clone();
+        let request = shim::DeleteRequest { force: force == Force::Yes };
+        let response = self.call("delete", WORK, stub.delete(request)).await?;
+        Ok(response.exit.map(wire::exit))
+    }
+
+    /// Asks for the shim's own state; a sign of life.
+    ///
+    /// # Errors
+    /// As [`Client::create`].
+    pub async fn state(&self) -> Result<ShimState, Error> {
+        let mut stub = self.stub.clone();
+        let state = self.call("ask the state of", QUESTION, stub.state(shim::StateRequest {})).await?;
+        Ok(ShimState { shim_pid: state.shim_pid })
+    }
+
+    /// The journal from the record after `after_seq` on, as it is written.
+    pub(super) async fn watch(&self, after_seq: u64) -> Result<Streaming<shim::Event>, Error> {
+        let mut stub = self.stub.clone();
+        self.call("watch", QUESTION, stub.watch(shim::WatchRequest { after_seq })).await
+    }
+
+    async fn call<T>(
+        &self,
+        verb: &str,
+        deadline: Duration,
+        answer: impl Future<Output = Result<Response<T>, Status>>,
+    ) -> Result<T, Error> {
+        let attempted = || format!("{verb} container {:?}", self.id);
+        match tokio::time::timeout(deadline, answer).await {
+            Ok(Ok(response)) => Ok(response.into_inner()),
+            Ok(Err(status)) => Err(from_status(attempted(), &status)),
+            Err(_) => Err(Error::Timeout { attempted: attempted(), after: deadline }),
+        }
+    }
+}
+
+/// A shim's refusal; its details are an encoded `sextant.shim.v1.Failure`.
+fn from_status(attempted: String, status: &Status) -> Error {
+    let failure = shim::Failure::decode(status.details()).ok().filter(|f| !f.message.is_empty());
+    match (failure, status.code()) {
+        (Some(failure), _) => Error::Failed { attempted, failure: Box::new(wire::failure(failure)) },
+        (None, Code::Unavailable | Code::Unknown | Code::Cancelled) => {
+            Error::Unreachable { attempted, because: reason(status) }
+        }
+        (None, _) => {
+            let failure = Failure {
+                stage: "shim".into(),
+                attempted: attempted.clone(),
+                message: status.message().into(),
+                ..Failure::default()
+            };
+            Error::Failed { attempted, failure: Box::new(failure) }
+        }
+    }
+}
+
+/// The innermost reason of a transport error: "Connection refused" rather than "tcp connect error".
+fn reason(status: &Status) -> String {
+    let mut reason = status.message().to_owned();
+    let mut next = std::error::Error::source(status);
+    while let Some(error) = next {
+        reason = error.to_string();
+        next = error.source();
+    }
+    format!("its shim does not answer: {reason}")
+}
+
+/// Connects to a socket at a path of any length: `sun_path` holds 107 bytes
+/// (unix(7)), so the directory is opened and the name is taken relative to it.
+///
+/// # Errors
+/// As open(2) and connect(2).
+pub async fn connect(socket: &Path) -> io::Result<UnixStream> {
+    let invalid = || io::Error::new(io::ErrorKind::InvalidInput, "a socket path has a directory and a name");
+    let directory = std::fs::File::open(socket.parent().ok_or_else(invalid)?)?;
+    let name = socket.file_name().ok_or_else(invalid)?;
+    let short = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd())).join(name);
+    UnixStream::connect(short).await
+}
+
+/// What a bare connection says about who listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listener {
+    /// Somebody, perhaps not answering; its pid, where the kernel tells.
+    Present(Option<i32>),
+    /// Nobody (any more).
+    Absent,
+}
+
+/// Whether a process listens at `socket`; a stopped one counts.
+pub async fn listener(socket: &Path) -> Listener {
+    match connect(socket).await {
+        Ok(stream) => Listener::Present(stream.peer_cred().ok().and_then(|c| c.pid())),
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+            Listener::Absent
+        }
+        Err(_) => Listener::Present(None),
+    }
+}

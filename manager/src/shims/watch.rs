@@ -1,0 +1,93 @@
+//! Following one shim: its journal as it grows, and whether it still answers.
+//! Nothing is dropped: the receiver's queue is bounded, and when it is full the
+//! stream is simply not read on. What the news mean is decided by the
+//! container's actor.
+
+use super::client::{Client, Listener, listener};
+use super::{ShimEvent, wire};
+use sextant_proto::shim;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tonic::Streaming;
+
+/// How often a silent shim is asked whether it lives.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+/// Pause between attempts to connect, doubled up to the heartbeat.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+
+/// What is told to the actor.
+#[derive(Debug)]
+pub enum News {
+    /// A record of the journal.
+    Event(ShimEvent),
+    /// The shim has answered.
+    Heard {
+        /// Its pid.
+        shim_pid: i32,
+    },
+    /// The shim does not answer: because of what.
+    Silent(String),
+    /// Nobody listens on its socket.
+    Gone,
+}
+
+/// Follows the shim from the record after `after` on. Returns when the shim is
+/// gone or nobody listens to the news any more.
+pub async fn watch(client: Client, mut after: u64, news: mpsc::Sender<News>) {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let because = match client.watch(after).await {
+            Ok(stream) => {
+                pause = FIRST_PAUSE;
+                match follow(&client, stream, &mut after, &news).await {
+                    Ok(because) => because,
+                    Err(NobodyListens) => return,
+                }
+            }
+            Err(error) => error.chain(),
+        };
+        let gone = listener(client.socket()).await == Listener::Absent;
+        if news.send(if gone { News::Gone } else { News::Silent(because) }).await.is_err() || gone {
+            return;
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(HEARTBEAT);
+    }
+}
+
+/// The actor has ended.
+struct NobodyListens;
+
+impl<T> From<mpsc::error::SendError<T>> for NobodyListens {
+    fn from(_: mpsc::error::SendError<T>) -> Self {
+        Self
+    }
+}
+
+/// Reads one stream until it ends or the shim falls silent; says why.
+async fn follow(
+    client: &Client,
+    mut stream: Streaming<shim::Event>,
+    after: &mut u64,
+    news: &mpsc::Sender<News>,
+) -> Result<String, NobodyListens> {
+    // The first tick is at once: it tells the shim's pid.
+    let mut heartbeat = tokio::time::interval(HEARTBEAT);
+    loop {
+        tokio::select! {
+            message = stream.message() => match message {
+                Ok(Some(event)) => {
+                    let event = wire::event(event);
+                    *after = event.seq;
+                    news.send(News::Event(event)).await?;
+                }
+                Ok(None) => return Ok("its shim ended the watch".into()),
+                Err(status) => return Ok(format!("the watch of its shim broke: {}", status.message())),
+            },
+            _ = heartbeat.tick() => match client.state().await {
+                Ok(state) => news.send(News::Heard { shim_pid: state.shim_pid }).await?,
+                Err(error) => news.send(News::Silent(error.chain())).await?,
+            },
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! `sextant.shim.v1` into the manager's own types. Only decoding: the requests
+//! to a shim have no content worth a type.
+
+use super::{Fact, ShimEvent};
+use crate::model::{Ending, Exit, Failure, StageRecord};
+use sextant_proto::shim;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// A wire time; the epoch where it is missing or cannot be represented.
+pub(super) fn time(at: Option<prost_types::Timestamp>) -> SystemTime {
+    at.and_then(|t| SystemTime::try_from(t).ok()).unwrap_or(UNIX_EPOCH + Duration::ZERO)
+}
+
+pub(super) fn exit(exit: shim::Exit) -> Exit {
+    let how = match exit.how {
+        Some(shim::exit::How::Code(code)) => Ending::Code(code),
+        Some(shim::exit::How::Signal(signal)) => Ending::Signal(signal),
+        Some(shim::exit::How::Unknown(because)) => Ending::Unknown(because),
+        None => Ending::Unknown("because the shim did not say".into()),
+    };
+    Exit { how, at: time(exit.at), oom_killed: exit.oom_killed }
+}
+
+pub(super) fn failure(failure: shim::Failure) -> Failure {
+    let shim::Failure { stage, attempted, syscall, errno, object, pointer, hint, message } = failure;
+    Failure { stage, attempted, syscall, errno, object, pointer, hint, message }
+}
+
+pub(super) fn stage(record: shim::StageRecord) -> StageRecord {
+    let shim::StageRecord { command, stage, start_ns, end_ns, object, pid, failure: why } = record;
+    StageRecord { command, stage, start_ns, end_ns, object, pid, failure: why.map(failure) }
+}
+
+pub(super) fn event(event: shim::Event) -> ShimEvent {
+    use shim::event::What;
+    let fact = match event.what {
+        Some(What::Created(created)) => Fact::Created(created.pid),
+        Some(What::CreateFailed(failed)) => Fact::CreateFailed(failure(failed.failure.unwrap_or_default())),
+        Some(What::Started(_)) => Fact::Started,
+        Some(What::StartFailed(failed)) => Fact::StartFailed(failure(failed.failure.unwrap_or_default())),
+        Some(What::Exited(exited)) => Fact::Exited(exit(exited.exit.unwrap_or_default())),
+        Some(What::Deleted(_)) => Fact::Deleted,
+        None => Fact::Unknown,
+    };
+    ShimEvent { seq: event.seq, at: time(event.at), fact }
+}
+
+/// The stage records that an event carries.
+pub(super) fn stages(event: shim::Event) -> Vec<StageRecord> {
+    use shim::event::What;
+    let trace = match event.what {
+        Some(What::Created(e)) => e.trace,
+        Some(What::CreateFailed(e)) => e.trace,
+        Some(What::Started(e)) => e.trace,
+        Some(What::StartFailed(e)) => e.trace,
+        _ => Vec::new(),
+    };
+    trace.into_iter().map(stage).collect()
+}
