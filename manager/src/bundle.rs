@@ -1,10 +1,17 @@
 //! Bundles: reading what a container will be from one, and making one from a
-//! root directory and a command. Both end in the same check, so that a mistake
-//! is found before there is a shim.
+//! root directory and a command. Both end in the same check, the runtime's own
+//! planner, so that a mistake is found before there is a shim.
 
 use crate::engine::error::{Error, Violation};
-use crate::model::{Access, IdRange, RootfsSource};
-use serde_json::{Value, json};
+use crate::model::{Access, BindMount, IdRange, Limits, RootfsSource};
+use oci_spec::runtime::{
+    Capabilities, Capability, LinuxCapabilities, LinuxCpu, LinuxMemory, LinuxPids, LinuxResources, Mount,
+    Process, Root, Spec,
+};
+use sextant_runtime::bundle::Bundle;
+use sextant_runtime::contract::report::Failure;
+use sextant_runtime::plan::{self, Problem, default::isolated_spec, host::Host};
+use std::collections::HashMap;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -18,57 +25,56 @@ pub struct Facts {
     pub rootfs: PathBuf,
     /// argv.
     pub command: Vec<String>,
-    /// Host name inside.
+    /// Host name inside; empty where it has none of its own.
     pub hostname: String,
 }
 
-/// Largest config.json that is read.
-const MAX_CONFIG: u64 = 8 << 20;
 /// Where a program without a slash is looked for.
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// What a container's root may do in its own user namespace; the set that
-/// runc's and Docker's defaults agree on, without mknod(2) and raw sockets.
-const CAPABILITIES: [&str; 12] = [
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_FOWNER",
-    "CAP_FSETID",
-    "CAP_KILL",
-    "CAP_NET_BIND_SERVICE",
-    "CAP_SETFCAP",
-    "CAP_SETGID",
-    "CAP_SETPCAP",
-    "CAP_SETUID",
-    "CAP_SYS_CHROOT",
-    "CAP_AUDIT_WRITE",
+/// The shortest period that gives quotas of whole thousandths, in microseconds.
+const PERIOD: u64 = 100_000;
+/// What a container's root may do in its own user namespace: what package
+/// managers and servers take for granted, without mknod(2) and raw sockets.
+const CAPABILITIES: [Capability; 12] = [
+    Capability::AuditWrite,
+    Capability::Chown,
+    Capability::DacOverride,
+    Capability::Fowner,
+    Capability::Fsetid,
+    Capability::Kill,
+    Capability::NetBindService,
+    Capability::Setfcap,
+    Capability::Setgid,
+    Capability::Setpcap,
+    Capability::Setuid,
+    Capability::SysChroot,
 ];
 
-/// Reads a bundle and checks it.
+/// Reads a bundle and plans it as the runtime will.
 ///
 /// # Errors
 /// [`Error::Refused`] with all mistakes; the fields are JSON pointers.
 pub fn check(bundle: &Path, id: &str) -> Result<Facts, Error> {
-    let refused = |field: &str, message: String| Error::Refused {
-        attempted: format!("create container {id:?}"),
-        violations: vec![Violation { field: field.into(), message, hint: String::new() }],
-    };
-    let path = bundle.join("config.json");
-    let size =
-        std::fs::metadata(&path).map_err(|e| refused("bundle", format!("{}: {e}", path.display())))?.len();
-    if size > MAX_CONFIG {
-        return Err(refused("bundle", format!("{} has {size} bytes, at most {MAX_CONFIG}", path.display())));
-    }
-    let bytes = std::fs::read(&path).map_err(|e| refused("bundle", format!("{}: {e}", path.display())))?;
-    let config: Value = serde_json::from_slice(&bytes).map_err(|e| refused("", format!("not JSON: {e}")))?;
-    let text = |pointer: &str| config.pointer(pointer).and_then(Value::as_str);
-    let root = text("/root/path").ok_or_else(|| refused("/root/path", "it is missing".into()))?;
-    let args = config.pointer("/process/args").and_then(Value::as_array);
+    let refused = |violations| Error::Refused { attempted: format!("create container {id:?}"), violations };
+    let bundle = Bundle::load(bundle).map_err(|failure| refused(vec![unreadable(&failure)]))?;
+    let plan = plan::plan(&bundle, id, &Host::probe())
+        .map_err(|problems| refused(problems.into_iter().map(violation).collect()))?;
     Ok(Facts {
-        bundle: bundle.into(),
-        rootfs: bundle.join(root),
-        command: args.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect(),
-        hostname: text("/hostname").unwrap_or_default().to_owned(),
+        bundle: plan.bundle,
+        rootfs: plan.rootfs.path,
+        command: plan.process.args.iter().map(|a| a.to_string_lossy().into_owned()).collect(),
+        hostname: plan.hostname.unwrap_or_default(),
     })
+}
+
+fn violation(problem: Problem) -> Violation {
+    Violation { field: problem.pointer, message: problem.message, hint: problem.hint }
+}
+
+fn unreadable(failure: &Failure) -> Violation {
+    let field = if failure.pointer.is_empty() { "bundle" } else { &failure.pointer };
+    let without_place = Failure { pointer: String::new(), hint: String::new(), ..failure.clone() };
+    Violation { field: field.into(), message: without_place.to_string(), hint: failure.hint.clone() }
 }
 
 /// Makes a bundle with all six namespaces, a cgroup and a range of ids of its own.
@@ -79,90 +85,147 @@ pub fn make(bundle: &Path, id: &str, source: &RootfsSource, ids: IdRange) -> Res
     let path = bundle.join("config.json");
     let attempted = || Error::io(format!("write {}", path.display()));
     DirBuilder::new().recursive(true).mode(0o700).create(bundle).map_err(attempted())?;
-    let bytes = serde_json::to_vec_pretty(&config(id, source, ids)).map_err(|e| attempted()(e.into()))?;
+    let bytes = serde_json::to_vec_pretty(&spec(id, source, ids)).map_err(|e| attempted()(e.into()))?;
     std::fs::write(&path, bytes).map_err(attempted())
 }
 
-fn config(id: &str, source: &RootfsSource, ids: IdRange) -> Value {
+fn spec(id: &str, source: &RootfsSource, ids: IdRange) -> Spec {
+    let mut spec = isolated_spec(ids.host_id, ids.size);
+    let mut root = Root::default();
+    root.set_path(source.rootfs.clone()).set_readonly(Some(source.access == Access::ReadOnly));
+    let hostname = if source.hostname.is_empty() { id } else { &source.hostname };
+    spec.set_root(Some(root)).set_hostname(Some(hostname.to_owned()));
+    // Many containers may share the directory: its files keep their owners inside.
+    spec.set_annotations(Some(HashMap::from([("dev.sextant.rootfs.idmap".into(), "true".into())])));
+    if let Some(process) = spec.process_mut() {
+        fill(process, source);
+    }
+    let mut mounts = spec.mounts().clone().unwrap_or_default();
+    mounts.extend(source.mounts.iter().map(bind));
+    spec.set_mounts(Some(mounts));
+    if let Some(linux) = spec.linux_mut() {
+        let resources = linux.resources().clone().unwrap_or_default();
+        linux.set_resources(Some(limited(resources, &source.limits)));
+        linux.set_cgroups_path(Some(Path::new("/sextant").join(id)));
+    }
+    spec
+}
+
+fn fill(process: &mut Process, source: &RootfsSource) {
     let mut env = source.env.clone();
     if !env.iter().any(|pair| pair.starts_with("PATH=")) {
         env.insert(0, PATH.into());
     }
-    let or = |text: &str, default: &str| if text.is_empty() { default.to_owned() } else { text.to_owned() };
-    let mapping = json!([{ "containerID": 0, "hostID": ids.host_id, "size": ids.size }]);
-    let namespaces =
-        ["user", "pid", "network", "mount", "uts", "ipc", "cgroup"].map(|t| json!({ "type": t }));
-    json!({
-        "ociVersion": sextant_runtime::contract::OCI_VERSION,
-        "root": { "path": source.rootfs, "readonly": source.access == Access::ReadOnly },
-        "hostname": or(&source.hostname, id),
-        "annotations": { "dev.sextant.rootfs.idmap": "true" },
-        "process": {
-            "user": { "uid": 0, "gid": 0 },
-            "args": source.command,
-            "env": env,
-            "cwd": or(&source.cwd, "/"),
-            "noNewPrivileges": true,
-            "capabilities": {
-                "bounding": CAPABILITIES, "effective": CAPABILITIES, "permitted": CAPABILITIES,
-            },
-        },
-        "mounts": mounts(source),
-        "linux": {
-            "namespaces": namespaces,
-            "uidMappings": mapping,
-            "gidMappings": mapping,
-            "cgroupsPath": format!("/sextant/{id}"),
-            "resources": resources(source),
-            "maskedPaths": [
-                "/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
-                "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi",
-                "/sys/firmware", "/sys/devices/virtual/powercap",
-            ],
-            "readonlyPaths": [
-                "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger",
-            ],
-        },
-    })
+    let cwd = if source.cwd.is_empty() { "/" } else { &source.cwd };
+    let names: Capabilities = CAPABILITIES.into_iter().collect();
+    let mut capabilities = LinuxCapabilities::default();
+    capabilities
+        .set_bounding(Some(names.clone()))
+        .set_effective(Some(names.clone()))
+        .set_permitted(Some(names))
+        .set_inheritable(None)
+        .set_ambient(None);
+    process
+        .set_args(Some(source.command.clone()))
+        .set_env(Some(env))
+        .set_cwd(cwd.into())
+        .set_capabilities(Some(capabilities));
 }
 
-fn mounts(source: &RootfsSource) -> Vec<Value> {
-    let fs = |destination: &str, kind: &str, from: &str, options: &[&str]| json!({ "destination": destination, "type": kind, "source": from, "options": options });
-    let mut mounts = vec![
-        fs("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"]),
-        fs("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
-        fs(
-            "/dev/pts",
-            "devpts",
-            "devpts",
-            &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"],
-        ),
-        fs("/dev/shm", "tmpfs", "shm", &["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"]),
-        fs("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
-        fs("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", "ro"]),
-        fs("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev", "relatime", "ro"]),
-    ];
-    mounts.extend(source.mounts.iter().map(|mount| {
-        let access = if mount.access == Access::ReadOnly { "ro" } else { "rw" };
-        let options = ["rbind", "rprivate", access];
-        json!({ "destination": mount.destination, "type": "bind", "source": mount.source, "options": options })
-    }));
-    mounts
+fn bind(from: &BindMount) -> Mount {
+    let access = if from.access == Access::ReadOnly { "ro" } else { "rw" };
+    let mut mount = Mount::default();
+    mount
+        .set_destination(from.destination.clone())
+        .set_typ(Some("bind".into()))
+        .set_source(Some(from.source.clone()))
+        .set_options(Some(["rbind", "rprivate", access].map(str::to_owned).into()));
+    mount
 }
 
-/// Period of a CPU quota, in microseconds.
-const PERIOD: u64 = 100_000;
-
-fn resources(source: &RootfsSource) -> Value {
-    let mut resources = json!({ "devices": [{ "allow": false, "access": "rwm" }] });
-    if let Some(bytes) = source.limits.memory_bytes {
-        resources["memory"] = json!({ "limit": bytes });
+fn limited(mut resources: LinuxResources, limits: &Limits) -> LinuxResources {
+    if let Some(bytes) = limits.memory_bytes {
+        let mut memory = LinuxMemory::default();
+        memory.set_limit(Some(bytes));
+        resources.set_memory(Some(memory));
     }
-    if let Some(millis) = source.limits.cpu_millis {
-        resources["cpu"] = json!({ "quota": millis.saturating_mul(100), "period": PERIOD });
+    if let Some(millis) = limits.cpu_millis {
+        let mut cpu = LinuxCpu::default();
+        // PERIOD / 1000 microseconds for each thousandth.
+        cpu.set_period(Some(PERIOD)).set_quota(Some(millis.saturating_mul(100)));
+        resources.set_cpu(Some(cpu));
     }
-    if let Some(pids) = source.limits.pids {
-        resources["pids"] = json!({ "limit": pids });
+    if let Some(limit) = limits.pids {
+        let mut pids = LinuxPids::default();
+        pids.set_limit(limit);
+        resources.set_pids(Some(pids));
     }
     resources
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn source(rootfs: &Path) -> RootfsSource {
+        RootfsSource {
+            rootfs: rootfs.into(),
+            command: vec!["/bin/true".into(), "x".into()],
+            env: vec!["A=b".into()],
+            cwd: String::new(),
+            hostname: String::new(),
+            limits: Limits { memory_bytes: Some(1 << 20), cpu_millis: Some(500), pids: Some(7) },
+            access: Access::ReadOnly,
+            mounts: vec![BindMount {
+                source: "/usr".into(),
+                destination: "/mnt".into(),
+                access: Access::ReadOnly,
+            }],
+        }
+    }
+
+    #[test]
+    fn a_made_bundle_says_what_was_asked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let ids = IdRange { host_id: 0x7000_0000, size: 65536 };
+        make(&dir.path().join("bundle"), "c1", &source(dir.path()), ids).unwrap();
+        let config: Value =
+            serde_json::from_slice(&std::fs::read(dir.path().join("bundle/config.json")).unwrap()).unwrap();
+        let mut kinds: Vec<_> =
+            config["linux"]["namespaces"].as_array().unwrap().iter().map(|n| &n["type"]).collect();
+        kinds.sort_by_key(|k| k.to_string());
+        assert_eq!(kinds, ["cgroup", "ipc", "mount", "network", "pid", "user", "uts"]);
+        let mapping = json!([{ "containerID": 0, "hostID": 0x7000_0000, "size": 65536 }]);
+        assert_eq!((&config["linux"]["uidMappings"], &config["linux"]["gidMappings"]), (&mapping, &mapping));
+        assert_eq!(config["root"], json!({ "path": dir.path(), "readonly": true }));
+        assert_eq!(config["process"]["env"], json!([PATH, "A=b"]));
+        assert_eq!(config["process"]["cwd"], "/");
+        assert_eq!(config["hostname"], "c1");
+        assert_eq!(config["linux"]["cgroupsPath"], "/sextant/c1");
+        let resources = &config["linux"]["resources"];
+        assert_eq!(resources["memory"]["limit"], 1 << 20);
+        assert_eq!(resources["cpu"], json!({ "quota": 50_000, "period": 100_000 }));
+        assert_eq!(resources["pids"]["limit"], 7);
+        assert_eq!(resources["devices"][0]["allow"], false);
+        let last = config["mounts"].as_array().unwrap().last().unwrap();
+        assert_eq!((&last["destination"], &last["options"][2]), (&json!("/mnt"), &json!("ro")));
+    }
+
+    #[test]
+    fn a_bundle_is_refused_with_pointers() {
+        let dir = tempfile::tempdir().unwrap();
+        let fields = |bundle: &Path| match check(bundle, "c1") {
+            Err(Error::Refused { violations, .. }) => violations.into_iter().map(|v| v.field).collect(),
+            other => vec![format!("{other:?}")],
+        };
+        assert_eq!(fields(&dir.path().join("nowhere")), ["bundle"]);
+        let mut spec = spec("c1", &source(dir.path()), IdRange { host_id: 1 << 30, size: 10 });
+        spec.process_mut().as_mut().unwrap().set_args(Some(vec![])).set_cwd("here".into());
+        std::fs::write(dir.path().join("config.json"), serde_json::to_vec(&spec).unwrap()).unwrap();
+        let fields: Vec<String> = fields(dir.path());
+        for pointer in ["/process/args", "/process/cwd"] {
+            assert!(fields.contains(&pointer.to_owned()), "{pointer} is not in {fields:?}");
+        }
+    }
 }

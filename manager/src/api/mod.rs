@@ -6,3 +6,38 @@ pub mod containers;
 pub mod convert;
 pub mod status;
 pub mod system;
+
+use crate::engine::Engine;
+use containers::Containers;
+use sextant_proto::DESCRIPTORS;
+use sextant_proto::v1::containers_server::ContainersServer;
+use sextant_proto::v1::system_server::SystemServer;
+use std::io;
+use std::time::SystemTime;
+use system::System;
+use tonic::transport::{Server, server::Router};
+
+/// Calls under way on one connection, at most (streams count).
+const STREAMS: u32 = 1024;
+
+/// All services: the native API, health, and reflection (v1 and v1alpha).
+///
+/// # Errors
+/// When the descriptors cannot be read.
+pub async fn router(engine: Engine, started_at: SystemTime) -> io::Result<Router> {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    reporter.set_serving::<ContainersServer<Containers>>().await;
+    reporter.set_serving::<SystemServer<System>>().await;
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    Ok(Server::builder()
+        .max_concurrent_streams(STREAMS)
+        .add_service(ContainersServer::new(Containers { engine: engine.clone() }))
+        .add_service(SystemServer::new(System { engine, started_at }))
+        .add_service(health)
+        .add_service(reflection().build_v1().map_err(io::Error::other)?)
+        .add_service(reflection().build_v1alpha().map_err(io::Error::other)?))
+}
