@@ -9,6 +9,8 @@ pub mod net;
 pub mod privilege;
 pub mod process;
 
+pub mod seccomp;
+
 use nix::errno::Errno;
 use std::fmt;
 
