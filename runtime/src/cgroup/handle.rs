@@ -1,12 +1,21 @@
-//! A container's cgroup that exists: its directories, held open.
+//! A container's cgroup that exists: its directories, one a hierarchy, held
+//! open or opened when they are used.
 
-use super::layout::Layout;
-use super::plan::CgroupPlan;
-use crate::contract::report::Failure;
+use super::create::{create, failure};
+use super::files;
+use super::layout::{Layout, Version};
+use super::plan::{CgroupPlan, Directory};
+use super::procs::{self, is_gone};
+use crate::contract::report::{Failure, StageKind};
 use serde::{Deserialize, Serialize};
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long [`Cgroup::remove`] waits for processes that have ended to leave.
+const REMOVE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Where the cgroup is: what the state directory keeps.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,11 +26,94 @@ pub struct CgroupPaths {
     pub paths: BTreeMap<String, PathBuf>,
 }
 
+/// The container's directory in one hierarchy.
+#[derive(Debug)]
+pub(super) struct Dir {
+    hierarchy: String,
+    version: Version,
+    pub(super) path: PathBuf,
+    fd: OnceCell<OwnedFd>,
+    /// `cgroup.procs`, opened ahead of the join.
+    procs: Option<OwnedFd>,
+}
+
+impl Dir {
+    /// A directory just made.
+    pub(super) fn made(directory: &Directory, fd: OwnedFd) -> Result<Self, Failure> {
+        let path = directory.mount.join(&directory.path);
+        let procs = files::open_writable(fd.as_fd(), "cgroup.procs").map_err(|e| {
+            failure(StageKind::Cgroup, "prepare to join the cgroup".into(), e, &path.join("cgroup.procs"))
+        })?;
+        Ok(Self {
+            hierarchy: directory.hierarchy.clone(),
+            version: directory.version,
+            path,
+            fd: OnceCell::from(fd),
+            procs: Some(procs),
+        })
+    }
+
+    fn known(hierarchy: &str, path: &Path) -> Self {
+        let version = if hierarchy.is_empty() { Version::V2 } else { Version::V1 };
+        Self { hierarchy: hierarchy.into(), version, path: path.into(), fd: OnceCell::new(), procs: None }
+    }
+
+    /// Its descriptor, where it is open.
+    pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.fd.get().map(AsFd::as_fd)
+    }
+
+    /// Its descriptor, opened if need be; `None` when the directory is gone.
+    fn open(&self) -> crate::sys::Result<Option<BorrowedFd<'_>>> {
+        if self.fd.get().is_none() {
+            match files::open_directory(&self.path, self.version) {
+                Ok(fd) => drop(self.fd.set(fd)),
+                Err(error) if is_gone(error.errno) => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(self.fd())
+    }
+
+    /// Whether `controller` is in its hierarchy (version 1).
+    fn has(&self, controller: &str) -> bool {
+        self.version == Version::V1 && self.hierarchy.split(',').any(|c| c == controller)
+    }
+
+    fn join(&self, pid: i32) -> Result<(), Failure> {
+        let value = pid.to_string();
+        let result = match (&self.procs, self.open()) {
+            (Some(procs), _) => files::write_to(procs.as_fd(), "cgroup.procs", &value),
+            (None, Ok(Some(fd))) => files::write(fd, "cgroup.procs", &value),
+            (None, Ok(None)) => return Ok(()),
+            (None, Err(error)) => Err(error),
+        };
+        result.map_err(|error| Failure {
+            hint: "the process may have ended; or real-time processes need cpu.rt_runtime_us, \
+                   and a version 2 cgroup with controllers for its children takes no process"
+                .into(),
+            ..failure(StageKind::CgroupJoin, format!("move process {pid} into the cgroup"), error, &self.path)
+        })
+    }
+
+    /// One try at removing it.
+    fn remove(&self) -> crate::sys::Result<()> {
+        let Some(fd) = self.open()? else { return Ok(()) };
+        procs::remove_below(fd)?;
+        let (Some(parent), Some(name)) = (self.path.parent(), self.path.file_name()) else { return Ok(()) };
+        match files::open_directory(parent, self.version) {
+            Ok(parent) => files::remove(parent.as_fd(), Path::new(name)),
+            Err(error) if is_gone(error.errno) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
 /// A handle on the container's directories, one a hierarchy.
 #[derive(Debug, Default)]
 pub struct Cgroup {
-    paths: CgroupPaths,
-    unified: Option<OwnedFd>,
+    layout: Layout,
+    dirs: Vec<Dir>,
     warnings: Vec<String>,
 }
 
@@ -30,46 +122,60 @@ impl Cgroup {
     ///
     /// # Errors
     /// What failed; everything that was made is removed again.
-    pub fn create(_plan: &CgroupPlan) -> Result<Self, Failure> {
-        Ok(Self::default())
+    pub fn create(plan: &CgroupPlan) -> Result<Self, Failure> {
+        create(plan)
     }
 
     /// The handle on a cgroup made earlier. Directories are opened when they
     /// are used; one that is gone counts as empty.
     pub fn open(paths: &CgroupPaths) -> Self {
-        Self { paths: paths.clone(), ..Self::default() }
+        let dirs = paths.paths.iter().map(|(hierarchy, path)| Dir::known(hierarchy, path)).collect();
+        Self { layout: paths.layout, dirs, warnings: Vec::new() }
     }
 
-    /// What the caller should know: that the container runs without a cgroup.
+    pub(super) fn made(layout: Layout, dirs: Vec<Dir>, warnings: Vec<String>) -> Self {
+        Self { layout, dirs, warnings }
+    }
+
+    pub(super) fn without(layout: Layout, warning: String) -> Self {
+        Self { layout, dirs: Vec::new(), warnings: vec![warning] }
+    }
+
+    /// What the caller should know, such as that the container runs without a cgroup.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
 
-    /// The directory for CLONE_INTO_CGROUP (clone3(2)): the unified hierarchy's.
+    /// Where it is, to be saved.
+    pub fn paths(&self) -> CgroupPaths {
+        let paths = self.dirs.iter().map(|d| (d.hierarchy.clone(), d.path.clone())).collect();
+        CgroupPaths { layout: self.layout, paths }
+    }
+
+    /// The directory for CLONE_INTO_CGROUP (clone3(2)): the unified
+    /// hierarchy's. `None` where there is none, or it is gone.
     pub fn join_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.unified.as_ref().map(AsFd::as_fd)
+        self.unified().and_then(|dir| dir.open().ok().flatten())
     }
 
     /// Moves process `pid` into the version 1 hierarchies (a process made with
-    /// [`Cgroup::join_fd`] is in the unified one already).
+    /// [`Cgroup::join_fd`] is in the unified one already). The freezer comes
+    /// last: a process that joins a frozen cgroup stops there.
     ///
     /// # Errors
     /// The write that failed.
-    pub fn join(&self, _pid: i32) -> Result<(), Failure> {
-        Ok(())
+    pub fn join(&self, pid: i32) -> Result<(), Failure> {
+        let (freezer, others): (Vec<_>, Vec<_>) =
+            self.dirs.iter().filter(|d| d.version == Version::V1).partition(|d| d.has("freezer"));
+        others.into_iter().chain(freezer).try_for_each(|dir| dir.join(pid))
     }
 
     /// Moves process `pid` into the unified hierarchy, where clone3(2) could not.
     ///
     /// # Errors
     /// The write that failed.
-    pub fn join_unified(&self, _pid: i32) -> Result<(), Failure> {
-        Ok(())
-    }
-
-    /// Where it is, to be saved.
-    pub fn paths(&self) -> CgroupPaths {
-        self.paths.clone()
+    pub fn join_unified(&self, pid: i32) -> Result<(), Failure> {
+        self.unified().map_or(Ok(()), |dir| dir.join(pid))
     }
 
     /// Its processes and those of its sub-cgroups, as the caller's pid
@@ -78,52 +184,109 @@ impl Cgroup {
     /// # Errors
     /// The read that failed.
     pub fn procs(&self) -> Result<Vec<i32>, Failure> {
-        Ok(Vec::new())
-    }
-
-    /// Sends `signal` to every process in it.
-    ///
-    /// # Errors
-    /// The call that failed.
-    pub fn kill(&self, _signal: i32) -> Result<(), Failure> {
-        Ok(())
-    }
-
-    /// Stops all processes in it, and waits until they have stopped.
-    ///
-    /// # Errors
-    /// The call that failed, or that it took too long.
-    pub fn freeze(&self) -> Result<(), Failure> {
-        Ok(())
-    }
-
-    /// Lets them go on.
-    ///
-    /// # Errors
-    /// The write that failed.
-    pub fn thaw(&self) -> Result<(), Failure> {
-        Ok(())
-    }
-
-    /// Whether it is frozen; a cgroup that is gone is not.
-    ///
-    /// # Errors
-    /// The read that failed.
-    pub fn frozen(&self) -> Result<bool, Failure> {
-        Ok(false)
+        let listing = |dir: &Dir| match dir.open() {
+            Ok(Some(fd)) => procs::below(fd),
+            Ok(None) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        };
+        let mut pids = Vec::new();
+        for dir in self.listing_dirs() {
+            let found = listing(dir).map_err(|e| {
+                failure(StageKind::Cgroup, "list the processes of the cgroup".into(), e, &dir.path)
+            })?;
+            pids.extend(found);
+        }
+        pids.sort_unstable();
+        pids.dedup();
+        Ok(pids)
     }
 
     /// How many processes the kernel's OOM killer has ended in it, where the
     /// memory controller says it.
     pub fn oom_kills(&self) -> Option<u64> {
-        None
+        let (dir, file) = match self.controller("memory") {
+            Some(dir) => (dir, "memory.oom_control"),
+            None => (self.unified()?, "memory.events"),
+        };
+        let text = files::read(dir.open().ok()??, file).ok()?;
+        text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
     }
 
-    /// Removes it with its sub-cgroups. Removing one that is gone is success.
+    /// Removes it with its sub-cgroups; its parents stay. Removing one that is
+    /// gone is success. A process that has just ended may still be leaving:
+    /// for up to two seconds it is tried again.
     ///
     /// # Errors
-    /// The directory that could not be removed.
+    /// The directory that could not be removed, and who is in it.
     pub fn remove(&self) -> Result<(), Failure> {
-        Ok(())
+        let deadline = Instant::now() + REMOVE_PATIENCE;
+        let mut pause = Duration::from_micros(200);
+        let mut left: Vec<&Dir> = self.dirs.iter().collect();
+        loop {
+            let mut last = None;
+            left.retain(|dir| match dir.remove() {
+                Ok(()) => false,
+                Err(error) => {
+                    last = Some(removal_failure(dir, error));
+                    true
+                }
+            });
+            match last {
+                None => return Ok(()),
+                Some(failure) if failure.errno != EBUSY || Instant::now() >= deadline => return Err(failure),
+                Some(_) => std::thread::sleep(pause),
+            }
+            pause = (pause * 2).min(Duration::from_millis(50));
+        }
+    }
+
+    /// The directory in the unified hierarchy.
+    pub(super) fn unified(&self) -> Option<&Dir> {
+        self.dirs.iter().find(|d| d.version == Version::V2)
+    }
+
+    /// The directory in the version 1 hierarchy of `controller`.
+    pub(super) fn controller(&self, controller: &str) -> Option<&Dir> {
+        self.dirs.iter().find(|d| d.has(controller))
+    }
+
+    /// The directories whose processes are all of the container's: the unified
+    /// one, and one of version 1 (a process joins all or none of those).
+    fn listing_dirs(&self) -> impl Iterator<Item = &Dir> {
+        let first =
+            self.controller("freezer").or_else(|| self.dirs.iter().find(|d| d.version == Version::V1));
+        self.unified().into_iter().chain(first)
+    }
+}
+
+/// EBUSY, as a [`Failure`] has it.
+const EBUSY: i32 = libc::EBUSY;
+
+fn removal_failure(dir: &Dir, error: crate::sys::Error) -> Failure {
+    let pids = dir.fd().and_then(|fd| procs::below(fd).ok()).unwrap_or_default();
+    let hint = match pids.as_slice() {
+        [] => String::new(),
+        pids => format!("processes are in it: {pids:?}"),
+    };
+    Failure { hint, ..failure(StageKind::Delete, "remove the cgroup".into(), error, &dir.path) }
+}
+
+impl Dir {
+    /// Reads a file, `None` when the directory is gone.
+    pub(super) fn read(&self, file: &str) -> crate::sys::Result<Option<String>> {
+        let Some(fd) = self.open()? else { return Ok(None) };
+        match files::read(fd, file) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.errno == nix::errno::Errno::ENODEV => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes a file; nothing where the directory is gone.
+    pub(super) fn write(&self, file: &str, value: &str) -> crate::sys::Result<()> {
+        match self.open()? {
+            Some(fd) => files::write(fd, file, value),
+            None => Ok(()),
+        }
     }
 }

@@ -1,9 +1,20 @@
-//! Spec × hierarchies → [`CgroupPlan`].
+//! Spec × hierarchies → [`CgroupPlan`]: the path here, what is written into
+//! the files in [`super::resources`], device rules in [`super::devices`].
+//!
+//! `cgroupsPath` means what it means to runc with its cgroupfs driver: an
+//! absolute path is taken from the root of each hierarchy; a relative one, or
+//! the container's id in its place, from the caller's own cgroup, on version 2
+//! from the parent of that (which has no processes of its own, so that it can
+//! enable controllers). Unlike runc, `..` is refused instead of being cut off.
 
-use super::layout::{HostCgroups, Layout, Version};
+use super::devices::{self, Devices};
+use super::layout::{Hierarchy, HostCgroups, Layout, Version};
+use super::resources::{self, Builder};
 use crate::plan::Problem;
 use oci_spec::runtime::Spec;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
+
+const PATH: &str = "/linux/cgroupsPath";
 
 /// Whether the container can do without its cgroup.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,6 +72,8 @@ pub struct CgroupPlan {
     pub directories: Vec<Directory>,
     /// What to write, in this order.
     pub settings: Vec<Setting>,
+    /// Who enforces the device rules, and which.
+    pub devices: Devices,
 }
 
 /// Decides the cgroup of container `id`.
@@ -68,10 +81,60 @@ pub struct CgroupPlan {
 /// # Errors
 /// All mistakes of `/linux/cgroupsPath` and `/linux/resources`, at once.
 pub fn plan_on(
-    _spec: &Spec,
-    _id: &str,
+    spec: &Spec,
+    id: &str,
     host: &HostCgroups,
-    _warnings: &mut Vec<Problem>,
+    warnings: &mut Vec<Problem>,
 ) -> Result<CgroupPlan, Vec<Problem>> {
-    Ok(CgroupPlan { layout: host.layout, ..CgroupPlan::default() })
+    let linux = spec.linux().as_ref();
+    let configured = linux.and_then(|l| l.cgroups_path().as_deref()).filter(|p| *p != Path::new(""));
+    let mut builder = Builder::new(host, warnings);
+    check_path(configured, &mut builder);
+    if let Some(resources) = linux.and_then(|l| l.resources().as_ref()) {
+        resources::plan(resources, spec.version(), &mut builder);
+    }
+    let devices = devices::plan(linux, &mut builder);
+    if host.layout == Layout::None && configured.is_some() {
+        builder.refuse_hint(PATH, "no cgroup file system is mounted", "mount one at /sys/fs/cgroup");
+    }
+    let (settings, problems) = builder.finish();
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let necessity = match (configured, settings.is_empty()) {
+        (None, true) => Necessity::Implied,
+        _ => Necessity::Asked,
+    };
+    let path = configured.unwrap_or(Path::new(id));
+    let directories = host.hierarchies.iter().map(|h| directory(h, path)).collect();
+    Ok(CgroupPlan { layout: host.layout, necessity, directories, settings, devices })
+}
+
+fn check_path(path: Option<&Path>, builder: &mut Builder<'_>) {
+    let Some(path) = path else { return };
+    let components = || path.components();
+    if components().any(|c| c == Component::ParentDir) {
+        builder.refuse(PATH, format!("{path:?} contains \"..\""));
+    } else if !components().any(|c| matches!(c, Component::Normal(_))) {
+        builder.refuse(PATH, format!("{path:?} is the root cgroup, which cannot be a container's"));
+    }
+    if path.to_string_lossy().chars().any(char::is_control) {
+        builder.refuse(PATH, format!("{path:?} contains a control character"));
+    }
+}
+
+fn directory(hierarchy: &Hierarchy, path: &Path) -> Directory {
+    let base = match (path.is_absolute(), hierarchy.version) {
+        (true, _) => Path::new(""),
+        (false, Version::V1) => &hierarchy.own,
+        (false, Version::V2) => hierarchy.own.parent().unwrap_or(Path::new("")),
+    };
+    let normal = path.components().filter(|c| matches!(c, Component::Normal(_)));
+    Directory {
+        hierarchy: hierarchy.name.clone(),
+        version: hierarchy.version,
+        controllers: hierarchy.controllers.clone(),
+        mount: hierarchy.mount.clone(),
+        path: base.components().chain(normal).collect(),
+    }
 }

@@ -9,7 +9,9 @@ pub mod net;
 pub mod privilege;
 pub mod process;
 
+pub mod bpf;
 pub mod seccomp;
+pub mod signal;
 
 use nix::errno::Errno;
 use std::fmt;
