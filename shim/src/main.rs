@@ -38,7 +38,6 @@ use crate::service::Service;
 use crate::signals::{Notice, Signals};
 use crate::task::Task;
 use clap::Parser;
-use sextant_proto::shim::shim_server::ShimServer;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -114,7 +113,7 @@ async fn serve(config: Config, journal: Journal, socket: Socket, signals: Signal
     };
     let server = tonic::transport::Server::builder()
         .max_concurrent_streams(STREAMS)
-        .serve_with_incoming_shutdown(ShimServer::new(service), connections, when(end.clone()));
+        .serve_with_incoming_shutdown(service.into_server(), connections, when(end.clone()));
     let answers = async {
         tokio::select! {
             served = server => served.attempted(|| "serve sextant.shim.v1".into()),

@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::event::Phase;
 use crate::journal::Reader;
 use crate::log::Counters;
-use sextant_proto::shim::shim_server::Shim;
+use sextant_proto::shim::shim_server::{Shim, ShimServer};
 use sextant_proto::shim::{
     CreateRequest, CreateResponse, DeleteRequest, DeleteResponse, Event, KillRequest, KillResponse,
     StartRequest, StartResponse, StateRequest, StateResponse, WaitRequest, WaitResponse, WatchRequest,
@@ -41,6 +41,11 @@ pub(crate) struct Service {
 }
 
 impl Service {
+    /// The server for it.
+    pub(crate) fn into_server(self) -> ShimServer<Self> {
+        ShimServer::new(self)
+    }
+
     /// Gives the task a command and waits for its answer.
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Status> {
         let gone = || Status::unavailable("the shim is about to end");
