@@ -62,7 +62,10 @@ impl Bundle {
         let mut warnings = Vec::new();
         let normal = form::normalize(raw, &mut warnings);
         let spec = form::deserialize(&normal).map_err(|all| malformed(dir, all))?;
-        unknown::report(&normal, &spec, &mut warnings);
+        let mistakes = unknown::report(&normal, &spec, &mut warnings);
+        if !mistakes.is_empty() {
+            return Err(malformed(dir, mistakes));
+        }
         let annotations = spec.annotations().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect();
         Ok(Self { dir: dir.to_owned(), spec, annotations, warnings })
     }

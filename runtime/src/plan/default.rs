@@ -60,7 +60,7 @@ pub fn default_spec() -> Spec {
 }
 
 /// `spec --rootless`: for a caller with these ids and no privileges. Root
-/// inside is the caller; the network and the cgroup are the host's.
+/// inside is the caller, and the network is the host's.
 pub fn rootless_spec(uid: u32, gid: u32) -> Spec {
     let mut spec = default_spec();
     let rootless = |mut mount: Mount| match mount.destination().to_str() {
@@ -73,8 +73,7 @@ pub fn rootless_spec(uid: u32, gid: u32) -> Spec {
         }
         _ => mount,
     };
-    let mounts = mounts().into_iter().filter(|m| m.destination().to_str() != Some("/sys/fs/cgroup"));
-    spec.set_mounts(Some(mounts.map(rootless).collect()));
+    spec.set_mounts(Some(mounts().into_iter().map(rootless).collect()));
     let kinds = NAMESPACES.into_iter().filter(|kind| *kind != LinuxNamespaceType::Network);
     let namespaces = kinds.chain([LinuxNamespaceType::User]).map(namespace).collect();
     if let Some(linux) = spec.linux_mut() {

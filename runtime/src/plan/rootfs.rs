@@ -16,6 +16,7 @@ pub(super) fn plan(bundle: &Bundle, namespaces: &Namespaces, problems: &mut Prob
     } else if let Err(why) = paths::check(&path) {
         problems.refuse("/root/path", why);
     }
+    warn_of_joined_mounts(bundle, namespaces, problems);
     let named = bundle.spec.linux().as_ref().and_then(|l| l.rootfs_propagation().as_deref());
     Rootfs {
         path: bundle.dir.join(path),
@@ -48,6 +49,25 @@ pub(super) fn propagation(name: &str) -> Option<(Propagation, Depth)> {
         "runbindable" => (Propagation::Unbindable, Depth::Recursive),
         _ => return None,
     })
+}
+
+/// The root of a mount namespace that is joined is set up already.
+fn warn_of_joined_mounts(bundle: &Bundle, namespaces: &Namespaces, problems: &mut Problems) {
+    if !matches!(namespaces.mount, Namespace::Join { .. }) {
+        return;
+    }
+    let linux = bundle.spec.linux().as_ref();
+    let asked = |list: Option<&[String]>| list.is_some_and(|l| !l.is_empty());
+    for (present, pointer) in [
+        (bundle.spec.mounts().as_ref().is_some_and(|m| !m.is_empty()), "/mounts"),
+        (linux.is_some_and(|l| l.devices().as_ref().is_some_and(|d| !d.is_empty())), "/linux/devices"),
+        (asked(linux.and_then(|l| l.masked_paths().as_deref())), "/linux/maskedPaths"),
+        (asked(linux.and_then(|l| l.readonly_paths().as_deref())), "/linux/readonlyPaths"),
+    ] {
+        if present {
+            problems.warn(pointer, "no effect: the mount namespace is joined as it is");
+        }
+    }
 }
 
 fn is_idmapped(bundle: &Bundle, namespaces: &Namespaces, problems: &mut Problems) -> bool {
