@@ -6,9 +6,12 @@ use sextant_proto::v1::containers_client::ContainersClient;
 use sextant_proto::v1::system_client::SystemClient;
 use std::error::Error as _;
 use std::fmt;
+use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 use tonic::transport::{Channel, Endpoint};
 
@@ -48,6 +51,23 @@ impl fmt::Display for Address {
     }
 }
 
+/// Longest path in the address of a socket: `sun_path` without its NUL (unix(7)).
+const SUN_PATH: usize = 107;
+
+impl Address {
+    /// A path of the socket that fits into a socket address: for a longer one,
+    /// through an open descriptor of its directory, which has to live on.
+    fn reachable(&self) -> io::Result<(String, Option<Arc<File>>)> {
+        match self.0.rsplit_once('/') {
+            Some((dir, name)) if self.0.len() > SUN_PATH && dir.len() > 1 => {
+                let dir = File::open(dir)?;
+                Ok((format!("/proc/self/fd/{}/{name}", dir.as_raw_fd()), Some(Arc::new(dir))))
+            }
+            _ => Ok((self.0.clone(), None)),
+        }
+    }
+}
+
 /// Both services of a daemon. Clones share the connection, which is made anew
 /// by itself when the daemon was restarted.
 #[derive(Clone, Debug)]
@@ -56,6 +76,8 @@ pub struct Client {
     pub containers: ContainersClient<Channel>,
     /// `sextant.v1.System`.
     pub system: SystemClient<Channel>,
+    /// See [`Address::reachable`].
+    _dir: Option<Arc<File>>,
 }
 
 /// Connects to the daemon at `address`.
@@ -64,13 +86,15 @@ pub struct Client {
 /// When nobody listens there, or we may not speak to them.
 pub async fn connect(address: &Address) -> Result<Client, Error> {
     let failed = |source| Error::connect(address.clone(), source);
-    let endpoint = Endpoint::from_shared(address.to_string())
+    let (path, dir) = address.reachable().map_err(failed)?;
+    let endpoint = Endpoint::from_shared(format!("unix:{path}"))
         .map_err(|error| failed(io::Error::other(error)))?
         .connect_timeout(CONNECT_TIMEOUT);
     let channel = endpoint.connect().await.map_err(|error| failed(io_cause(error)))?;
     Ok(Client {
         containers: ContainersClient::new(channel.clone()).max_decoding_message_size(MAX_ANSWER),
         system: SystemClient::new(channel).max_decoding_message_size(MAX_ANSWER),
+        _dir: dir,
     })
 }
 
@@ -89,6 +113,18 @@ fn io_cause(error: tonic::transport::Error) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_long_path_is_reached() {
+        let dir = tempfile::tempdir().unwrap();
+        let deep = dir.path().join("d".repeat(120));
+        std::fs::create_dir(&deep).unwrap();
+        let open = File::open(&deep).unwrap();
+        let short = format!("/proc/self/fd/{}/s", open.as_raw_fd());
+        let _listener = tokio::net::UnixListener::bind(short).unwrap();
+        let address: Address = format!("unix:{}/s", deep.display()).parse().unwrap();
+        assert!(connect(&address).await.is_ok());
+    }
 
     #[test]
     fn addresses() {
