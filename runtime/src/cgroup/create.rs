@@ -57,7 +57,7 @@ fn is_forbidden(failure: &Failure) -> bool {
 fn build(plan: &CgroupPlan, trail: &mut Trail) -> Result<Cgroup, Failure> {
     let mut dirs = Vec::with_capacity(plan.directories.len());
     for directory in &plan.directories {
-        let fd = descend(directory, trail)?;
+        let fd = descend_again(directory, trail)?;
         dirs.push(Dir::made(directory, fd)?);
     }
     for setting in &plan.settings {
@@ -78,6 +78,22 @@ fn build(plan: &CgroupPlan, trail: &mut Trail) -> Result<Cgroup, Failure> {
         }
     }
     Ok(Cgroup::made(plan.layout, dirs, warnings))
+}
+
+/// How often a parent may be removed by somebody else while it is being used.
+const TRIES: u32 = 8;
+
+/// [`descend`], again when a parent vanished between two steps: whoever fails
+/// to make a cgroup beside this one removes the parents that he made.
+fn descend_again(directory: &Directory, trail: &mut Trail) -> Result<OwnedFd, Failure> {
+    let mut result = descend(directory, trail);
+    for _ in 1..TRIES {
+        match &result {
+            Err(failure) if failure.errno == libc::ENOENT => result = descend(directory, trail),
+            _ => break,
+        }
+    }
+    result
 }
 
 /// Makes the directory and its parents, and gives its descriptor.

@@ -19,7 +19,6 @@ const MOV64_IMM: u8 = 0xb7;
 const MOV64_REG: u8 = 0xbf;
 const AND64_IMM: u8 = 0x57;
 const RSH64_IMM: u8 = 0x77;
-const JEQ_IMM: u8 = 0x15;
 const JNE_IMM: u8 = 0x55;
 const JSET_IMM: u8 = 0x45;
 const EXIT: u8 = 0x95;
@@ -129,12 +128,11 @@ mod tests {
                 MOV64_REG => registers[dst] = registers[src],
                 AND64_IMM => registers[dst] &= imm,
                 RSH64_IMM => registers[dst] >>= imm,
-                JEQ_IMM if registers[dst] == imm => at += offset,
                 JNE_IMM if registers[dst] != imm => at += offset,
                 JSET_IMM if registers[dst] & imm != 0 => at += offset,
                 JA => at += offset,
                 EXIT => return registers[0] != 0,
-                JEQ_IMM | JNE_IMM | JSET_IMM => {}
+                JNE_IMM | JSET_IMM => {}
                 other => panic!("instruction {other:#x}"),
             }
         }

@@ -277,7 +277,7 @@ impl Dir {
         let Some(fd) = self.open()? else { return Ok(None) };
         match files::read(fd, file) {
             Ok(text) => Ok(Some(text)),
-            Err(error) if error.errno == nix::errno::Errno::ENODEV => Ok(None),
+            Err(error) if is_gone(error.errno) => Ok(None),
             Err(error) => Err(error),
         }
     }

@@ -156,7 +156,7 @@ fn file_system(path: &Path) -> Option<FsType> {
 
 /// `path` as seen from `root`: both come from the kernel. A path that is not
 /// below the root is outside of what is visible; then the root stands for it.
-fn below<'a>(root: impl AsRef<Path>, path: &'a Path) -> &'a Path {
+fn below(root: impl AsRef<Path>, path: &Path) -> &Path {
     match path.strip_prefix(root) {
         Ok(rest) if rest.components().all(|c| matches!(c, Component::Normal(_))) => rest,
         _ => Path::new(""),

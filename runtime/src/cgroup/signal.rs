@@ -6,6 +6,7 @@
 
 use super::create::failure;
 use super::handle::{Cgroup, Dir};
+use super::procs::is_gone;
 use crate::contract::report::{Failure, StageKind};
 use crate::sys::{Error, Result};
 use nix::errno::Errno;
@@ -145,11 +146,15 @@ impl Freezer<'_> {
     }
 
     fn set(&self, state: State) -> Result<()> {
-        match (self, state) {
-            (Self::V1(dir), State::Frozen) => dir.write("freezer.state", "FROZEN"),
-            (Self::V1(dir), State::Thawed) => dir.write("freezer.state", "THAWED"),
-            (Self::V2(dir), State::Frozen) => dir.write("cgroup.freeze", "1"),
-            (Self::V2(dir), State::Thawed) => dir.write("cgroup.freeze", "0"),
+        let (dir, file, value) = match (self, state) {
+            (Self::V1(dir), State::Frozen) => (dir, "freezer.state", "FROZEN"),
+            (Self::V1(dir), State::Thawed) => (dir, "freezer.state", "THAWED"),
+            (Self::V2(dir), State::Frozen) => (dir, "cgroup.freeze", "1"),
+            (Self::V2(dir), State::Thawed) => (dir, "cgroup.freeze", "0"),
+        };
+        match dir.write(file, value) {
+            Err(error) if is_gone(error.errno) => Ok(()),
+            result => result,
         }
     }
 

@@ -1,1 +1,134 @@
+//! Against the kernel: needs root and the version 1 or hybrid layout, and
+//! makes cgroups named `sextant-test-*` that it removes again.
 
+use super::layout::{HostCgroups, Layout};
+use super::{Cgroup, CgroupPlan, plan_on};
+use serde_json::{Value, json};
+use std::process::{Child, Command};
+
+/// The plan of a cgroup of its own at the root, or why there is none.
+fn planned(name: &str, resources: Value) -> Option<CgroupPlan> {
+    let host = HostCgroups::probe();
+    if !nix::unistd::geteuid().is_root() || !matches!(host.layout, Layout::V1 | Layout::Hybrid) {
+        eprintln!("skipped: needs root and cgroup version 1");
+        return None;
+    }
+    let path = format!("/sextant-test-{}/{name}", std::process::id());
+    let spec = json!({"ociVersion": "1.2.0", "linux": {"cgroupsPath": path, "resources": resources}});
+    Some(plan_on(&serde_json::from_value(spec).unwrap(), name, &host, &mut Vec::new()).unwrap())
+}
+
+/// Removes cgroup and parents at the end of a test.
+struct Clean(Cgroup);
+
+impl Drop for Clean {
+    fn drop(&mut self) {
+        self.0.kill(libc::SIGKILL).unwrap();
+        self.0.remove().unwrap();
+        for path in self.0.paths().paths.values() {
+            // Another test may have its cgroup in the same parent.
+            drop(std::fs::remove_dir(path.parent().unwrap()));
+        }
+    }
+}
+
+fn create(plan: &CgroupPlan) -> Clean {
+    Clean(Cgroup::create(plan).unwrap())
+}
+
+fn sleeper(cgroup: &Cgroup) -> Child {
+    let child = Command::new("sleep").arg("1000").spawn().unwrap();
+    let pid = i32::try_from(child.id()).unwrap();
+    cgroup.join(pid).unwrap();
+    cgroup.join_unified(pid).unwrap();
+    child
+}
+
+#[test]
+fn limits_are_in_the_files_and_removal_leaves_nothing() {
+    let Some(plan) =
+        planned("limits", json!({"memory": {"limit": 1 << 23}, "pids": {"limit": 9}, "cpu": {"shares": 77}}))
+    else {
+        return;
+    };
+    let cgroup = create(&plan);
+    let paths = cgroup.0.paths();
+    let value = |hierarchy: &str, file: &str| {
+        std::fs::read_to_string(paths.paths[hierarchy].join(file)).unwrap().trim().to_owned()
+    };
+    assert_eq!(value("memory", "memory.limit_in_bytes"), "8388608");
+    assert_eq!(value("pids", "pids.max"), "9");
+    assert!(!value("cpuset", "cpuset.cpus").is_empty());
+    assert!(!value("devices", "devices.list").contains("a *:*"));
+    assert!(value("devices", "devices.list").contains("c 1:3 rwm"));
+    assert_eq!(cgroup.0.oom_kills(), Some(0));
+    cgroup.0.remove().unwrap();
+    cgroup.0.remove().unwrap();
+    assert!(paths.paths.values().all(|path| !path.exists()));
+    assert_eq!(Cgroup::open(&paths).procs().unwrap(), [0; 0]);
+    assert!(!Cgroup::open(&paths).frozen().unwrap());
+}
+
+#[test]
+fn processes_are_joined_listed_frozen_and_killed() {
+    let Some(plan) = planned("procs", json!({})) else { return };
+    let cgroup = create(&plan);
+    let mut child = sleeper(&cgroup.0);
+    let handle = Cgroup::open(&cgroup.0.paths());
+    assert_eq!(handle.procs().unwrap(), [i32::try_from(child.id()).unwrap()]);
+
+    let lines = std::fs::read_to_string(format!("/proc/{}/cgroup", child.id())).unwrap();
+    assert!(lines.lines().all(|line| line.ends_with("/procs")), "{lines}");
+
+    assert!(!handle.frozen().unwrap());
+    handle.freeze().unwrap();
+    assert!(handle.frozen().unwrap());
+    handle.kill(libc::SIGTERM).unwrap();
+    assert!(handle.frozen().unwrap(), "stays frozen, the signal pending");
+    assert!(child.try_wait().unwrap().is_none());
+    handle.kill(libc::SIGKILL).unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_cgroup_in_use_is_refused_and_left_alone() {
+    let Some(plan) = planned("used", json!({})) else { return };
+    let cgroup = create(&plan);
+    let mut child = sleeper(&cgroup.0);
+    let failure = Cgroup::create(&plan).unwrap_err();
+    assert!(failure.because.contains("1 processes"), "{failure}");
+    assert_eq!(cgroup.0.procs().unwrap().len(), 1);
+    cgroup.0.kill(libc::SIGKILL).unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_failed_limit_names_its_place_and_leaves_nothing() {
+    let Some(plan) = planned("failing", json!({"cpu": {"cpus": "8000"}})) else { return };
+    let failure = Cgroup::create(&plan).unwrap_err();
+    assert_eq!(failure.pointer, "/linux/resources/cpu/cpus");
+    assert_eq!(failure.attempted, "set CPU list 8000");
+    assert!(failure.errno != 0 && failure.object.ends_with("cpuset.cpus"), "{failure:?}");
+    for directory in &plan.directories {
+        assert!(!directory.mount.join(&directory.path).exists());
+    }
+}
+
+#[test]
+fn sub_cgroups_are_listed_and_removed() {
+    let Some(plan) = planned("deep", json!({})) else { return };
+    let cgroup = create(&plan);
+    for path in cgroup.0.paths().paths.values() {
+        std::fs::create_dir_all(path.join("a/b")).unwrap();
+    }
+    let mut child = sleeper(&cgroup.0);
+    let freezer = &cgroup.0.paths().paths["freezer"];
+    std::fs::write(freezer.join("a/b/cgroup.procs"), child.id().to_string()).unwrap();
+    assert_eq!(cgroup.0.procs().unwrap().len(), 1);
+    let busy = std::fs::read_to_string(freezer.join("a/b/cgroup.procs")).unwrap();
+    assert_eq!(busy.trim(), child.id().to_string());
+    cgroup.0.kill(libc::SIGKILL).unwrap();
+    child.wait().unwrap();
+    cgroup.0.remove().unwrap();
+    assert!(!freezer.exists());
+}
