@@ -31,7 +31,7 @@ pub struct Global {
     /// Descriptor that takes one JSON record a line for every stage of the work
     #[arg(long, value_name = "FD")]
     pub report_fd: Option<i32>,
-    /// Accepted for compatibility: every error already tells all that is known
+    /// Show warnings on stderr when there is no --log
     #[arg(long)]
     pub debug: bool,
     /// Use systemd for cgroups (not supported yet)

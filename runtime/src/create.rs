@@ -113,12 +113,22 @@ pub fn create(request: &Request, report: &Reporter) -> Outcome<Created> {
     }
     let joined = namespaces::open_joined(&plan.namespaces, report)?;
     let console = console(request, &plan)?;
-    let directory = report.stage(StageKind::Store, &request.id, || Directory::reserve(&request.root, &request.id))?;
-    let cgroup = match report.stage(StageKind::Cgroup, "", || Cgroup::create(&plan.cgroup).map_err(Box::new)) {
+    let directory =
+        report.stage(StageKind::Store, &request.id, || Directory::reserve(&request.root, &request.id))?;
+    let cgroup = match report.stage(StageKind::Cgroup, "", || Cgroup::create(&plan.cgroup).map_err(Box::new))
+    {
         Ok(cgroup) => cgroup,
         Err(failure) => return Err(undo_directory(directory, failure)),
     };
-    let mut attempt = Creation { request, report, plan: &plan, stored: stored(&plan, &cgroup), directory, cgroup, pid: None };
+    let mut attempt = Creation {
+        request,
+        report,
+        plan: &plan,
+        stored: stored(&plan, &cgroup),
+        directory,
+        cgroup,
+        pid: None,
+    };
     match attempt.go(joined, console) {
         Ok(channel) => {
             let Creation { directory, stored, cgroup, .. } = attempt;
@@ -136,13 +146,15 @@ fn console(request: &Request, plan: &Plan) -> Outcome<Option<OwnedFd>> {
     match (&request.console, plan.process.terminal) {
         (Console::Nowhere | Console::Foreground(_), false) => Ok(None),
         (Console::Nowhere, true) => {
-            let mut failure = refuse(what(), "cannot allocate tty if runc will detach without setting console socket");
+            let mut failure =
+                refuse(what(), "cannot allocate tty if runc will detach without setting console socket");
             failure.hint = "give --console-socket, or set process.terminal to false".into();
             Err(failure).at("/process/terminal")
         }
         (Console::Foreground(fd), true) => fd.try_clone().attempt(what).map(Some),
         (Console::Socket(_), false) => {
-            Err(refuse(what(), "cannot use console socket if runc will not detach or allocate tty")).at("/process/terminal")
+            Err(refuse(what(), "cannot use console socket if runc will not detach or allocate tty"))
+                .at("/process/terminal")
         }
         (Console::Socket(path), true) => {
             let made = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None);
@@ -209,12 +221,13 @@ impl Creation<'_> {
             Mode::Run => StartBy::Parent,
         };
         let proc = Proc::host()?;
+        let how = if joined.is_empty() { Born::Inside } else { Born::Beside };
         let (channel, side) = handshake::pair()?;
         let launched = Launched { side, sources, start, console };
         let (pid, sources) = self.launch(launched, joined, &channel)?;
         self.pid = Some(pid);
         self.stored.state.pid = pid;
-        self.attend(pid, &proc, sources.as_ref(), &channel)?;
+        self.attend(pid, how, &proc, sources.as_ref(), &channel)?;
         drop(sources);
         self.converse(pid, &channel)?;
         self.finish(pid)?;
@@ -280,7 +293,8 @@ impl Creation<'_> {
                         self.become_init(launched)
                     }
                     Ok(Cloned::Parent(pid)) => {
-                        drop(nix::unistd::write(&tells, &pid.to_le_bytes()));
+                        // A parent that has died needs no pid.
+                        nix::unistd::write(&tells, &pid.to_le_bytes()).ok();
                         sys::process::exit_now(0)
                     }
                     Err(failure) => {
@@ -322,7 +336,14 @@ impl Creation<'_> {
     }
 
     /// What only the parent can do for init: id maps, oom score, cgroup.
-    fn attend(&self, pid: i32, proc: &Proc, sources: Option<&Sources>, channel: &ParentSide) -> Outcome<()> {
+    fn attend(
+        &self,
+        pid: i32,
+        how: Born,
+        proc: &Proc,
+        sources: Option<&Sources>,
+        channel: &ParentSide,
+    ) -> Outcome<()> {
         let ns = &self.plan.namespaces;
         if ns.user == Namespace::Create {
             self.report.stage(StageKind::IdMap, "", || {
@@ -336,13 +357,21 @@ impl Creation<'_> {
             self.report.stage(StageKind::OomScore, score.to_string(), || {
                 proc.write(&format!("{pid}/oom_score_adj"), &score.to_string())
                     .at("/process/oomScoreAdj")
-                    .hint(Errno::EACCES, "lowering it below the caller's own value takes CAP_SYS_RESOURCE on the host")
+                    .hint(
+                        Errno::EACCES,
+                        "lowering it below the caller's own value takes CAP_SYS_RESOURCE on the host",
+                    )
             })?;
         }
         if ns.user == Namespace::Create {
             channel.say(&ToInit::Mapped)?;
         }
-        self.report.stage(StageKind::CgroupJoin, "", || self.cgroup.join(pid).map_err(Box::new))?;
+        self.report.stage(StageKind::CgroupJoin, "", || {
+            if how == Born::Beside {
+                self.cgroup.join_unified(pid).map_err(Box::new)?;
+            }
+            self.cgroup.join(pid).map_err(Box::new)
+        })?;
         channel.say(&ToInit::Joined)
     }
 
@@ -354,12 +383,19 @@ impl Creation<'_> {
                     let hooks = &self.plan.hooks;
                     let state = &self.stored.state;
                     crate::hooks::run(StageKind::HookPrestart, &hooks.prestart, state, self.report)?;
-                    crate::hooks::run(StageKind::HookCreateRuntime, &hooks.create_runtime, state, self.report)?;
+                    crate::hooks::run(
+                        StageKind::HookCreateRuntime,
+                        &hooks.create_runtime,
+                        state,
+                        self.report,
+                    )?;
                     channel.say(&ToInit::HooksDone)?;
                 }
                 Some(ToParent::Ready) => return self.limit(pid),
                 Some(ToParent::Failed(failure)) => return Err(failure),
-                Some(ToParent::Executing) => return Err(refuse("follow the handshake", "init went on too early")),
+                Some(ToParent::Executing) => {
+                    return Err(refuse("follow the handshake", "init went on too early"));
+                }
                 None => return Err(died(pid)),
             }
         }
@@ -380,8 +416,8 @@ impl Creation<'_> {
     }
 
     fn finish(&mut self, pid: i32) -> Outcome<()> {
-        self.stored.init_started =
-            started_at(pid).ok_or_else(|| refuse("create the container", "its init died as soon as it was ready"))?;
+        self.stored.init_started = started_at(pid)
+            .ok_or_else(|| refuse("create the container", "its init died as soon as it was ready"))?;
         self.stored.state.status = Status::Created;
         self.report.stage(StageKind::Store, &self.request.id, || self.directory.write(&self.stored))?;
         match &self.request.pid_file {
@@ -391,7 +427,10 @@ impl Creation<'_> {
     }
 
     /// Takes everything back; poststop hooks run, since prestart ones may have.
-    fn undo(self, mut failure: Box<crate::contract::report::Failure>) -> Box<crate::contract::report::Failure> {
+    fn undo(
+        self,
+        mut failure: Box<crate::contract::report::Failure>,
+    ) -> Box<crate::contract::report::Failure> {
         let mut left = Vec::new();
         if let Some(pid) = self.pid {
             let killed = sys::process::pidfd_open(pid)
@@ -402,7 +441,8 @@ impl Creation<'_> {
             }
             let mut state = self.stored.state.clone();
             state.status = Status::Stopped;
-            let poststop = crate::hooks::run(StageKind::HookPoststop, &self.plan.hooks.poststop, &state, self.report);
+            let poststop =
+                crate::hooks::run(StageKind::HookPoststop, &self.plan.hooks.poststop, &state, self.report);
             left.extend(poststop.err().map(|e| e.to_string()));
         }
         left.extend(self.cgroup.remove().err().map(|e| e.to_string()));
@@ -412,6 +452,15 @@ impl Creation<'_> {
         }
         failure
     }
+}
+
+/// Whether the clone put init into the v2 cgroup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Born {
+    /// It did (`CLONE_INTO_CGROUP`).
+    Inside,
+    /// A helper cloned it, that has joined namespaces: it has to be put there.
+    Beside,
 }
 
 /// What goes over to init.

@@ -5,10 +5,14 @@
 
 pub mod bundle;
 pub mod cgroup;
+pub mod cli;
 pub mod clock;
+pub mod commands;
 pub mod contract;
+pub mod create;
 pub mod handshake;
 pub mod hooks;
+pub mod init;
 pub mod log;
 pub mod namespaces;
 pub mod plan;

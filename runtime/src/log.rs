@@ -20,6 +20,14 @@ pub enum Format {
 /// Where lines go besides stderr; set once, in main.
 static LOG: OnceLock<(File, Format)> = OnceLock::new();
 
+/// Set by `--debug`: without a log, warnings go to stderr.
+static VERBOSE: OnceLock<()> = OnceLock::new();
+
+/// Shows warnings on stderr, which else belongs to the container.
+pub fn show_warnings() {
+    VERBOSE.get_or_init(|| ());
+}
+
 /// Opens the log for the rest of the process.
 ///
 /// # Errors
@@ -32,9 +40,9 @@ pub fn init(path: &std::path::Path, format: Format) -> std::io::Result<()> {
 }
 
 /// A thing that will have no effect, or did not work and does not matter enough.
-/// To the log, or to stderr where there is none.
+/// To the log; with `--debug` and without a log, to stderr.
 pub fn warn(message: &str) {
-    if LOG.get().is_none() {
+    if LOG.get().is_none() && VERBOSE.get().is_some() {
         eprintln!("sextant-runtime: warning: {message}");
     }
     write("warning", message, None);

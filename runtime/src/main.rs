@@ -1,3 +1,89 @@
-//! To be written.
+//! sextant-runtime: creates and runs containers from OCI bundles. Main parses,
+//! closes what it must not inherit, seals the binary, and calls one command.
 
-fn main() {}
+use clap::Parser;
+use sextant_runtime::cli::{Cli, Command, Global};
+use sextant_runtime::commands::{self, Context};
+use sextant_runtime::contract::{EXIT_FAILURE, OCI_VERSION};
+use sextant_runtime::report::{Attempt, Outcome, Reporter, refuse};
+use sextant_runtime::{log, seal, sys};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let code = if error.use_stderr() { ExitCode::from(EXIT_FAILURE) } else { ExitCode::SUCCESS };
+            // A closed stderr leaves nobody to tell.
+            drop(error.print());
+            return code;
+        }
+    };
+    run(cli).unwrap_or_else(|failure| {
+        log::error(&failure);
+        ExitCode::from(EXIT_FAILURE)
+    })
+}
+
+fn run(cli: Cli) -> Outcome<ExitCode> {
+    let command = match cli.command {
+        _ if cli.global.version => {
+            println!("sextant-runtime version {}\nspec: {OCI_VERSION}", env!("CARGO_PKG_VERSION"));
+            return Ok(ExitCode::SUCCESS);
+        }
+        None => return Err(refuse("run a command", "none was given; see --help")),
+        Some(command) => command,
+    };
+    close_inherited(&cli.global, &command)?;
+    if matches!(command, Command::Create(_) | Command::Run(_)) {
+        seal::ensure()?;
+    }
+    let context = context(cli.global)?;
+    match &command {
+        Command::Create(args) => commands::create::run(&context, args),
+        Command::Start(args) => commands::start::run(&context, &args.id),
+        Command::Run(args) => commands::run::run(&context, args),
+        Command::State(args) => commands::state::run(&context, &args.id),
+        Command::Kill(args) => commands::kill::run(&context, args),
+        Command::Delete(args) => commands::delete::run(&context, args),
+        Command::List(args) => commands::list::run(&context, args),
+        Command::Spec(args) => commands::spec::run(&context, args),
+        Command::Features => commands::features::run(&context),
+        Command::Explain(args) => commands::explain::run(&context, args),
+    }
+}
+
+/// What the caller left open is none of the container's business (rule R4).
+fn close_inherited(global: &Global, command: &Command) -> Outcome<()> {
+    let preserved = match command {
+        Command::Create(args) => args.preserve_fds,
+        Command::Run(args) => args.create.preserve_fds,
+        _ => 0,
+    };
+    let mut keep: Vec<i32> = (3..3 + preserved).filter_map(|fd| i32::try_from(fd).ok()).collect();
+    keep.extend(global.report_fd);
+    sys::file::close_others(&keep).attempt(|| "close inherited descriptors".into())
+}
+
+fn context(global: Global) -> Outcome<Context> {
+    if let Some(path) = &global.log {
+        log::init(path, global.log_format).attempt(|| format!("open the log {}", path.display()))?;
+    }
+    if global.debug {
+        log::show_warnings();
+    }
+    if global.systemd_cgroup {
+        return Err(refuse("use --systemd-cgroup", "the systemd cgroup driver is not supported yet"));
+    }
+    let report = match global.report_fd {
+        Some(fd) => Some(sys::file::adopt_fd(fd).attempt(|| format!("use --report-fd {fd}"))?),
+        None => None,
+    };
+    Ok(Context { root: global.root.unwrap_or_else(default_root), report: Reporter::new(report) })
+}
+
+fn default_root() -> PathBuf {
+    let user = std::env::var_os("XDG_RUNTIME_DIR").filter(|_| !nix::unistd::geteuid().is_root());
+    user.map_or_else(|| PathBuf::from("/run"), PathBuf::from).join("sextant-runtime")
+}

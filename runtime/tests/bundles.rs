@@ -4,6 +4,8 @@
 //! `bundles/base.json`, first by `set` (a JSON pointer and a value; missing
 //! objects are made, `-` appends to a list), then by `remove`, in their order.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sextant_runtime::bundle::Bundle;

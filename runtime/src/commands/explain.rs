@@ -14,6 +14,6 @@ pub fn run(context: &Context, args: &cli::Explain) -> Outcome<ExitCode> {
     if args.json {
         print_json(&crate::plan::explain(&plan))
     } else {
-        print(&crate::plan::explain_text(&plan))
+        print(&crate::plan::explain::text(&plan))
     }
 }

@@ -10,5 +10,5 @@ use std::process::ExitCode;
 /// # Errors
 /// As write(2).
 pub fn run(_context: &Context) -> Outcome<ExitCode> {
-    print_json(&crate::features::features())
+    print_json(&crate::plan::features::features())
 }

@@ -94,9 +94,15 @@ mod tests {
 
     #[test]
     fn signals() {
-        for (text, number) in
-            [("9", 9), ("KILL", 9), ("SIGKILL", 9), ("sigterm", 15), ("RTMIN", 34), ("SIGRTMIN+3", 37), ("RTMAX-1", 63)]
-        {
+        for (text, number) in [
+            ("9", 9),
+            ("KILL", 9),
+            ("SIGKILL", 9),
+            ("sigterm", 15),
+            ("RTMIN", 34),
+            ("SIGRTMIN+3", 37),
+            ("RTMAX-1", 63),
+        ] {
             assert_eq!(parse(text).unwrap(), number, "{text}");
         }
         for bad in ["0", "65", "-9", "NOPE", "", "RTMIN+99", "SIG"] {

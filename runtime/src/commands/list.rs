@@ -5,7 +5,6 @@ use crate::cli::{self, ListFormat};
 use crate::contract::state::State;
 use crate::report::Outcome;
 use crate::store::Directory;
-use std::fmt::Write;
 use std::process::ExitCode;
 
 /// Carries it out. A container that is being made or removed meanwhile is left out.
@@ -33,8 +32,10 @@ fn table(states: &[State]) -> String {
     let mut text = format!("{:width$}  {:>7}  {:8}  {:30}  BUNDLE\n", "ID", "PID", "STATUS", "CREATED");
     for s in states {
         let line = (&s.id, s.pid, s.status, &s.created, s.bundle.display());
-        // Writing to a String cannot fail.
-        drop(writeln!(text, "{:width$}  {:>7}  {:8}  {:30}  {}", line.0, line.1, line.2, line.3, line.4));
+        text.push_str(&format!(
+            "{:width$}  {:>7}  {:8}  {:30}  {}\n",
+            line.0, line.1, line.2, line.3, line.4
+        ));
     }
     text
 }

@@ -53,7 +53,9 @@ pub fn run(context: &Context, args: &cli::Run) -> Outcome<ExitCode> {
     }
     start::poststart(&created.stored, &context.report);
     let Some(signals) = signals else { return Ok(ExitCode::SUCCESS) };
-    let ended = context.report.stage(StageKind::Wait, &args.create.id, || attend(pid, &signals, terminal.as_ref()))?;
+    let ended = context
+        .report
+        .stage(StageKind::Wait, &args.create.id, || attend(pid, &signals, terminal.as_ref()))?;
     if !args.keep {
         delete::remove(&created.directory, &created.stored, &context.report)?;
     }
@@ -80,8 +82,10 @@ fn catch_signals() -> Outcome<SignalFd> {
         mask.remove(own);
     }
     sys::named(mask.thread_block(), || "sigprocmask(SIG_BLOCK)".into()).attempt(what)?;
-    sys::named(SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK), || "signalfd()".into())
-        .attempt(what)
+    sys::named(SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK), || {
+        "signalfd()".into()
+    })
+    .attempt(what)
 }
 
 /// Passes signals on, and the terminal's bytes, until init has exited.
@@ -94,7 +98,10 @@ fn attend(pid: i32, signals: &SignalFd, terminal: Option<&Terminal>) -> Outcome<
     };
     let stdin = std::io::stdin();
     loop {
-        let mut fds = vec![PollFd::new(init.as_fd(), PollFlags::POLLIN), PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+        let mut fds = vec![
+            PollFd::new(init.as_fd(), PollFlags::POLLIN),
+            PollFd::new(signals.as_fd(), PollFlags::POLLIN),
+        ];
         if let Some(terminal) = terminal {
             for (fd, flow) in [(terminal.master(), output), (stdin.as_fd(), input)] {
                 if flow == Flow::Open {
@@ -107,7 +114,9 @@ fn attend(pid: i32, signals: &SignalFd, terminal: Option<&Terminal>) -> Outcome<
             result => sys::named(result, || "poll()".into()).attempt(what)?,
         };
         if let Some(terminal) = terminal {
-            let ready = |fd: BorrowedFd<'_>| fds.iter().any(|p| p.as_fd().as_raw_fd() == fd.as_raw_fd() && p.any() == Some(true));
+            let ready = |fd: BorrowedFd<'_>| {
+                fds.iter().any(|p| p.as_fd().as_raw_fd() == fd.as_raw_fd() && p.any() == Some(true))
+            };
             if output == Flow::Open && ready(terminal.master()) {
                 output = terminal.output();
             }

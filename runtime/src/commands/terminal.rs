@@ -87,7 +87,11 @@ impl Terminal {
             Ok(n) => {
                 let mut stdout = std::io::stdout();
                 let text = bytes.get(..n).unwrap_or_default();
-                if stdout.write_all(text).and_then(|()| stdout.flush()).is_err() { Flow::Ended } else { Flow::Open }
+                if stdout.write_all(text).and_then(|()| stdout.flush()).is_err() {
+                    Flow::Ended
+                } else {
+                    Flow::Open
+                }
             }
             Err(Errno::EINTR | Errno::EAGAIN) => Flow::Open,
             Err(_) => Flow::Ended, // EIO: no process has the slave open

@@ -49,7 +49,10 @@ impl Init<'_> {
             })?;
         }
         self.report.stage(StageKind::Capabilities, "", || {
-            identity::limit(&process.capabilities, if loads_early(process) { Until::Seccomp } else { Until::Exec })
+            identity::limit(
+                &process.capabilities,
+                if loads_early(process) { Until::Seccomp } else { Until::Exec },
+            )
         })?;
         let program = find(process)?;
         self.report.stage(StageKind::Ready, "", || self.channel.say(&ToParent::Ready))?;
@@ -106,7 +109,10 @@ impl Init<'_> {
         channel.say(&ToParent::Executing)?;
         if let Some(filter) = &process.seccomp {
             self.report.stage(StageKind::Seccomp, "", || {
-                sys::seccomp::load(filter).attempt(|| "load the seccomp filter".into()).at("/linux/seccomp").map(drop)
+                sys::seccomp::load(filter)
+                    .attempt(|| "load the seccomp filter".into())
+                    .at("/linux/seccomp")
+                    .map(drop)
             })?;
             if loads_early(process) {
                 identity::limit(&process.capabilities, Until::Exec)?;
@@ -114,10 +120,10 @@ impl Init<'_> {
         }
         let error = sys::exec::execve(program, &process.args, &env);
         self.report.stage(StageKind::Exec, program.to_string_lossy(), || {
-            Err(error).attempt(|| format!("execute {}", program.to_string_lossy())).at("/process/args/0").hint(
-                Errno::ENOEXEC,
-                "it is no program of this architecture, or a script without #!",
-            )
+            Err(error)
+                .attempt(|| format!("execute {}", program.to_string_lossy()))
+                .at("/process/args/0")
+                .hint(Errno::ENOEXEC, "it is no program of this architecture, or a script without #!")
         })
     }
 }
@@ -173,7 +179,10 @@ fn find(process: &Process) -> Outcome<CString> {
         let directory = if directory.is_empty() { OsStr::new(".") } else { OsStr::from_bytes(directory) };
         let candidate: PathBuf = Path::new(directory).join(path);
         match sys::exec::check_executable(&candidate) {
-            Ok(()) => return CString::new(candidate.as_os_str().as_bytes()).map_err(|e| refuse(what(), e.to_string())),
+            Ok(()) => {
+                return CString::new(candidate.as_os_str().as_bytes())
+                    .map_err(|e| refuse(what(), e.to_string()));
+            }
             Err(errno) => denied |= errno == Errno::EACCES,
         }
     }

@@ -76,7 +76,10 @@ pub(super) fn limit(wanted: &Capabilities, until: Until) -> Outcome<()> {
 /// says none. Only a plain value is taken: one line, no control characters.
 pub(super) fn home_of(uid: u32) -> String {
     let mut text = String::new();
-    let file = sys::file::open_host(std::path::Path::new("/etc/passwd"), nix::fcntl::OFlag::O_RDONLY | nix::fcntl::OFlag::O_NONBLOCK);
+    let file = sys::file::open_host(
+        std::path::Path::new("/etc/passwd"),
+        nix::fcntl::OFlag::O_RDONLY | nix::fcntl::OFlag::O_NONBLOCK,
+    );
     if let Ok(fd) = file {
         // A file that is no text has no lines for us.
         drop(std::fs::File::from(fd).take(PASSWD_LIMIT).read_to_string(&mut text));
@@ -104,7 +107,8 @@ mod tests {
 
     #[test]
     fn homes_are_found_by_uid_alone() {
-        let passwd = "root:x:0:0:r:/root:/bin/sh\n1000:x:0x5:0::/bad:/\nu:x:5:5::/home/u:\nctl:x:6:6::/a\u{7}:\n";
+        let passwd =
+            "root:x:0:0:r:/root:/bin/sh\n1000:x:0x5:0::/bad:/\nu:x:5:5::/home/u:\nctl:x:6:6::/a\u{7}:\n";
         assert_eq!(home_in(passwd, 0), "/root");
         assert_eq!(home_in(passwd, 5), "/home/u");
         assert_eq!(home_in(passwd, 1000), "/");

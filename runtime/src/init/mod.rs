@@ -91,7 +91,7 @@ impl Init<'_> {
             self.report.stage(StageKind::NamespaceUser, "", namespaces::user::become_root)?;
         }
         // EPERM: it is the leader of a session already.
-        drop(nix::unistd::setsid());
+        nix::unistd::setsid().ok();
         sys::privilege::forbid_dump().attempt(|| "forbid dumps".into())?;
         let proc = self.own_proc()?;
         self.set_up_namespaces(proc.as_ref())?;
@@ -136,7 +136,9 @@ impl Init<'_> {
         let plan = self.plan;
         let Sources { root, binds, devices, null } = sources;
         self.report.stage(StageKind::NamespaceMount, "", || namespaces::mount::isolate(&plan.rootfs))?;
-        let root = self.report.stage(StageKind::Rootfs, plan.rootfs.path.to_string_lossy(), || Self::attach(root))?;
+        let root = self
+            .report
+            .stage(StageKind::Rootfs, plan.rootfs.path.to_string_lossy(), || Self::attach(root))?;
         let cgroupns = match plan.namespaces.cgroup {
             Namespace::Host => Cgroupns::Host,
             Namespace::Create | Namespace::Join { .. } => Cgroupns::Own,
@@ -153,7 +155,8 @@ impl Init<'_> {
         }
         for (index, (device, host)) in plan.devices.iter().zip(&devices).enumerate() {
             let stage = Stage::nth(StageKind::Device, index);
-            self.report.stage(stage, device.path.to_string_lossy(), || dev::node(&root, device, host.as_ref()))?;
+            self.report
+                .stage(stage, device.path.to_string_lossy(), || dev::node(&root, device, host.as_ref()))?;
         }
         self.report.stage(StageKind::DevLinks, "/dev", || dev::links(&root))?;
         let slave = match &self.console {
@@ -221,7 +224,9 @@ impl Init<'_> {
             let path = format!("sys/{}", sysctl.path.display());
             let pointer = format!("/linux/sysctl/{}", sysctl.key.replace('~', "~0").replace('/', "~1"));
             self.report.stage(Stage::nth(StageKind::Sysctl, index), &sysctl.key, || {
-                proc.write(&path, &sysctl.value).at(&pointer).hint(Errno::ENOENT, "this kernel has no such sysctl")
+                proc.write(&path, &sysctl.value)
+                    .at(&pointer)
+                    .hint(Errno::ENOENT, "this kernel has no such sysctl")
             })?;
         }
         Ok(())
@@ -242,7 +247,9 @@ impl Init<'_> {
     fn expect(&self, message: ToInit) -> Outcome<()> {
         match self.channel.hear()? {
             Some(heard) if heard == message => Ok(()),
-            Some(heard) => Err(refuse("follow the handshake", format!("{heard:?} came where {message:?} was due"))),
+            Some(heard) => {
+                Err(refuse("follow the handshake", format!("{heard:?} came where {message:?} was due")))
+            }
             None => Err(refuse("follow the handshake", "the runtime that creates the container has died")),
         }
     }

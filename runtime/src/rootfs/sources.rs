@@ -154,10 +154,10 @@ fn holder(uids: &[IdMapping], gids: &[IdMapping]) -> Outcome<OwnedFd> {
     use crate::sys::process::{Cloned, Parentage, clone3, exit_now, pidfd_open, pidfd_send_signal, wait};
     let what = || "make a user namespace for the mount's id mapping".to_owned();
     match clone3(super::super::namespaces::user::FLAG, Parentage::Child, None).attempt(what)? {
-        Cloned::Child => loop {
+        Cloned::Child => {
             nix::unistd::pause();
-            exit_now(0);
-        },
+            exit_now(0)
+        }
         Cloned::Parent(pid) => {
             let result = crate::procfs::Proc::host()
                 .and_then(|proc| crate::namespaces::user::write_maps(&proc, pid, uids, gids))

@@ -2,14 +2,13 @@
 //! Wrappers take borrowed descriptors, return owned ones, and fail with an
 //! [`Error`] that prints the call as strace would. No policy lives here.
 
+pub mod bpf;
 pub mod exec;
 pub mod file;
 pub mod mount;
 pub mod net;
 pub mod privilege;
 pub mod process;
-
-pub mod bpf;
 pub mod seccomp;
 pub mod signal;
 
