@@ -65,52 +65,52 @@ fn device(
     problems: &mut Problems,
 ) -> Option<DeviceNode> {
     let pointer = format!("/linux/devices/{index}");
-    let path = match paths::inner(entry.path()) {
-        Ok(path) => path,
-        Err(why) => {
-            problems.refuse(format!("{pointer}/path"), why);
-            return None;
-        }
-    };
+    let path =
+        paths::inner(entry.path()).map_err(|why| problems.refuse(format!("{pointer}/path"), why)).ok()?;
     if path == Path::new("/dev/ptmx") {
         problems
             .warn(format!("{pointer}/path"), "left out: /dev/ptmx is a link to the container's own pts/ptmx");
         return None;
     }
-    let kind = match entry.typ() {
-        LinuxDeviceType::C | LinuxDeviceType::U => DeviceKind::Char,
-        LinuxDeviceType::B => DeviceKind::Block,
-        LinuxDeviceType::P => DeviceKind::Fifo,
+    let kind = kind(entry.typ(), &pointer, problems)?;
+    let (uid, gid) = (entry.uid().unwrap_or(0), entry.gid().unwrap_or(0));
+    ids::check_id(IdKind::User, uid, &format!("{pointer}/uid"), namespaces, problems);
+    ids::check_id(IdKind::Group, gid, &format!("{pointer}/gid"), namespaces, problems);
+    let (major, minor) = match kind {
+        DeviceKind::Fifo => (0, 0),
+        DeviceKind::Char | DeviceKind::Block => (
+            number(entry.major(), MAX_MAJOR, &format!("{pointer}/major"), problems),
+            number(entry.minor(), MAX_MINOR, &format!("{pointer}/minor"), problems),
+        ),
+    };
+    let mode = mode(entry.file_mode(), &pointer, problems);
+    Some(DeviceNode { path, kind, major, minor, mode, uid, gid, index: Some(index) })
+}
+
+fn kind(typ: LinuxDeviceType, pointer: &str, problems: &mut Problems) -> Option<DeviceKind> {
+    match typ {
+        LinuxDeviceType::C | LinuxDeviceType::U => Some(DeviceKind::Char),
+        LinuxDeviceType::B => Some(DeviceKind::Block),
+        LinuxDeviceType::P => Some(DeviceKind::Fifo),
         LinuxDeviceType::A => {
             problems.refuse_hint(
                 format!("{pointer}/type"),
                 "\"a\" is no type of a device node",
-                "c, b, u or p",
+                "one of c, b, u and p",
             );
-            return None;
+            None
         }
-    };
-    let number = |field: &str, value: i64, max: u32, problems: &mut Problems| match u32::try_from(value) {
-        _ if kind == DeviceKind::Fifo => 0,
+    }
+}
+
+fn number(value: i64, max: u32, pointer: &str, problems: &mut Problems) -> u32 {
+    match u32::try_from(value) {
         Ok(number) if number <= max => number,
         _ => {
-            problems.refuse(format!("{pointer}/{field}"), format!("{value} is not between 0 and {max}"));
+            problems.refuse(pointer, format!("{value} is not between 0 and {max}"));
             0
         }
-    };
-    let (uid, gid) = (entry.uid().unwrap_or(0), entry.gid().unwrap_or(0));
-    ids::check_id(IdKind::User, uid, &format!("{pointer}/uid"), namespaces, problems);
-    ids::check_id(IdKind::Group, gid, &format!("{pointer}/gid"), namespaces, problems);
-    Some(DeviceNode {
-        path,
-        kind,
-        major: number("major", entry.major(), MAX_MAJOR, problems),
-        minor: number("minor", entry.minor(), MAX_MINOR, problems),
-        mode: mode(entry.file_mode(), &pointer, problems),
-        uid,
-        gid,
-        index: Some(index),
-    })
+    }
 }
 
 /// Permission bits; the bits of the file's type, which engines copy from

@@ -16,7 +16,7 @@ pub fn features() -> Value {
         "linux": {
             "namespaces": NamespaceKind::ALL.map(NamespaceKind::name),
             "capabilities": capabilities::NAMES.as_slice(),
-            "cgroup": { "v1": true, "v2": true, "systemd": false, "systemdUser": false, "rdma": false },
+            "cgroup": { "v1": true, "v2": true, "systemd": false, "systemdUser": false, "rdma": true },
             "seccomp": { "enabled": true },
             "apparmor": { "enabled": true },
             "selinux": { "enabled": true },

@@ -19,6 +19,7 @@ mod hooks;
 pub mod host;
 mod ids;
 mod mount_options;
+mod mount_places;
 mod mounts;
 mod namespaces;
 mod paths;

@@ -1,45 +1,15 @@
 //! `mounts`: destinations, sources, kinds and id mappings (config.md,
-//! "Mounts"). Options are taken apart in [`super::mount_options`].
+//! "Mounts"). Options are taken apart in [`super::mount_options`], and
+//! [`super::mount_places`] says where nothing may be mounted.
 
 use super::host::Host;
 use super::ids::{self, IdKind};
 use super::mount_options::{self, MOUNT_ATTR_RDONLY, Options};
 use super::problems::Problems;
-use super::{Depth, Mount, MountIdmap, MountKind, Namespace, Namespaces, paths};
+use super::{Depth, Mount, MountIdmap, MountKind, Namespace, Namespaces, mount_places, paths};
 use crate::bundle::Bundle;
 use oci_spec::runtime::Mount as Entry;
 use std::path::{Path, PathBuf};
-
-/// Files below /proc that may be covered by a bind mount: they only inform.
-/// The same list as runc's; anything else there could fake what the runtime or
-/// the kernel's security modules read and write.
-const PROC_FILES: [&str; 11] = [
-    "/proc/cpuinfo",
-    "/proc/diskstats",
-    "/proc/meminfo",
-    "/proc/stat",
-    "/proc/swaps",
-    "/proc/uptime",
-    "/proc/loadavg",
-    "/proc/slabinfo",
-    "/proc/net/dev",
-    "/proc/sys/kernel/ns_last_pid",
-    "/proc/sys/crypto/fips_enabled",
-];
-
-/// Trees of /sys at or below which something may be mounted.
-const SYS_TREES: [&str; 10] = [
-    "/sys/fs",
-    "/sys/kernel/config",
-    "/sys/kernel/debug",
-    "/sys/kernel/security",
-    "/sys/kernel/tracing",
-    "/sys/firmware",
-    "/sys/devices",
-    "/sys/class",
-    "/sys/bus",
-    "/sys/module",
-];
 
 /// All mounts in their order.
 pub(super) fn plan(
@@ -68,7 +38,7 @@ impl Planner<'_> {
         let idmap = self.idmap(entry, &options, &pointer, problems);
         let kind = self.kind(entry, &options, &pointer, problems)?;
         let destination = destination?;
-        check_place(&destination, &kind, &pointer, problems);
+        mount_places::check(&destination, &kind, &pointer, problems);
         if options.copy_up && !matches!(&kind, MountKind::Fs { fstype, .. } if fstype == "tmpfs") {
             problems.refuse(format!("{pointer}/options"), "tmpcopyup needs a tmpfs");
         }
@@ -272,40 +242,5 @@ fn destination(entry: &Entry, pointer: &str, problems: &mut Problems) -> Option<
             problems.refuse(pointer, why);
             None
         }
-    }
-}
-
-/// Refuses what would fake /proc or /sys.
-fn check_place(destination: &Path, kind: &MountKind, pointer: &str, problems: &mut Problems) {
-    let pointer = format!("{pointer}/destination");
-    let shown = destination.display();
-    let is_whole = |fs: &str, source: &str| match kind {
-        MountKind::Fs { fstype, .. } => fstype == fs,
-        MountKind::Bind { source: from, .. } => from == Path::new(source),
-        MountKind::Cgroup => false,
-    };
-    if destination == Path::new("/proc") {
-        if !is_whole("proc", "/proc") {
-            problems.refuse(pointer, "only a proc file system can be mounted at /proc");
-        }
-    } else if destination.starts_with("/proc") {
-        let is_bind = matches!(kind, MountKind::Bind { .. });
-        if !(is_bind && PROC_FILES.iter().any(|file| destination == Path::new(file))) {
-            problems.refuse_hint(
-                pointer,
-                format!("{shown} lies in /proc, where mounts are not allowed"),
-                format!("bind mounts are at {}", PROC_FILES.join(", ")),
-            );
-        }
-    } else if destination == Path::new("/sys") {
-        if !is_whole("sysfs", "/sys") {
-            problems.refuse(pointer, "only a sysfs can be mounted at /sys");
-        }
-    } else if destination.starts_with("/sys") && !SYS_TREES.iter().any(|tree| destination.starts_with(tree)) {
-        problems.refuse_hint(
-            pointer,
-            format!("{shown} lies in /sys, where mounts are not allowed"),
-            format!("they are at or below {}", SYS_TREES.join(", ")),
-        );
     }
 }
