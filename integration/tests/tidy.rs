@@ -25,15 +25,18 @@ const RUNTIME_MODULES: &[(&str, &[&str])] = &[
 ];
 
 /// Where `sextant_proto` may be named in the shim and the manager: the faces
-/// that decode and encode, and what talks to or reads the journal of a shim.
+/// that decode and encode, what talks to or reads the journal of a shim, and
+/// the two places that put services on a socket.
 const WIRE_PLACES: &[&str] = &[
     "manager/src/api",
     "manager/src/cri",
     "manager/src/cli",
     "manager/src/shims",
     "manager/src/bin/sextant.rs",
+    "manager/src/daemon/serve.rs",
     "shim/src/service",
     "shim/src/journal",
+    "shim/src/main.rs",
 ];
 
 /// Crates that bring a runtime for asynchronous code.
