@@ -46,12 +46,16 @@ fn signal(args: &[&str]) -> Result<ExitCode, String> {
     Err(format!("still alive after {signal}"))
 }
 
-/// Sleeps. With `--term-exit N` it exits with N on SIGTERM, as pid 1 as well.
+/// Sleeps. With `--term-exit N` it exits with N on SIGTERM, as pid 1 as well;
+/// with `--then-exit N` when the time is over.
 fn sleep(args: &[&str]) -> Result<ExitCode, String> {
     let time = Duration::from_secs_f64(number(args, 0)?);
     if args.get(1) != Some(&"--term-exit") {
         std::thread::sleep(time);
-        return Ok(ExitCode::SUCCESS);
+        return match args.get(1) {
+            Some(&"--then-exit") => Ok(ExitCode::from(number::<u8>(args, 2)?)),
+            _ => Ok(ExitCode::SUCCESS),
+        };
     }
     let code = ExitCode::from(number::<u8>(args, 2)?);
     let mut mask = SigSet::empty();

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 usage: probe [look] [--sysctl KEY | --stat PATH | --read PATH | --list DIR | --write PATH | --mkdir PATH]...
        probe exit N | signal N | true | false
-       probe sleep SECONDS [--term-exit N]
+       probe sleep SECONDS [--term-exit N | --then-exit N]
        probe echo TEXT... | spam BYTES | cat | record FILE
        probe fork N [SECONDS] | eat BYTES | ipc [ARGUMENTS OF look]";
 

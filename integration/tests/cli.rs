@@ -1,0 +1,137 @@
+//! `sextant`, the command line: exit codes, output as text and as JSON, errors.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test"
+)]
+
+use serde_json::Value;
+use sextant_integration::process::{DEADLINE, parse_seen, until};
+use sextant_integration::{Daemon, skip_unless_root, unique};
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}"))
+}
+
+#[test]
+fn run_shows_the_output_and_exits_with_the_status() {
+    if skip_unless_root() {
+        return;
+    }
+    let daemon = Daemon::start();
+    daemon.sextant_run(&["--rm"], &["/bin/probe", "exit", "42"]).exited(42);
+    let ran = daemon.sextant_run(&["--rm"], &["/bin/probe", "echo", "to", "stdout"]).ok();
+    assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("to stdout\n", ""));
+    let ran = daemon.sextant_run(&["--rm"], &["/bin/probe", "nonsense"]).exited(2);
+    assert!(ran.stdout.is_empty() && ran.stderr.starts_with("probe: "), "{ran:?}");
+    let spam = daemon.sextant_run(&["--rm"], &["/bin/probe", "spam", "300000"]).ok();
+    assert_eq!(spam.stdout.len() + spam.stderr.len(), 300_000);
+    daemon.finish(&[]);
+}
+
+#[test]
+fn run_detached_then_wait_inspect_logs_and_rm() {
+    if skip_unless_root() {
+        return;
+    }
+    let (daemon, id) = (Daemon::start(), unique("cli"));
+    let ran =
+        daemon.sextant_run(&["-d", "--name", &id], &["/bin/probe", "sleep", "1000", "--term-exit", "6"]).ok();
+    assert_eq!(ran.stdout.trim(), id);
+    assert!(daemon.sextant(&["ps"]).ok().stdout.contains(&id));
+    let ready = || daemon.sextant(&["logs", &id]).ok().stdout == "ready\n";
+    assert!(until(DEADLINE, ready));
+    daemon.sextant(&["stop", &id]).ok();
+    assert_eq!(daemon.sextant(&["wait", &id]).ok().stdout.trim(), "6");
+    let inspect = json(&daemon.sextant(&["inspect", &id]).ok().stdout);
+    assert_eq!(
+        (&inspect[0]["id"], &inspect[0]["status"]),
+        (&Value::from(id.as_str()), &Value::from("stopped"))
+    );
+    assert_eq!(inspect[0]["exit"]["code"], 6);
+    assert!(!daemon.sextant(&["ps"]).ok().stdout.contains(&id), "ps lists those that run");
+    assert_eq!(json(&daemon.sextant(&["ps", "--all", "--json"]).ok().stdout)[0]["id"], id.as_str());
+    daemon.sextant(&["rm", &id]).ok();
+    assert_eq!(json(&daemon.sextant(&["ps", "--all", "--json"]).ok().stdout), Value::Array(vec![]));
+    let kinds: Vec<Value> =
+        daemon.sextant(&["events", "--json"]).ok().stdout.lines().map(|l| json(l)["kind"].clone()).collect();
+    assert_eq!(kinds, ["created", "started", "exited", "deleted"]);
+    daemon.finish(&[&id]);
+}
+
+#[test]
+fn create_and_start_apart() {
+    if skip_unless_root() {
+        return;
+    }
+    let (daemon, id) = (Daemon::start(), unique("apart"));
+    let rootfs = daemon.rootfs().display().to_string();
+    daemon.sextant(&["create", "--name", &id, "--rootfs", &rootfs, "--", "/bin/probe"]).ok();
+    daemon.sextant(&["start", &id]).ok();
+    assert_eq!(daemon.sextant(&["wait", &id]).ok().stdout.trim(), "0");
+    let seen = parse_seen(&daemon.sextant(&["logs", &id]).ok().stdout).unwrap();
+    assert_eq!(seen.pid, 1);
+    daemon.sextant(&["rm", &id]).ok();
+    daemon.finish(&[&id]);
+}
+
+#[test]
+fn ns_and_trace_for_people_and_for_programs() {
+    if skip_unless_root() {
+        return;
+    }
+    let (daemon, id) = (Daemon::start(), unique("ns"));
+    daemon.sextant_run(&["-d", "--name", &id], &["/bin/probe", "sleep", "1000"]).ok();
+    let table = daemon.sextant(&["ns", &id]).ok().stdout;
+    let document = json(&daemon.sextant(&["ns", "--json", &id]).ok().stdout);
+    let namespaces = document["namespaces"].as_array().unwrap();
+    for kind in ["pid", "network", "mount", "uts", "user", "ipc"] {
+        assert!(table.contains(kind), "{kind}: {table}");
+        let entry =
+            namespaces.iter().find(|n| n["type"] == kind).unwrap_or_else(|| panic!("{kind}: {document}"));
+        assert_ne!(entry["inode"], entry["host_inode"], "{kind}");
+    }
+    assert!(daemon.sextant(&["trace", &id]).ok().stdout.contains("clone"));
+    let stages = json(&daemon.sextant(&["trace", "--json", &id]).ok().stdout);
+    assert!(stages["stages"].as_array().is_some_and(|s| s.len() > 10), "{stages}");
+    daemon.sextant(&["kill", "--signal", "KILL", &id]).ok();
+    assert_eq!(daemon.sextant(&["wait", &id]).ok().stdout.trim(), "137");
+    daemon.sextant(&["rm", &id]).ok();
+    daemon.finish(&[&id]);
+}
+
+#[test]
+fn an_error_is_printed_once() {
+    if skip_unless_root() {
+        return;
+    }
+    let daemon = Daemon::start();
+    let ran = daemon.sextant(&["inspect", "nobody"]).exited(1);
+    assert!(ran.stdout.is_empty() || ran.stdout.trim() == "[]", "{ran:?}");
+    assert_eq!(ran.stderr.matches("nobody").count(), 1, "{}", ran.stderr);
+    let ran = daemon.sextant_run(&["--rm", "--name", &unique("once")], &["/no/such/program"]).exited(125);
+    assert_eq!(ran.stderr.matches("ENOENT").count(), 1, "{}", ran.stderr);
+    assert!(ran.stderr.contains("/no/such/program"), "{}", ran.stderr);
+    daemon.finish(&[]);
+}
+
+#[test]
+fn no_daemon_is_said_so() {
+    let dir = sextant_integration::bundle::temp_dir();
+    let mut command = std::process::Command::new(sextant_integration::binary("sextant"));
+    command.arg("--address").arg(format!("unix:{}", dir.path().join("none").display())).arg("ps");
+    let ran = sextant_integration::process::run(&mut command, dir.path());
+    ran.failed_with(&["none", "hint"]);
+}
+
+#[test]
+fn completions_need_no_daemon() {
+    for shell in ["bash", "zsh", "fish"] {
+        let dir = sextant_integration::bundle::temp_dir();
+        let mut command = std::process::Command::new(sextant_integration::binary("sextant"));
+        let ran = sextant_integration::process::run(command.args(["completions", shell]), dir.path()).ok();
+        assert!(ran.stdout.contains("inspect"), "{shell}");
+    }
+}
