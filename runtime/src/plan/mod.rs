@@ -3,7 +3,7 @@
 //! nothing is made. What follows (creating the container) carries no undecided
 //! choice and never looks at the OCI types again.
 //!
-//! [`types`] holds the result, one file per subject its making, [`host`] the
+//! `types` holds the result, one file per subject its making, [`host`] the
 //! facts of the machine, [`explain`] its description for people.
 
 use crate::bundle::Bundle;

@@ -106,7 +106,7 @@ pub struct Hooks {
 pub struct Hook {
     /// Absolute path.
     pub path: PathBuf,
-    /// argv, argv[0] included.
+    /// The argument vector, `argv[0]` included.
     pub args: Vec<CString>,
     /// The environment, whole.
     pub env: Vec<CString>,
