@@ -269,3 +269,95 @@ fn copy(error: &io::Error) -> io::Error {
         None => io::Error::new(error.kind(), error.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::convert::CODEC;
+    use crate::model::EventKind;
+    use std::time::SystemTime;
+
+    fn event(container: &str) -> Event {
+        Event {
+            seq: 0,
+            container: container.into(),
+            kind: EventKind::Created,
+            at: SystemTime::UNIX_EPOCH,
+            pid: Some(7),
+            exit: None,
+            failure: None,
+            container_seq: 1,
+        }
+    }
+
+    async fn seqs(events: &Events, after: u64) -> Vec<u64> {
+        let mut reader = events.read(after).unwrap();
+        let mut all = Vec::new();
+        loop {
+            let next = reader.next().await.unwrap();
+            if next.is_empty() {
+                return all;
+            }
+            all.extend(next.iter().map(|e| e.seq));
+        }
+    }
+
+    #[tokio::test]
+    async fn numbers_go_on_after_a_restart_and_readers_begin_anywhere() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("events");
+        for round in 0..3 {
+            let (events, history) = Events::open(&path, CODEC).unwrap();
+            assert_eq!(history.len(), round * 300);
+            for _ in 0..300 {
+                events.append(event("a")).await.unwrap();
+            }
+            let last = events.last_seq();
+            assert_eq!(seqs(&events, 0).await, (1..=last).collect::<Vec<_>>());
+            for after in [1, 255, 256, 257, last - 1, last, last + 5] {
+                assert_eq!(
+                    seqs(&events, after).await,
+                    (after + 1..=last).collect::<Vec<_>>(),
+                    "after {after}"
+                );
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn events_of_many_writers_are_each_once_and_in_order() {
+        let dir = tempfile::tempdir().unwrap();
+        let (events, _) = Events::open(&dir.path().join("events"), CODEC).unwrap();
+        let writers: Vec<_> = (0..8)
+            .map(|_| {
+                let events = events.clone();
+                tokio::spawn(async move {
+                    let mut given = Vec::new();
+                    for _ in 0..20 {
+                        given.push(events.append(event("a")).await.unwrap());
+                    }
+                    given
+                })
+            })
+            .collect();
+        let mut given = Vec::new();
+        for writer in writers {
+            given.extend(writer.await.unwrap());
+        }
+        given.sort_unstable();
+        assert_eq!(given, (1..=160).collect::<Vec<_>>());
+        assert_eq!(seqs(&events, 0).await, given);
+    }
+
+    #[tokio::test]
+    async fn a_follower_is_woken() {
+        let dir = tempfile::tempdir().unwrap();
+        let (events, _) = Events::open(&dir.path().join("events"), CODEC).unwrap();
+        let mut reader = events.read(0).unwrap();
+        assert!(reader.next().await.unwrap().is_empty());
+        let (more, added) = tokio::join!(reader.more(), events.append(event("b")));
+        more.unwrap();
+        assert_eq!(added.unwrap(), 1);
+        assert_eq!(reader.next().await.unwrap()[0].container, "b");
+    }
+}

@@ -120,3 +120,61 @@ fn gap(seq: u64) -> Event {
         container_seq: 0,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::convert::CODEC;
+
+    fn records(seqs: impl IntoIterator<Item = u64>) -> Vec<Vec<u8>> {
+        let of = |seq| Event { kind: EventKind::Started, container: "a".into(), ..gap(seq) };
+        seqs.into_iter().map(|seq| (CODEC.encode)(&of(seq)).unwrap()).collect()
+    }
+
+    /// Mends a file of these bytes; numbers and kinds, and the file opened again.
+    fn mended(bytes: &[u8]) -> (Vec<(u64, EventKind)>, usize) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("events");
+        std::fs::write(&path, bytes).unwrap();
+        let file = File::options().read(true).write(true).open(&path).unwrap();
+        let (events, size) = mend(&file, &path, CODEC).unwrap();
+        let again = std::fs::read(&path).unwrap();
+        assert_eq!(u64::try_from(again.len()).unwrap(), size);
+        assert_eq!((CODEC.decode)(&again).events, events, "what is in the file is what was read");
+        (events.iter().map(|e| (e.seq, e.kind)).collect(), dir.path().read_dir().unwrap().count())
+    }
+
+    #[test]
+    fn a_torn_last_record_was_never_published() {
+        let bytes = records(1..=3).concat();
+        let two = records(1..=2).concat().len();
+        for cut in two + 1..bytes.len() {
+            let started = EventKind::Started;
+            assert_eq!(mended(&bytes[..cut]), (vec![(1, started), (2, started)], 1), "cut at {cut}");
+        }
+        assert_eq!(mended(&bytes).0.len(), 3);
+    }
+
+    #[test]
+    fn damage_in_the_middle_leaves_a_gap_and_what_follows() {
+        let all = records(1..=5);
+        let mut bytes = all.concat();
+        let third = all[0].len() + all[1].len();
+        bytes[third + 10] ^= 0x40;
+        let (events, files) = mended(&bytes);
+        let started = EventKind::Started;
+        assert_eq!(events, [(1, started), (2, started), (3, EventKind::Gap), (4, started), (5, started)]);
+        assert_eq!(files, 2, "the damaged file is kept");
+    }
+
+    #[test]
+    fn damage_of_the_end_never_gives_a_number_twice() {
+        let mut bytes = records(1..=4).concat();
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+        let (events, _) = mended(&bytes);
+        let (seq, kind) = events[3];
+        assert_eq!(kind, EventKind::Gap);
+        assert!(seq >= 4, "{seq} may have been given before");
+    }
+}
