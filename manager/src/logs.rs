@@ -125,7 +125,8 @@ fn parse(bytes: &[u8], offset: u64) -> (Vec<Entry>, u64) {
     let mut used = 0;
     for line in bytes.split_inclusive(|b| *b == b'\n') {
         // A chunk without any newline is a line that is no entry: skipped as one.
-        if !line.ends_with(b"\n") && !(used == 0 && line.len() >= CHUNK) {
+        let endless = used == 0 && line.len() >= CHUNK;
+        if !line.ends_with(b"\n") && !endless {
             break;
         }
         used += line.len();
