@@ -112,6 +112,7 @@ pub fn create(request: &Request, report: &Reporter) -> Outcome<Created> {
         crate::log::warn(&warning.to_string());
     }
     let joined = namespaces::open_joined(&plan.namespaces, report)?;
+    namespaces::guard_sysctls(&plan, &joined)?;
     let console = console(request, &plan)?;
     let directory =
         report.stage(StageKind::Store, &request.id, || Directory::reserve(&request.root, &request.id))?;

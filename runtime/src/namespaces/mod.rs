@@ -12,13 +12,14 @@ pub mod user;
 pub mod uts;
 
 use crate::contract::report::StageKind;
-use crate::plan::{Namespace, NamespaceKind, Namespaces};
+use crate::plan::{Namespace, NamespaceKind, Namespaces, Plan};
 use crate::report::{Attempt, Outcome, Place, Reporter, refuse};
 use crate::sys;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sched::CloneFlags;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
 /// The `CLONE_NEW*` flag of a kind.
 pub fn flag(kind: NamespaceKind) -> CloneFlags {
@@ -76,6 +77,40 @@ pub fn open_joined(plan: &Namespaces, report: &Reporter) -> Outcome<Vec<Joined>>
         }
     }
     Ok(joined)
+}
+
+/// Refuses sysctls that would be the host's: a joined namespace may be the
+/// caller's own (CVE-2022-0532 of CRI-O).
+///
+/// # Errors
+/// With the pointer of the sysctl.
+pub fn guard_sysctls(plan: &Plan, joined: &[Joined]) -> Outcome<()> {
+    for sysctl in &plan.sysctls {
+        let owner = owner_of(&sysctl.path);
+        let Some(ns) = joined.iter().find(|ns| ns.kind == owner) else { continue };
+        let what = || format!("set the sysctl {}", sysctl.key);
+        let pointer = format!("/linux/sysctl/{}", sysctl.key.replace('~', "~0").replace('/', "~1"));
+        let own = format!("/proc/self/ns/{}", owner.proc_name());
+        let own = sys::file::open_host(own.as_ref(), OFlag::O_RDONLY).attempt(what)?;
+        let identity = |fd: &OwnedFd| sys::file::stat(fd.as_fd()).map(|s| (s.st_dev, s.st_ino));
+        if identity(&own).attempt(what)? == identity(&ns.fd).attempt(what)? {
+            let because = format!("the {} namespace that is joined is the host's", owner.name());
+            return Err(refuse(what(), because)).at(&pointer);
+        }
+    }
+    Ok(())
+}
+
+/// The kind of namespace that a path below `/proc/sys` belongs to.
+fn owner_of(path: &Path) -> NamespaceKind {
+    let named = |name| path == Path::new("kernel").join(name);
+    if path.starts_with("net") {
+        NamespaceKind::Network
+    } else if named("hostname") || named("domainname") {
+        NamespaceKind::Uts
+    } else {
+        NamespaceKind::Ipc
+    }
 }
 
 fn open_one(kind: NamespaceKind, path: &str) -> Outcome<OwnedFd> {
