@@ -1,5 +1,29 @@
 //! The seccomp filter of the container: from the config's rules to a BPF
 //! program (seccomp(2)). Pure; [`crate::sys::seccomp::load`] installs it.
+//!
+//! `rules` checks, `decide` sorts by architecture and number, `assemble`
+//! writes the program: for each architecture a binary search over ranges of
+//! numbers with the same decision.
+//!
+//! What several rules for one system call mean is libseccomp's: one without
+//! conditions is stronger than all with conditions, and the first of several
+//! counts; then the first, in the config's order, whose conditions all hold;
+//! then the default action. Beyond that:
+//!
+//! - a rule that says the same as the default action is left out, as by runc;
+//! - a system call newer than the newest that the profile names answers
+//!   ENOSYS when the default action is ERRNO, as runc does;
+//! - architectures that are not listed are killed, x32 on x86_64 gets the
+//!   default action when that refuses;
+//! - socketcall(2) and ipc(2) follow the rules for what they stand for.
+
+mod arch;
+mod assemble;
+mod decide;
+mod rules;
+mod tables;
+#[cfg(test)]
+mod tests;
 
 use crate::plan::Problem;
 use oci_spec::runtime::LinuxSeccomp;
@@ -39,10 +63,25 @@ pub struct Filter {
     pub listener: Option<Listener>,
 }
 
+/// The longest program that the kernel takes (linux/bpf_common.h, `BPF_MAXINSNS`).
+pub const MAX_INSTRUCTIONS: usize = 4096;
+
 /// Compiles `/linux/seccomp`.
 ///
 /// # Errors
 /// All mistakes of it, at once.
-pub fn compile(_spec: &LinuxSeccomp, _warnings: &mut Vec<Problem>) -> Result<Filter, Vec<Problem>> {
-    Ok(Filter::default())
+pub fn compile(spec: &LinuxSeccomp, warnings: &mut Vec<Problem>) -> Result<Filter, Vec<Problem>> {
+    let refused =
+        |message: String| vec![Problem { pointer: "/linux/seccomp".into(), message, hint: String::new() }];
+    let native = arch::Arch::native()
+        .ok_or_else(|| refused("filters for this machine's architecture cannot be compiled".into()))?;
+    let (rules, mut filter) = rules::check(spec, native, warnings)?;
+    filter.program = assemble::assemble(&decide::blocks(&rules));
+    let length = filter.program.len();
+    if length > MAX_INSTRUCTIONS {
+        return Err(refused(format!(
+            "the filter has {length} instructions, the kernel takes at most {MAX_INSTRUCTIONS}"
+        )));
+    }
+    Ok(filter)
 }

@@ -49,3 +49,15 @@ pub fn load(filter: &Filter) -> Result<Option<OwnedFd>> {
         Ok(_) => Err(Error { call: call(), errno: Errno::EBUSY }),
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use nix::errno::Errno;
+
+    /// getpriority(2) of a process id; gives the errno.
+    pub(crate) fn getpriority(pid: libc::id_t) -> i32 {
+        // SAFETY: the call takes two numbers and touches no memory.
+        let result = unsafe { libc::syscall(libc::SYS_getpriority, libc::PRIO_PROCESS, pid) };
+        if result < 0 { Errno::last_raw() } else { 0 }
+    }
+}
