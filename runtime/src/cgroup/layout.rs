@@ -6,7 +6,7 @@
 //! of the host. It is read only when a hierarchy is elsewhere, or when only a
 //! part of a hierarchy is visible (a container without a cgroup namespace).
 
-use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, FsType, statfs};
+use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, statfs};
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
@@ -120,7 +120,9 @@ fn locate(own: &Own, mounts: &mut Option<Vec<MountLine>>) -> Option<Hierarchy> {
         }
         _ => {
             let mounts = mounts.get_or_insert_with(read_mounts);
-            mounts.iter().find(|m| m.holds(&own.name)).map(|m| (m.mount.clone(), m.root.clone()))?
+            // One that another mount hides is listed, but cannot be reached.
+            let visible = |m: &&MountLine| m.holds(&own.name) && is_cgroup(&m.mount, &own.name);
+            mounts.iter().find(visible).map(|m| (m.mount.clone(), m.root.clone()))?
         }
     };
     let version = if own.name.is_empty() { Version::V2 } else { Version::V1 };
@@ -146,12 +148,13 @@ fn usual_place(own: &Own) -> Option<PathBuf> {
         "" => vec![root.to_path_buf(), root.join("unified")],
         name => vec![root.join(name.strip_prefix("name=").unwrap_or(name))],
     };
-    let wanted = if own.name.is_empty() { CGROUP2_SUPER_MAGIC } else { CGROUP_SUPER_MAGIC };
-    candidates.into_iter().find(|path| file_system(path) == Some(wanted))
+    candidates.into_iter().find(|path| is_cgroup(path, &own.name))
 }
 
-fn file_system(path: &Path) -> Option<FsType> {
-    statfs(path).ok().map(|s| s.filesystem_type())
+/// Whether the file system at `path` is of the version that `hierarchy` needs.
+fn is_cgroup(path: &Path, hierarchy: &str) -> bool {
+    let wanted = if hierarchy.is_empty() { CGROUP2_SUPER_MAGIC } else { CGROUP_SUPER_MAGIC };
+    statfs(path).is_ok_and(|s| s.filesystem_type() == wanted)
 }
 
 /// `path` as seen from `root`: both come from the kernel. A path that is not
