@@ -33,13 +33,7 @@ impl Bundle {
 
     /// One without a user namespace.
     pub fn without_user() -> Self {
-        Self::new().edit(|config| {
-            remove_namespace(config, "user");
-            let linux = config["linux"].as_object_mut().expect("linux is an object");
-            linux.remove("uidMappings");
-            linux.remove("gidMappings");
-            config["annotations"] = json!({});
-        })
+        Self::new().without_mappings().edit(|config| remove_namespace(config, "user"))
     }
 
     /// With a changed config.
@@ -69,6 +63,17 @@ impl Bundle {
             remove_namespace(config, kind);
             let list = config["linux"]["namespaces"].as_array_mut().expect("namespaces is a list");
             list.push(json!({"type": kind, "path": path}));
+        })
+    }
+
+    /// A bundle that joins a user namespace: no mappings of its own.
+    #[must_use]
+    pub fn without_mappings(self) -> Self {
+        self.edit(|config| {
+            let linux = config["linux"].as_object_mut().expect("linux is an object");
+            linux.remove("uidMappings");
+            linux.remove("gidMappings");
+            config["annotations"] = json!({});
         })
     }
 

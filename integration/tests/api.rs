@@ -203,7 +203,10 @@ async fn a_bundle_and_a_rootfs_run_with_what_was_asked_for() {
     assert_eq!(parse_seen(&text(&entries, Stream::Stdout)).unwrap().hostname, "of-the-bundle");
 
     let shared = sextant_integration::bundle::temp_dir();
-    std::fs::write(shared.path().join("file"), "shared").unwrap();
+    let file = shared.path().join("file");
+    std::fs::write(&file, "shared").unwrap();
+    // Writable for everybody, so that only the mount can refuse.
+    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
     let mut request = daemon.request(
         &unique("rootfs"),
         &["/bin/probe", "--read", "/mnt/file", "--write", "/mnt/file", "--mkdir", "/new"],

@@ -157,8 +157,16 @@ async fn shims_and_logs_are_found_again() {
     daemon.kill();
     daemon.restart();
     let mut client = daemon.containers().await;
-    let after = client.list(ListRequest {}).await.unwrap().into_inner().containers;
-    let [after] = after.as_slice() else { panic!("{after:?}") };
+    // What it is, is known at once; its shim answers a moment later.
+    let mut last = None;
+    for _ in 0..500 {
+        last = client.list(ListRequest {}).await.unwrap().into_inner().containers.pop();
+        if last.as_ref().is_some_and(|c| c.shim_pid != 0) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let after = last.unwrap();
     assert_eq!((after.status(), after.pid, after.shim_pid), (Status::Running, before.pid, before.shim_pid));
     let follow = LogsRequest { id: id.clone(), offset: 0, follow: true };
     let mut log = client.logs(follow).await.unwrap().into_inner();

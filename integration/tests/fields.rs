@@ -222,7 +222,10 @@ fn a_bind_mount_with_options() {
     }
     for bundle in both(&["--write", "/mnt/deep/file", "--read", "/mnt/deep/file"]) {
         let source = sextant_integration::bundle::temp_dir();
-        std::fs::write(source.path().join("file"), "of the host").unwrap();
+        let file = source.path().join("file");
+        std::fs::write(&file, "of the host").unwrap();
+        // Writable for everybody, so that only the mount can refuse.
+        std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
         let options = ["bind", "ro", "nosuid", "nodev", "noexec", "noatime"];
         let bundle = bundle.mount(json!({
             "destination": "/mnt/deep", "type": "bind", "source": source.path(), "options": options,

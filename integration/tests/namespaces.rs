@@ -231,11 +231,7 @@ fn a_user_namespace_is_joined_by_path_with_the_namespaces_it_owns() {
         let name = SIX.iter().find(|(k, _)| k == kind).unwrap().1;
         bundle.join(kind, &namespace(pid, name))
     });
-    let bundle = bundle.edit(|config| {
-        let linux = config["linux"].as_object_mut().unwrap();
-        linux.remove("uidMappings");
-        linux.remove("gidMappings");
-    });
+    let bundle = bundle.without_mappings();
     let (_second, id, joined) = sleeper(&runtime, bundle);
     for name in ["user", "net", "ipc"] {
         assert_eq!(identity(joined, name), identity(pid, name), "{name}");
@@ -321,14 +317,8 @@ fn a_namespace_of_another_type_is_refused_by_name() {
     ] {
         let (runtime, id) = (Runtime::new(), unique("wrong"));
         let path = PathBuf::from(format!("/proc/self/ns/{wrong}"));
-        let bundle = if kind == "user" { Bundle::new() } else { Bundle::without_user() };
-        let bundle = bundle.join(kind, &path).edit(|config| {
-            if kind == "user" {
-                let linux = config["linux"].as_object_mut().unwrap();
-                linux.remove("uidMappings");
-                linux.remove("gidMappings");
-            }
-        });
+        let bundle = if kind == "user" { Bundle::new().without_mappings() } else { Bundle::without_user() };
+        let bundle = bundle.join(kind, &path);
         let place = format!(
             "/linux/namespaces/{}/path",
             bundle.config["linux"]["namespaces"].as_array().unwrap().len() - 1

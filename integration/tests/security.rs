@@ -93,14 +93,13 @@ fn cve_2016_9962_the_joining_process_is_not_open_to_the_container() {
     let bundle = Bundle::without_user().join("pid", Path::new(&format!("/proc/{pid}/ns/pid")));
     runtime.create(&bundle, &second).ok();
     let waiting = runtime.pid(&second);
-    // The owner of /proc/PID of a process that is not dumpable is root, whatever its uid;
-    // its descriptors may be read by a tracer only.
+    // What it has open, its root and its memory may be reached by a tracer only.
     let status = std::fs::read_to_string(format!("/proc/{waiting}/status")).unwrap();
     let inner = status.lines().find(|l| l.starts_with("NSpid:")).unwrap().rsplit('\t').next().unwrap();
     let watcher = Bundle::without_user().join("pid", Path::new(&format!("/proc/{pid}/ns/pid"))).args(&[
         "/bin/probe",
         "--list",
-        &format!("/proc/{inner}/fd"),
+        &format!("/proc/{inner}/root/"),
         "--read",
         &format!("/proc/{inner}/environ"),
     ]);

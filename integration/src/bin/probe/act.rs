@@ -27,6 +27,10 @@ pub(crate) fn command(name: &str) -> Option<Act> {
         "fork" => fork,
         "eat" => eat,
         "ipc" => ipc,
+        "summary" => |_| {
+            super::say(&super::summary::summary(&sextant_integration::look::look()))
+                .map(|()| ExitCode::SUCCESS)
+        },
         _ => return None,
     })
 }

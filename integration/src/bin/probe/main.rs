@@ -4,6 +4,7 @@
 //! of a command, such as `/bin/sleep`, it is that command.
 
 mod act;
+mod summary;
 
 use sextant_integration::{look, seen::Seen};
 use std::ffi::OsString;
@@ -13,6 +14,7 @@ use std::process::ExitCode;
 
 const USAGE: &str = "\
 usage: probe [look] [--sysctl KEY | --stat PATH | --read PATH | --list DIR | --write PATH | --mkdir PATH]...
+       probe summary
        probe exit N | signal N | true | false
        probe sleep SECONDS [--term-exit N | --then-exit N]
        probe echo TEXT... | spam BYTES | cat | record FILE
