@@ -86,6 +86,12 @@ fn metadata(error: &Error) -> HashMap<String, String> {
     let mut pairs: Vec<(&str, String)> = match error {
         Error::Failed { .. } | Error::Io { .. } | Error::Timeout { .. } | Error::Unreachable { .. } => {
             let Failure { stage, attempted, syscall, errno, object, pointer, hint, .. } = error.to_failure();
+            let hint = match error {
+                Error::Timeout { .. } => {
+                    "its shim does not answer: wait, or delete the container with force".into()
+                }
+                _ => hint,
+            };
             let errno = if errno == 0 { String::new() } else { errno.to_string() };
             vec![
                 ("stage", stage),

@@ -93,14 +93,14 @@ pub(super) async fn finish_undo(
 /// Ends the container and its shim, through the shim where it answers.
 async fn end(container: &Container, force: Force) -> Result<(), Error> {
     let socket = container.paths.socket();
-    let by_shim = match listener(&socket).await {
-        Listener::Present(_) => container.shim.delete(force).await.map(|_| ()),
+    let answer = match listener(&socket).await {
+        Listener::Present(_) => by_shim(container, force).await,
         Listener::Absent => Err(Error::Unreachable {
             attempted: format!("delete container {:?}", container.id()),
             because: "its shim is gone".into(),
         }),
     };
-    match by_shim {
+    match answer {
         Ok(()) => {
             if !ended(&socket).await {
                 kill_listener(container.id(), &socket).await?;
@@ -118,6 +118,13 @@ async fn end(container: &Container, force: Force) -> Result<(), Error> {
         }
         Err(error) => Err(error),
     }
+}
+
+/// Asks the shim. First whether it answers at all: a deletion may take its
+/// time, and a frozen shim is not worth that wait.
+async fn by_shim(container: &Container, force: Force) -> Result<(), Error> {
+    container.shim.state().await?;
+    container.shim.delete(force).await.map(|_| ())
 }
 
 /// Waits for the shim's end; whether it came.

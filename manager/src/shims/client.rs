@@ -18,6 +18,8 @@ use tonic::{Code, Response, Status, Streaming};
 
 /// For calls that run the runtime: hooks may take their time.
 const WORK: Duration = Duration::from_secs(60);
+/// For signals.
+const SIGNAL: Duration = Duration::from_secs(5);
 /// For calls that only ask.
 const QUESTION: Duration = Duration::from_secs(3);
 
@@ -97,7 +99,7 @@ impl Client {
     pub async fn kill(&self, signal: i32, target: Target) -> Result<(), Error> {
         let mut stub = self.stub.clone();
         let request = shim::KillRequest { signal, all: target == Target::All };
-        self.call("signal", WORK, stub.kill(request)).await.map(|_| ())
+        self.call("signal", SIGNAL, stub.kill(request)).await.map(|_| ())
     }
 
     /// Deletes the container; the shim ends afterwards.
