@@ -1,8 +1,9 @@
-//! Writes the man pages of `sextant` and its verbs into a directory, from the
+//! Writes the man pages of `sextantd`, `sextant` and its verbs into a directory, from the
 //! definitions of the command lines: `cargo run --example man -- DIR`.
 
 use clap::CommandFactory;
 use sextant_manager::cli::args::Cli;
+use sextant_manager::daemon::args::Args;
 use std::io;
 use std::path::PathBuf;
 
@@ -11,5 +12,6 @@ fn main() -> io::Result<()> {
         return Err(io::Error::other("usage: man DIR"));
     };
     std::fs::create_dir_all(&dir)?;
+    clap_mangen::generate_to(Args::command(), &dir)?;
     clap_mangen::generate_to(Cli::command(), &dir)
 }

@@ -1,7 +1,7 @@
 //! The daemon: arguments → checked configuration → directories and locks →
 //! engine → server, until a signal. Containers live on when it stops.
 
-mod args;
+pub mod args;
 mod dirs;
 mod listen;
 mod lock;

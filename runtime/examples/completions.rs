@@ -1,0 +1,19 @@
+//! Writes completion scripts of `sextant-runtime` for bash, zsh and fish into a
+//! directory: `cargo run --example completions -- DIR`.
+
+use clap::CommandFactory;
+use clap_complete::Shell;
+use sextant_runtime::cli::Cli;
+use std::io;
+use std::path::PathBuf;
+
+fn main() -> io::Result<()> {
+    let Some(dir) = std::env::args_os().nth(1).map(PathBuf::from) else {
+        return Err(io::Error::other("usage: completions DIR"));
+    };
+    std::fs::create_dir_all(&dir)?;
+    for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+        clap_complete::generate_to(shell, &mut Cli::command(), "sextant-runtime", &dir)?;
+    }
+    Ok(())
+}
