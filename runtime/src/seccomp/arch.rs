@@ -96,8 +96,13 @@ impl Arch {
 
     /// The number of a system call, where the architecture has it.
     pub(super) fn number(self, name: &str) -> Option<u32> {
+        self.number_in(tables::numbers(name)?)
+    }
+
+    /// Likewise of a row of the table.
+    pub(super) fn number_in(self, row: &tables::Row) -> Option<u32> {
         let index = Self::ALL.iter().position(|a| *a == self)?;
-        u32::try_from(*tables::numbers(name)?.get(index)?).ok()
+        u32::try_from(*row.get(index)?).ok()
     }
 
     /// Whether `number` is in the sequence to which new calls are added.
@@ -116,46 +121,50 @@ impl Arch {
     }
 
     /// The multiplexer through which `name` can be called as well, and its
-    /// first argument there (linux/net.h, linux/ipc.h).
+    /// first argument there.
     pub(super) fn multiplexed(self, name: &str) -> Option<(&'static str, u64)> {
         if !matches!(self, Self::X86 | Self::S390x | Self::Ppc64le) {
             return None;
         }
-        MULTIPLEXED.iter().find(|(n, ..)| *n == name).map(|(_, mux, call)| (*mux, *call))
+        multiplexer(name)
     }
 }
 
-const MULTIPLEXED: &[(&str, &str, u64)] = &[
-    ("socket", "socketcall", 1),
-    ("bind", "socketcall", 2),
-    ("connect", "socketcall", 3),
-    ("listen", "socketcall", 4),
-    ("accept", "socketcall", 5),
-    ("getsockname", "socketcall", 6),
-    ("getpeername", "socketcall", 7),
-    ("socketpair", "socketcall", 8),
-    ("send", "socketcall", 9),
-    ("recv", "socketcall", 10),
-    ("sendto", "socketcall", 11),
-    ("recvfrom", "socketcall", 12),
-    ("shutdown", "socketcall", 13),
-    ("setsockopt", "socketcall", 14),
-    ("getsockopt", "socketcall", 15),
-    ("sendmsg", "socketcall", 16),
-    ("recvmsg", "socketcall", 17),
-    ("accept4", "socketcall", 18),
-    ("recvmmsg", "socketcall", 19),
-    ("sendmmsg", "socketcall", 20),
-    ("semop", "ipc", 1),
-    ("semget", "ipc", 2),
-    ("semctl", "ipc", 3),
-    ("semtimedop", "ipc", 4),
-    ("msgsnd", "ipc", 11),
-    ("msgrcv", "ipc", 12),
-    ("msgget", "ipc", 13),
-    ("msgctl", "ipc", 14),
-    ("shmat", "ipc", 21),
-    ("shmdt", "ipc", 22),
-    ("shmget", "ipc", 23),
-    ("shmctl", "ipc", 24),
-];
+/// What a multiplexer does by number (linux/net.h, linux/ipc.h).
+fn multiplexer(name: &str) -> Option<(&'static str, u64)> {
+    Some(match name {
+        "socket" => ("socketcall", 1),
+        "bind" => ("socketcall", 2),
+        "connect" => ("socketcall", 3),
+        "listen" => ("socketcall", 4),
+        "accept" => ("socketcall", 5),
+        "getsockname" => ("socketcall", 6),
+        "getpeername" => ("socketcall", 7),
+        "socketpair" => ("socketcall", 8),
+        "send" => ("socketcall", 9),
+        "recv" => ("socketcall", 10),
+        "sendto" => ("socketcall", 11),
+        "recvfrom" => ("socketcall", 12),
+        "shutdown" => ("socketcall", 13),
+        "setsockopt" => ("socketcall", 14),
+        "getsockopt" => ("socketcall", 15),
+        "sendmsg" => ("socketcall", 16),
+        "recvmsg" => ("socketcall", 17),
+        "accept4" => ("socketcall", 18),
+        "recvmmsg" => ("socketcall", 19),
+        "sendmmsg" => ("socketcall", 20),
+        "semop" => ("ipc", 1),
+        "semget" => ("ipc", 2),
+        "semctl" => ("ipc", 3),
+        "semtimedop" => ("ipc", 4),
+        "msgsnd" => ("ipc", 11),
+        "msgrcv" => ("ipc", 12),
+        "msgget" => ("ipc", 13),
+        "msgctl" => ("ipc", 14),
+        "shmat" => ("ipc", 21),
+        "shmdt" => ("ipc", 22),
+        "shmget" => ("ipc", 23),
+        "shmctl" => ("ipc", 24),
+        _ => return None,
+    })
+}

@@ -112,7 +112,7 @@ fn decisions(arch: Arch, rules: &Rules<'_>) -> Calls {
             let test = vec![Condition { argument: 0, test: Test::Equal(call) }];
             gathered.entry(number).or_default().add(test, rule.answer);
         }
-        if let Some(number) = arch.number(rule.name) {
+        if let Some(number) = arch.number_in(rule.row) {
             gathered.entry(number).or_default().add(conditions, rule.answer);
         }
     }
@@ -123,7 +123,7 @@ fn decisions(arch: Arch, rules: &Rules<'_>) -> Calls {
 
 impl Rules<'_> {
     fn newest(&self, arch: Arch) -> Option<u32> {
-        self.names.iter().filter_map(|n| arch.number(n)).filter(|n| arch.is_sequential(*n)).max()
+        self.named.iter().filter_map(|row| arch.number_in(row)).filter(|n| arch.is_sequential(*n)).max()
     }
 }
 

@@ -37,6 +37,8 @@ pub(super) enum Test {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Rule<'a> {
     pub(super) name: &'a str,
+    /// Its numbers.
+    pub(super) row: &'static tables::Row,
     pub(super) conditions: Vec<Condition>,
     pub(super) answer: Answer,
 }
@@ -48,8 +50,8 @@ pub(super) struct Rules<'a> {
     pub(super) default: Answer,
     pub(super) default_action: LinuxSeccompAction,
     pub(super) list: Vec<Rule<'a>>,
-    /// Every name of the profile, those of the default action included.
-    pub(super) names: Vec<&'a str>,
+    /// Numbers of every name of the profile, those of the default action included.
+    pub(super) named: Vec<&'static tables::Row>,
 }
 
 /// Collects mistakes and warnings.
@@ -81,11 +83,12 @@ pub(super) fn check<'a>(
         judge.refuse(format!("{BASE}/defaultAction"), "SCMP_ACT_NOTIFY would stop the runtime itself");
     }
     let arches = arches(spec, native, &mut judge);
-    let mut list = Vec::new();
+    let (mut list, mut named) = (Vec::new(), Vec::new());
     let mut notifies = false;
     for (index, call) in spec.syscalls().iter().flatten().enumerate() {
         notifies |= call.action() == LinuxSeccompAction::ScmpActNotify;
-        list.extend(one(call, &format!("{BASE}/syscalls/{index}"), default, &mut judge));
+        let pointer = format!("{BASE}/syscalls/{index}");
+        list.extend(one(call, &pointer, default, &mut named, &mut judge));
     }
     let mut filter = Filter { flags: flags(spec), ..Filter::default() };
     filter.listener = listener(spec, notifies, &mut judge);
@@ -99,8 +102,7 @@ pub(super) fn check<'a>(
     if !judge.problems.is_empty() {
         return Err(judge.problems);
     }
-    let names = spec.syscalls().iter().flatten().flat_map(|c| c.names().iter().map(String::as_str)).collect();
-    Ok((Rules { arches, default, default_action, list, names }, filter))
+    Ok((Rules { arches, default, default_action, list, named }, filter))
 }
 
 const TSYNC: u32 = 1;
@@ -192,7 +194,13 @@ fn answer(
 /// The rules of one entry. One that says what happens anyway is left out, as
 /// by runc. Where an argument has several conditions, each of the entry's
 /// conditions is an alternative, as with runc; else all must hold.
-fn one<'a>(call: &'a LinuxSyscall, pointer: &str, default: Answer, judge: &mut Judge<'_>) -> Vec<Rule<'a>> {
+fn one<'a>(
+    call: &'a LinuxSyscall,
+    pointer: &str,
+    default: Answer,
+    named: &mut Vec<&'static tables::Row>,
+    judge: &mut Judge<'_>,
+) -> Vec<Rule<'a>> {
     let answer = answer(call.action(), call.errno_ret(), "", pointer, judge);
     let conditions: Vec<Condition> = call
         .args()
@@ -213,15 +221,16 @@ fn one<'a>(call: &'a LinuxSyscall, pointer: &str, default: Answer, judge: &mut J
     let mut rules = Vec::new();
     for (index, name) in call.names().iter().enumerate() {
         let pointer = || format!("{pointer}/names/{index}");
-        if tables::numbers(name).is_none() {
+        let Some(row) = tables::numbers(name) else {
             judge.warn(pointer(), format!("no system call is named {name:?}: ignored"));
             continue;
-        }
+        };
+        named.push(row);
         if call.action() == LinuxSeccompAction::ScmpActNotify && name == "write" {
             judge.refuse(pointer(), "SCMP_ACT_NOTIFY for write would stop the runtime itself");
         }
         if answer != default {
-            let rule = |c: &Vec<Condition>| Rule { name, conditions: c.clone(), answer };
+            let rule = |c: &Vec<Condition>| Rule { name, row, conditions: c.clone(), answer };
             rules.extend(alternatives.iter().map(rule));
         }
     }

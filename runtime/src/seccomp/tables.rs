@@ -10,9 +10,12 @@
 /// How many architectures the table has.
 pub(super) const ARCHES: usize = 9;
 
+/// The numbers of one system call, by architecture.
+pub(super) type Row = [i32; ARCHES];
+
 /// Name, numbers.
 #[rustfmt::skip]
-pub(super) static TABLE: &[(&str, [i32; ARCHES])] = &[
+pub(super) static TABLE: &[(&str, Row)] = &[
     ("_llseek", [-1, 140, -1, -1, 140, -1, -1, 140, -1]),
     ("_newselect", [-1, 142, -1, -1, 142, -1, -1, 142, -1]),
     ("_sysctl", [156, 149, -1, -1, 149, -1, 149, 149, -1]),
@@ -516,7 +519,7 @@ pub(super) static TABLE: &[(&str, [i32; ARCHES])] = &[
 ];
 
 /// The row of `name`.
-pub(super) fn numbers(name: &str) -> Option<&'static [i32; ARCHES]> {
+pub(super) fn numbers(name: &str) -> Option<&'static Row> {
     let at = TABLE.binary_search_by(|(n, _)| (*n).cmp(name)).ok()?;
     TABLE.get(at).map(|(_, numbers)| numbers)
 }

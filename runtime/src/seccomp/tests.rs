@@ -73,7 +73,7 @@ struct Plain<'a> {
 impl<'a> Plain<'a> {
     fn new(rules: &'a Rules<'a>, arch: Arch) -> Self {
         let numbered = rules.list.iter().filter_map(|r| Some((arch.number(r.name)?, r))).collect();
-        let newest = rules.names.iter().filter_map(|n| arch.number(n)).max();
+        let newest = rules.named.iter().filter_map(|row| arch.number_in(row)).max();
         Self { rules, numbered, newest }
     }
 
