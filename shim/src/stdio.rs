@@ -55,6 +55,8 @@ async fn carry(
         if stdout.pipe.is_none() && stderr.pipe.is_none() {
             return;
         }
+        // A pipe that is always full would keep the one thread from requests.
+        tokio::task::yield_now().await;
     }
 }
 
