@@ -53,7 +53,7 @@ impl Caught {
     /// when a signal cannot be sent, or after [`PATIENCE`] times SIGINT or
     /// SIGTERM, which a process that is pid 1 of its namespace ignores unless
     /// it handles them (pid_namespaces(7)).
-    pub async fn forward(mut self, client: &Client, id: &str) -> Error {
+    pub async fn forward(&mut self, client: &Client, id: &str) -> Error {
         let mut interrupts = 0;
         loop {
             let kind = self.next().await;
@@ -75,12 +75,34 @@ impl Caught {
             }
         }
     }
+
+    /// Does `work`, whose name is `attempted`, unless a signal comes: there is
+    /// no container any more that it could be meant for.
+    ///
+    /// # Errors
+    /// What `work` says, or that it was interrupted.
+    pub async fn unless_caught<T>(
+        &mut self,
+        attempted: &str,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        tokio::select! {
+            done = work => done,
+            kind = self.next() => {
+                let number = kind.as_raw_value();
+                let because = format!("interrupted by signal {number}");
+                Err(Error::from(Report::other(attempted, because, "see sextant ps -a")).exits(code(number)))
+            }
+        }
+    }
 }
 
 fn gave_up(id: &str, number: i32) -> Error {
-    let because = "it ignores the signal";
-    let code =
-        u8::try_from(number).map_or(EXIT_SIGNAL_BASE, |number| EXIT_SIGNAL_BASE.saturating_add(number));
     let hint = format!("if sextant ps still shows it, sextant stop {id} ends it");
-    Error::from(Report::other(format!("interrupt {id}"), because, hint)).exits(code)
+    Error::from(Report::other(format!("interrupt {id}"), "it ignores the signal", hint)).exits(code(number))
+}
+
+/// 128 + `number`.
+fn code(number: i32) -> u8 {
+    u8::try_from(number).map_or(EXIT_SIGNAL_BASE, |number| EXIT_SIGNAL_BASE.saturating_add(number))
 }

@@ -23,10 +23,16 @@ const PIPE_GRACE: Duration = Duration::from_secs(1);
 pub(super) async fn run(client: &Client, args: RunArgs) -> Result<ExitCode, Error> {
     let RunArgs { detach, rm, create: source } = args;
     let id = create(client, source).await.map_err(|error| error.exits(EXIT_RUN_FAILED))?;
-    let outcome = if detach { start(client, &id).await } else { foreground(client, &id).await };
+    if detach {
+        return start(client, &id).await;
+    }
+    // From here on a signal is the container's, so that none gets lost between
+    // its start and ours of listening.
+    let mut caught = Caught::new()?;
+    let outcome = foreground(client, &id, &mut caught).await;
     if rm {
         // An error of the run itself is the one to tell.
-        let removed = remove(client, &id).await;
+        let removed = caught.unless_caught(&format!("delete {id}"), remove(client, &id)).await;
         return outcome.and_then(|code| removed.map(|()| code));
     }
     outcome
@@ -46,10 +52,7 @@ async fn request_start(client: &Client, id: &str) -> Result<(), Error> {
 }
 
 /// Starts it and stays until it has exited.
-async fn foreground(client: &Client, id: &str) -> Result<ExitCode, Error> {
-    // From here on a signal is the container's, so that none gets lost between
-    // its start and ours of listening.
-    let caught = Caught::new()?;
+async fn foreground(client: &Client, id: &str, caught: &mut Caught) -> Result<ExitCode, Error> {
     request_start(client, id).await?;
     let exit = tokio::select! {
         exit = until_exit(client, id) => exit,
@@ -58,14 +61,18 @@ async fn foreground(client: &Client, id: &str) -> Result<ExitCode, Error> {
     match exit {
         Ok(exit) => exit_code(id, &exit),
         Err(Error::OutputClosed) => {
-            let (grace, id) = (Some(wire(PIPE_GRACE)), id.to_owned());
-            let stopped =
-                client.clone().containers.stop(StopRequest { id: id.clone(), grace, signal: 0 }).await;
-            stopped.map_err(Error::request(format!("stop {id}, whose output nobody reads any more")))?;
+            caught.unless_caught(&format!("stop {id}"), stop(client, id)).await?;
             Ok(ExitCode::from(EXIT_BROKEN_PIPE))
         }
         Err(error) => Err(error),
     }
+}
+
+/// Ends it when nobody reads its output any more.
+async fn stop(client: &Client, id: &str) -> Result<(), Error> {
+    let request = StopRequest { id: id.to_owned(), grace: Some(wire(PIPE_GRACE)), signal: 0 };
+    let answer = client.clone().containers.stop(request).await;
+    answer.map(drop).map_err(Error::request(format!("stop {id}, whose output nobody reads any more")))
 }
 
 /// Copies its output until it has exited.
