@@ -112,8 +112,8 @@ pub fn create(request: &Request, report: &Reporter) -> Outcome<Created> {
         crate::log::warn(&warning.to_string());
     }
     let joined = namespaces::open_joined(&plan.namespaces, report)?;
-    namespaces::guard_sysctls(&plan, &joined)?;
-    let console = console(request, &plan)?;
+    namespaces::guard_sysctls(&plan, &joined).or_else(|f| report.stage(StageKind::Sysctl, "", || Err(f)))?;
+    let console = console(request, &plan).or_else(|f| report.stage(StageKind::Console, "", || Err(f)))?;
     let directory =
         report.stage(StageKind::Store, &request.id, || Directory::reserve(&request.root, &request.id))?;
     let cgroup = match report.stage(StageKind::Cgroup, "", || Cgroup::create(&plan.cgroup).map_err(Box::new))
@@ -121,6 +121,9 @@ pub fn create(request: &Request, report: &Reporter) -> Outcome<Created> {
         Ok(cgroup) => cgroup,
         Err(failure) => return Err(undo_directory(directory, failure)),
     };
+    for warning in cgroup.warnings() {
+        crate::log::warn(warning);
+    }
     let mut attempt = Creation {
         request,
         report,

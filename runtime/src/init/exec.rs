@@ -54,7 +54,8 @@ impl Init<'_> {
                 if loads_early(process) { Until::Seccomp } else { Until::Exec },
             )
         })?;
-        let program = find(process)?;
+        // Only a failure is a record here: the stage itself comes with `start`.
+        let program = find(process).or_else(|f| self.report.stage(StageKind::Exec, "", || Err(f)))?;
         self.report.stage(StageKind::Ready, "", || self.channel.say(&ToParent::Ready))?;
         Ok(program)
     }
