@@ -32,7 +32,8 @@ def reason(error):
 
 def main(proto_dir, address, rootfs, container):
     pb, rpc = stubs(proto_dir)
-    with grpc.insecure_channel(address) as channel:
+    # grpc-core would send the escaped path of the socket, which is no valid host name.
+    with grpc.insecure_channel(address, options=[("grpc.default_authority", "localhost")]) as channel:
         containers = rpc.ContainersStub(channel)
         source = pb.RootfsSource(
             rootfs=rootfs, command=["/bin/probe", "sleep", "1000", "--term-exit", "23"], hostname="python"
