@@ -9,9 +9,8 @@ import grpc
 from grpc_tools import protoc
 
 
-def stubs(proto_dir):
-    """Generates and imports the modules of sextant.v1."""
-    out = tempfile.mkdtemp(prefix="sextant-stubs-")
+def stubs(proto_dir, out):
+    """Generates the modules of sextant.v1 into the directory `out` and imports them."""
     include = pathlib.Path(protoc.__file__).parent / "_proto"
     arguments = ["protoc", f"-I{proto_dir}", f"-I{include}", f"--python_out={out}", f"--grpc_python_out={out}"]
     if protoc.main(arguments + ["sextant/v1/sextant.proto"]) != 0:
@@ -31,7 +30,8 @@ def reason(error):
 
 
 def main(proto_dir, address, rootfs, container):
-    pb, rpc = stubs(proto_dir)
+    with tempfile.TemporaryDirectory(prefix="sextant-stubs-") as out:
+        pb, rpc = stubs(proto_dir, out)
     # grpc-core would send the escaped path of the socket, which is no valid host name.
     with grpc.insecure_channel(address, options=[("grpc.default_authority", "localhost")]) as channel:
         containers = rpc.ContainersStub(channel)
