@@ -231,9 +231,12 @@ impl Creation<'_> {
         let (pid, sources) = self.launch(launched, joined, &channel)?;
         self.pid = Some(pid);
         self.stored.state.pid = pid;
-        self.attend(pid, how, &proc, sources.as_ref(), &channel)?;
-        drop(sources);
-        self.converse(pid, &channel)?;
+        self.attend(pid, how, &proc, sources.as_ref(), &channel)
+            .and_then(|()| {
+                drop(sources);
+                self.converse(pid, &channel)
+            })
+            .map_err(|failure| last_words(failure, &channel))?;
         self.finish(pid)?;
         Ok(channel)
     }
@@ -473,6 +476,23 @@ struct Launched {
     sources: Option<Sources>,
     start: StartBy,
     console: Option<OwnedFd>,
+}
+
+/// When init is gone (`EPIPE`), what it said last is the cause, not that it is gone.
+fn last_words(
+    failure: Box<crate::contract::report::Failure>,
+    channel: &ParentSide,
+) -> Box<crate::contract::report::Failure> {
+    if Errno::from_raw(failure.errno) != Errno::EPIPE {
+        return failure;
+    }
+    loop {
+        match channel.hear() {
+            Ok(Some(ToParent::Failed(cause))) => return cause,
+            Ok(Some(_)) => {}
+            Ok(None) | Err(_) => return failure,
+        }
+    }
 }
 
 fn died(pid: i32) -> Box<crate::contract::report::Failure> {

@@ -218,7 +218,8 @@ impl fmt::Display for Failure {
         if !self.syscall.is_empty() {
             write!(f, ": {}", self.syscall)?;
         }
-        if self.errno != 0 {
+        // Without a call the text tells what the errno means.
+        if self.errno != 0 && (self.because.is_empty() || !self.syscall.is_empty()) {
             let errno = nix::errno::Errno::from_raw(self.errno);
             write!(f, ": {errno:?} ({})", errno.desc())?;
         }

@@ -202,7 +202,11 @@ fn unusable(what: String, errno: Errno) -> Box<Failure> {
         Errno::EISDIR => "is a directory".to_owned(),
         other => other.desc().to_owned(),
     };
-    refuse(what, because)
+    let mut failure = refuse(what, because);
+    #[allow(clippy::as_conversions, reason = "Errno is a C int by its repr")]
+    let number = errno as i32;
+    failure.errno = number;
+    failure
 }
 
 /// The environment: the config's, with `HOME` where it has none.
