@@ -252,7 +252,7 @@ impl Creation<'_> {
         if !joined.is_empty() {
             return self.launch_joining(launched, &joined, flags, channel);
         }
-        let cloned = self.report.stage(StageKind::Clone, "", || {
+        let cloned = self.report.stage_of_clone(|| {
             clone3(flags, Parentage::Child, self.cgroup.join_fd())
                 .attempt(|| "clone the container's init".into())
                 .hint(Errno::ENOSPC, "a limit in /proc/sys/user/max_*_namespaces is reached")
@@ -317,7 +317,7 @@ impl Creation<'_> {
         let kinds: Vec<&str> = joined.iter().map(|ns| ns.kind.name()).collect();
         let stage = joined.first().map_or(StageKind::Clone, |ns| namespaces::stage(ns.kind));
         self.report.stage(stage, kinds.join(","), || namespaces::join_all(joined))?;
-        self.report.stage(StageKind::Clone, "", || {
+        self.report.stage_of_clone(|| {
             clone3(flags, Parentage::Sibling, None)
                 .attempt(|| "clone the container's init".into())
                 .hint(Errno::EINVAL, "a pid namespace cannot be created in a user namespace that is joined with another pid namespace")

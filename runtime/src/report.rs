@@ -4,6 +4,7 @@
 
 use crate::contract::report::{Failure, Record, Stage};
 use crate::sys;
+use crate::sys::process::Cloned;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
@@ -44,14 +45,18 @@ impl Reporter {
         object: impl AsRef<str>,
         work: impl FnOnce() -> Outcome<T>,
     ) -> Outcome<T> {
-        let stage = stage.into();
         let start_ns = if self.is_on() { now_ns() } else { 0 };
-        let result = work().map_err(|mut failure| {
+        self.stage_from(stage.into(), object.as_ref(), start_ns, work())
+    }
+
+    /// Names a failure and records the stage that began at `start_ns`.
+    fn stage_from<T>(&self, stage: Stage, object: &str, start_ns: u64, result: Outcome<T>) -> Outcome<T> {
+        let result = result.map_err(|mut failure| {
             if failure.stage.is_empty() {
                 failure.stage = stage.to_string();
             }
             if failure.object.is_empty() {
-                failure.object = object.as_ref().into();
+                failure.object = object.into();
             }
             failure
         });
@@ -61,11 +66,26 @@ impl Reporter {
                 start_ns,
                 end_ns: now_ns(),
                 pid: std::process::id().cast_signed(),
-                object: object.as_ref().into(),
+                object: object.into(),
                 failure: result.as_ref().err().map(|f| (**f).clone()),
             });
         }
         result
+    }
+
+    /// Carries out a clone, which returns twice: the record is the parent's alone.
+    ///
+    /// # Errors
+    /// The clone's own.
+    pub fn stage_of_clone(&self, clone: impl FnOnce() -> Outcome<Cloned>) -> Outcome<Cloned> {
+        let start_ns = if self.is_on() { now_ns() } else { 0 };
+        match clone() {
+            Ok(Cloned::Child) => Ok(Cloned::Child),
+            result => {
+                let stage = crate::contract::report::StageKind::Clone.into();
+                self.stage_from(stage, "", start_ns, result)
+            }
+        }
     }
 
     /// Writes one record. A reader that has gone away costs the container nothing.
