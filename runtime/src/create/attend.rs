@@ -1,0 +1,128 @@
+//! What the parent does for init while that sets the container up: id maps, oom
+//! score, cgroup, hooks, resource limits.
+
+use super::Creation;
+use crate::contract::report::{Failure, Stage, StageKind};
+use crate::handshake::{ParentSide, ToInit, ToParent};
+use crate::namespaces;
+use crate::plan::Namespace;
+use crate::procfs::Proc;
+use crate::report::{Attempt, Outcome, Place, refuse};
+use crate::rootfs::sources::{self, Sources};
+use crate::sys;
+use nix::errno::Errno;
+
+/// Whether the clone put init into the v2 cgroup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Born {
+    /// It did (`CLONE_INTO_CGROUP`).
+    Inside,
+    /// A helper cloned it, that has joined namespaces: it has to be put there.
+    Beside,
+}
+
+impl Creation<'_> {
+    /// What only the parent can do for init: id maps, oom score, cgroup.
+    pub(super) fn attend(
+        &self,
+        pid: i32,
+        how: Born,
+        proc: &Proc,
+        sources: Option<&Sources>,
+        channel: &ParentSide,
+    ) -> Outcome<()> {
+        let ns = &self.plan.namespaces;
+        if ns.user == Namespace::Create {
+            self.report.stage(StageKind::IdMap, "", || {
+                namespaces::user::write_maps(proc, pid, &ns.uid_mappings, &ns.gid_mappings)
+            })?;
+            if let Some(sources) = sources {
+                sources::map_ids(self.plan, sources, pid)?;
+            }
+        }
+        if let Some(score) = self.plan.process.oom_score_adj {
+            self.report.stage(StageKind::OomScore, score.to_string(), || {
+                proc.write(&format!("{pid}/oom_score_adj"), &score.to_string())
+                    .at("/process/oomScoreAdj")
+                    .hint(
+                        Errno::EACCES,
+                        "lowering it below the caller's own value takes CAP_SYS_RESOURCE on the host",
+                    )
+            })?;
+        }
+        if ns.user == Namespace::Create {
+            channel.say(&ToInit::Mapped)?;
+        }
+        self.report.stage(StageKind::CgroupJoin, "", || {
+            if how == Born::Beside {
+                self.cgroup.join_unified(pid).map_err(Box::new)?;
+            }
+            self.cgroup.join(pid).map_err(Box::new)
+        })?;
+        channel.say(&ToInit::Joined)
+    }
+
+    /// Hears init until it is ready.
+    pub(super) fn converse(&self, pid: i32, channel: &ParentSide) -> Outcome<()> {
+        loop {
+            match channel.hear()? {
+                Some(ToParent::MountsReady) => {
+                    let hooks = &self.plan.hooks;
+                    let state = &self.stored.state;
+                    crate::hooks::run(StageKind::HookPrestart, &hooks.prestart, state, self.report)?;
+                    crate::hooks::run(
+                        StageKind::HookCreateRuntime,
+                        &hooks.create_runtime,
+                        state,
+                        self.report,
+                    )?;
+                    channel.say(&ToInit::HooksDone)?;
+                }
+                Some(ToParent::Ready) => return self.limit(pid),
+                Some(ToParent::Failed(failure)) => return Err(failure),
+                Some(ToParent::Executing) => {
+                    return Err(refuse("follow the handshake", "init went on too early"));
+                }
+                None => return Err(died(pid)),
+            }
+        }
+    }
+
+    /// Resource limits come last: they would hinder init itself.
+    fn limit(&self, pid: i32) -> Outcome<()> {
+        for limit in &self.plan.process.rlimits {
+            let pointer = format!("/process/rlimits/{}", limit.index);
+            self.report.stage(Stage::nth(StageKind::Rlimit, limit.index), limit.name, || {
+                sys::process::set_limit(pid, limit)
+                    .attempt(|| format!("limit {} to {}", limit.name, limit.hard))
+                    .at(&pointer)
+                    .hint(Errno::EPERM, "raising a hard limit takes CAP_SYS_RESOURCE, or a higher hard limit of the caller (ulimit -H)")
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// When init is gone (`EPIPE`), what it said last is the cause, not that it is gone.
+pub(super) fn last_words(failure: Box<Failure>, channel: &ParentSide) -> Box<Failure> {
+    if Errno::from_raw(failure.errno) != Errno::EPIPE {
+        return failure;
+    }
+    loop {
+        match channel.hear() {
+            Ok(Some(ToParent::Failed(cause))) => return cause,
+            Ok(Some(_)) => {}
+            Ok(None) | Err(_) => return failure,
+        }
+    }
+}
+
+fn died(pid: i32) -> Box<Failure> {
+    let because = match sys::process::wait(pid) {
+        Ok(ended) => format!("its init {ended} before it was ready"),
+        Err(_) => "its init died before it was ready".to_owned(),
+    };
+    let mut failure = refuse("create the container", because);
+    failure.hint = "a kill from outside, or the memory limit of its cgroup".into();
+    failure
+}

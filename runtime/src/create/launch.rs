@@ -1,0 +1,126 @@
+//! The clone of init: directly, or, with namespaces to join, through a helper
+//! that joins them first.
+
+use super::Creation;
+use crate::contract::report::StageKind;
+use crate::handshake::{InitSide, ParentSide, ToParent};
+use crate::init::{Init, StartBy};
+use crate::namespaces::{self, Joined};
+use crate::report::{Attempt, Outcome, Place, refuse};
+use crate::rootfs::sources::Sources;
+use crate::sys;
+use crate::sys::process::{Cloned, Parentage, clone3};
+use nix::errno::Errno;
+use nix::sched::CloneFlags;
+use std::os::fd::OwnedFd;
+
+/// What goes over to init.
+pub(super) struct Launched {
+    pub(super) side: InitSide,
+    pub(super) sources: Option<Sources>,
+    pub(super) start: StartBy,
+    pub(super) console: Option<OwnedFd>,
+}
+
+impl Creation<'_> {
+    /// Clones init. The parent keeps the sources, for their id maps.
+    pub(super) fn launch(
+        &self,
+        launched: Launched,
+        joined: Vec<Joined>,
+        channel: &ParentSide,
+    ) -> Outcome<(i32, Option<Sources>)> {
+        let flags = namespaces::clone_flags(&self.plan.namespaces);
+        if !joined.is_empty() {
+            return self.launch_joining(launched, &joined, flags, channel);
+        }
+        let cloned = self.report.stage_of_clone(|| {
+            clone3(flags, Parentage::Child, self.cgroup.join_fd())
+                .attempt(|| "clone the container's init".into())
+                .hint(Errno::ENOSPC, "a limit in /proc/sys/user/max_*_namespaces is reached")
+                .hint(Errno::EPERM, "creating namespaces takes root, or a user namespace in the config")
+                .hint(Errno::EUSERS, "user namespaces are nested too deeply")
+        });
+        match cloned? {
+            Cloned::Parent(pid) => Ok((pid, launched.sources)),
+            Cloned::Child => self.become_init(launched),
+        }
+    }
+
+    /// With namespaces to join, a helper joins them and clones init as its sibling.
+    fn launch_joining(
+        &self,
+        launched: Launched,
+        joined: &[Joined],
+        flags: CloneFlags,
+        channel: &ParentSide,
+    ) -> Outcome<(i32, Option<Sources>)> {
+        let what = || "clone the container's init".to_owned();
+        let (told, tells) = sys::named(nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC), || "pipe2()".into())
+            .attempt(what)?;
+        match clone3(CloneFlags::empty(), Parentage::Child, None).attempt(what)? {
+            Cloned::Parent(helper) => {
+                drop(tells);
+                let Launched { side, sources, .. } = launched;
+                drop(side);
+                let mut bytes = [0; 4];
+                let length = nix::unistd::read(&told, &mut bytes).unwrap_or(0);
+                sys::process::wait(helper).attempt(what)?;
+                if length == bytes.len() {
+                    return Ok((i32::from_le_bytes(bytes), sources));
+                }
+                match channel.hear()? {
+                    Some(ToParent::Failed(failure)) => Err(failure),
+                    _ => Err(refuse(what(), "the helper that joins namespaces has died")),
+                }
+            }
+            Cloned::Child => {
+                drop(told);
+                match self.join_and_clone(joined, flags) {
+                    Ok(Cloned::Child) => {
+                        drop(tells);
+                        self.become_init(launched)
+                    }
+                    Ok(Cloned::Parent(pid)) => {
+                        // A parent that has died needs no pid.
+                        nix::unistd::write(&tells, &pid.to_le_bytes()).ok();
+                        sys::process::exit_now(0)
+                    }
+                    Err(failure) => {
+                        drop(launched.side.say(&ToParent::Failed(failure)));
+                        sys::process::exit_now(1)
+                    }
+                }
+            }
+        }
+    }
+
+    fn join_and_clone(&self, joined: &[Joined], flags: CloneFlags) -> Outcome<Cloned> {
+        let kinds: Vec<&str> = joined.iter().map(|ns| ns.kind.name()).collect();
+        let stage = joined.first().map_or(StageKind::Clone, |ns| namespaces::stage(ns.kind));
+        self.report.stage(stage, kinds.join(","), || namespaces::join_all(joined))?;
+        self.report.stage_of_clone(|| {
+            clone3(flags, Parentage::Sibling, None)
+                .attempt(|| "clone the container's init".into())
+                .hint(Errno::EINVAL, "a pid namespace cannot be created in a user namespace that is joined with another pid namespace")
+        })
+    }
+
+    fn become_init(&self, launched: Launched) -> ! {
+        let Launched { side, sources, start, console } = launched;
+        let mut state = self.stored.state.clone();
+        state.pid = std::process::id().cast_signed();
+        Init {
+            plan: self.plan,
+            channel: side,
+            sources,
+            report: self.report,
+            state,
+            start,
+            console,
+            preserve_fds: self.request.preserve_fds,
+            pivot: self.request.pivot,
+        }
+        .run()
+    }
+}

@@ -1,0 +1,267 @@
+//! The parent's half of `create` and `run`: reserve, open, clone, map, join,
+//! hooks, and wait until init says that it is ready. Init's half is
+//! [`crate::init`]. Whatever fails, everything that was made is undone.
+
+mod attend;
+mod console;
+mod launch;
+
+use crate::bundle::Bundle;
+use crate::cgroup::Cgroup;
+use crate::contract::report::StageKind;
+use crate::contract::state::{State, Status};
+use crate::handshake::{self, ParentSide};
+use crate::init::{Pivot, StartBy};
+use crate::namespaces::{self, Joined};
+use crate::plan::{Host, Namespace, Plan, Problem};
+use crate::procfs::Proc;
+use crate::report::{Attempt, Outcome, Reporter, refuse};
+use crate::rootfs::sources;
+use crate::store::{Directory, Stored, StoredHook, started_at};
+use crate::sys;
+use attend::{Born, last_words};
+use launch::Launched;
+use nix::errno::Errno;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// Who will tell init to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// A later `start`, by the start socket.
+    Create,
+    /// This process.
+    Run,
+}
+
+/// Where the master of the container's terminal goes, if it has one.
+#[derive(Debug)]
+pub enum Console {
+    /// Nowhere: a config that wants a terminal is refused.
+    Nowhere,
+    /// To who listens on this unix socket (`--console-socket`).
+    Socket(PathBuf),
+    /// To the runtime itself, which stays in the foreground.
+    Foreground(OwnedFd),
+}
+
+/// What the caller asks for, beside the bundle.
+#[derive(Debug)]
+pub struct Request {
+    /// The container's id.
+    pub id: String,
+    /// The bundle directory.
+    pub bundle: PathBuf,
+    /// Where states are kept.
+    pub root: PathBuf,
+    /// Where init's pid is written.
+    pub pid_file: Option<PathBuf>,
+    /// Where the terminal's master goes.
+    pub console: Console,
+    /// Descriptors from 3 on that the process gets.
+    pub preserve_fds: u32,
+    /// How the root becomes `/`.
+    pub pivot: Pivot,
+    /// See [`Mode`].
+    pub mode: Mode,
+}
+
+/// A created container, seen from the process that created it.
+#[derive(Debug)]
+pub struct Created {
+    /// Its state directory.
+    pub directory: Directory,
+    /// What is in it.
+    pub stored: Stored,
+    /// Its cgroup.
+    pub cgroup: Cgroup,
+    /// To its init, which waits.
+    pub channel: ParentSide,
+}
+
+/// Loads and plans a bundle.
+///
+/// # Errors
+/// All mistakes of the config at once, each with its pointer.
+pub fn plan(bundle: &Path, id: &str, report: &Reporter) -> Outcome<Plan> {
+    let path = bundle.display().to_string();
+    let bundle = report.stage(StageKind::Load, &path, || Bundle::load(bundle).map_err(Box::new))?;
+    report.stage(StageKind::Plan, id, || {
+        crate::plan::plan(&bundle, id, &Host::probe()).map_err(|problems| all(&problems))
+    })
+}
+
+/// One failure that tells every problem; the first one's place is the failure's.
+fn all(problems: &[Problem]) -> Box<crate::contract::report::Failure> {
+    let mut failure = refuse("plan the container", "");
+    if let Some((first, rest)) = problems.split_first() {
+        failure.pointer.clone_from(&first.pointer);
+        failure.because.clone_from(&first.message);
+        failure.hint.clone_from(&first.hint);
+        for problem in rest {
+            failure.because.push_str(&format!("\n{problem}"));
+        }
+    }
+    failure
+}
+
+/// Creates the container up to the point where its init waits.
+///
+/// # Errors
+/// The stage that failed; nothing is left of the container.
+pub fn create(request: &Request, report: &Reporter) -> Outcome<Created> {
+    crate::contract::check_id(&request.id).map_err(|because| refuse("name a container", because))?;
+    let plan = plan(&request.bundle, &request.id, report)?;
+    for warning in &plan.warnings {
+        crate::log::warn(&warning.to_string());
+    }
+    let joined = namespaces::open_joined(&plan.namespaces, report)?;
+    namespaces::guard_sysctls(&plan, &joined).or_else(|f| report.stage(StageKind::Sysctl, "", || Err(f)))?;
+    let console =
+        console::console(request, &plan).or_else(|f| report.stage(StageKind::Console, "", || Err(f)))?;
+    let directory =
+        report.stage(StageKind::Store, &request.id, || Directory::reserve(&request.root, &request.id))?;
+    let cgroup = match report.stage(StageKind::Cgroup, "", || Cgroup::create(&plan.cgroup).map_err(Box::new))
+    {
+        Ok(cgroup) => cgroup,
+        Err(failure) => return Err(undo_directory(directory, failure)),
+    };
+    for warning in cgroup.warnings() {
+        crate::log::warn(warning);
+    }
+    let mut attempt = Creation {
+        request,
+        report,
+        plan: &plan,
+        stored: stored(&plan, &cgroup),
+        directory,
+        cgroup,
+        pid: None,
+    };
+    match attempt.go(joined, console) {
+        Ok(channel) => {
+            let Creation { directory, stored, cgroup, .. } = attempt;
+            Ok(Created { directory, stored, cgroup, channel })
+        }
+        Err(failure) => Err(attempt.undo(failure)),
+    }
+}
+
+fn undo_directory(
+    directory: Directory,
+    mut failure: Box<crate::contract::report::Failure>,
+) -> Box<crate::contract::report::Failure> {
+    if let Err(left) = directory.remove() {
+        failure.because.push_str(&format!(" (and left behind: {left})"));
+    }
+    failure
+}
+
+fn stored(plan: &Plan, cgroup: &Cgroup) -> Stored {
+    let state = State {
+        oci_version: plan.oci_version.clone(),
+        id: plan.id.clone(),
+        status: Status::Creating,
+        pid: 0,
+        bundle: plan.bundle.clone(),
+        annotations: plan.annotations.clone(),
+        rootfs: plan.rootfs.path.clone(),
+        created: crate::clock::now(),
+        owner: nix::unistd::geteuid().to_string(),
+    };
+    Stored {
+        state,
+        init_started: 0,
+        cgroup: cgroup.paths(),
+        poststart: plan.hooks.poststart.iter().map(StoredHook::from).collect(),
+        poststop: plan.hooks.poststop.iter().map(StoredHook::from).collect(),
+    }
+}
+
+/// A creation under way: what has been made so far, so that it can be undone.
+struct Creation<'a> {
+    request: &'a Request,
+    report: &'a Reporter,
+    plan: &'a Plan,
+    directory: Directory,
+    stored: Stored,
+    cgroup: Cgroup,
+    pid: Option<i32>,
+}
+
+impl Creation<'_> {
+    fn go(&mut self, joined: Vec<Joined>, console: Option<OwnedFd>) -> Outcome<ParentSide> {
+        // From here on a half-made container can be found and deleted.
+        self.directory.write(&self.stored)?;
+        let sources = match self.plan.namespaces.mount {
+            Namespace::Join { .. } => None,
+            Namespace::Host | Namespace::Create => Some(sources::open(self.plan, self.report)?),
+        };
+        let start = match self.request.mode {
+            Mode::Create => StartBy::Socket(self.directory.listen()?),
+            Mode::Run => StartBy::Parent,
+        };
+        let proc = Proc::host()?;
+        let how = if joined.is_empty() { Born::Inside } else { Born::Beside };
+        let (channel, side) = handshake::pair()?;
+        let launched = Launched { side, sources, start, console };
+        let (pid, sources) = self.launch(launched, joined, &channel)?;
+        self.pid = Some(pid);
+        self.stored.state.pid = pid;
+        self.attend(pid, how, &proc, sources.as_ref(), &channel)
+            .and_then(|()| {
+                drop(sources);
+                self.converse(pid, &channel)
+            })
+            .map_err(|failure| last_words(failure, &channel))?;
+        self.finish(pid)?;
+        Ok(channel)
+    }
+
+    fn finish(&mut self, pid: i32) -> Outcome<()> {
+        self.stored.init_started = started_at(pid)
+            .ok_or_else(|| refuse("create the container", "its init died as soon as it was ready"))?;
+        self.stored.state.status = Status::Created;
+        self.report.stage(StageKind::Store, &self.request.id, || self.directory.write(&self.stored))?;
+        match &self.request.pid_file {
+            Some(path) => write_pid_file(path, pid),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes everything back; poststop hooks run, since prestart ones may have.
+    fn undo(
+        self,
+        mut failure: Box<crate::contract::report::Failure>,
+    ) -> Box<crate::contract::report::Failure> {
+        let mut left = Vec::new();
+        if let Some(pid) = self.pid {
+            let killed = sys::process::pidfd_open(pid)
+                .and_then(|pidfd| sys::process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL));
+            match killed {
+                Err(e) if e.errno != Errno::ESRCH => left.push(e.to_string()),
+                _ => drop(sys::process::wait(pid)),
+            }
+            let mut state = self.stored.state.clone();
+            state.status = Status::Stopped;
+            let poststop =
+                crate::hooks::run(StageKind::HookPoststop, &self.plan.hooks.poststop, &state, self.report);
+            left.extend(poststop.err().map(|e| e.to_string()));
+        }
+        left.extend(self.cgroup.remove().err().map(|e| e.to_string()));
+        left.extend(self.directory.remove().err().map(|e| e.to_string()));
+        if !left.is_empty() {
+            failure.because.push_str(&format!(" (and left behind: {})", left.join("; ")));
+        }
+        failure
+    }
+}
+
+/// Written beside and renamed, so that a reader never sees half a number.
+fn write_pid_file(path: &Path, pid: i32) -> Outcome<()> {
+    let what = || format!("write the pid file {}", path.display());
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    std::fs::write(&beside, pid.to_string()).attempt(what)?;
+    std::fs::rename(&beside, path).attempt(what)
+}
