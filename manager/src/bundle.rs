@@ -33,6 +33,23 @@ pub struct Facts {
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// The shortest period that gives quotas of whole thousandths, in microseconds.
 const PERIOD: u64 = 100_000;
+
+/// The cgroup, in every hierarchy, below which each container of a made bundle has its own.
+const CGROUP: &str = "/sextant";
+
+/// Removes that cgroup where it is empty, so that nothing stays when the last
+/// container has gone. A cgroup with something in it is `EBUSY`, and stays; a
+/// creation that meets the removal makes it anew.
+pub fn remove_empty_cgroup() {
+    let root = Path::new("/sys/fs/cgroup");
+    let name = CGROUP.trim_start_matches('/');
+    let hierarchies = std::fs::read_dir(root).into_iter().flatten().filter_map(Result::ok).map(|e| e.path());
+    for hierarchy in hierarchies.chain([root.to_owned()]) {
+        // In use, or never made in this hierarchy: either way there is nothing to do.
+        std::fs::remove_dir(hierarchy.join(name)).ok();
+    }
+}
+
 /// What a container's root may do in its own user namespace: what package
 /// managers and servers take for granted, without mknod(2) and raw sockets.
 const CAPABILITIES: [Capability; 12] = [
@@ -106,7 +123,7 @@ fn spec(id: &str, source: &RootfsSource, ids: IdRange) -> Spec {
     if let Some(linux) = spec.linux_mut() {
         let resources = linux.resources().clone().unwrap_or_default();
         linux.set_resources(Some(limited(resources, &source.limits)));
-        linux.set_cgroups_path(Some(Path::new("/sextant").join(id)));
+        linux.set_cgroups_path(Some(Path::new(CGROUP).join(id)));
     }
     spec
 }

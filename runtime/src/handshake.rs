@@ -165,8 +165,9 @@ impl<Out: Message, In: Message> Channel<Out, In> {
         let mut packet = vec![0; MAX_PACKET];
         let length = loop {
             match recv(self.fd.as_raw_fd(), &mut packet, MsgFlags::empty()) {
-                Err(nix::errno::Errno::EINTR) => {}
-                Err(nix::errno::Errno::ECONNRESET) => break 0,
+                // ECONNRESET: the other side died with something unread. It is told once, and
+                // ahead of what that side had said before; the next call gives that, or the end.
+                Err(nix::errno::Errno::EINTR | nix::errno::Errno::ECONNRESET) => {}
                 other => {
                     break sys::named(other, || "recv(handshake)".into())
                         .attempt(|| "hear the other side".into())?;
@@ -202,6 +203,16 @@ mod tests {
         drop(init);
         assert_eq!(parent.hear().unwrap(), None);
         assert!(parent.say(&ToInit::Start).is_err());
+    }
+
+    #[test]
+    fn last_words_are_heard_although_something_was_left_unread() {
+        let (parent, init) = pair().unwrap();
+        parent.say(&ToInit::Joined).unwrap();
+        init.say(&ToParent::Ready).unwrap();
+        drop(init);
+        assert_eq!(parent.hear().unwrap(), Some(ToParent::Ready));
+        assert_eq!(parent.hear().unwrap(), None);
     }
 
     #[test]

@@ -147,5 +147,9 @@ async fn write_intent(container: &mut Container, intent: Intent) -> Result<(), E
 
 async fn remove_files(container: &Container) -> Result<(), Error> {
     let paths = container.paths.clone();
-    blocking(move || paths.remove()).await
+    blocking(move || {
+        crate::bundle::remove_empty_cgroup();
+        paths.remove()
+    })
+    .await
 }

@@ -103,9 +103,9 @@ impl Creation<'_> {
     }
 }
 
-/// When init is gone (`EPIPE`), what it said last is the cause, not that it is gone.
+/// When init is gone (`EPIPE`, `ECONNRESET`), what it said last is the cause, not that it is gone.
 pub(super) fn last_words(failure: Box<Failure>, channel: &ParentSide) -> Box<Failure> {
-    if Errno::from_raw(failure.errno) != Errno::EPIPE {
+    if !matches!(Errno::from_raw(failure.errno), Errno::EPIPE | Errno::ECONNRESET) {
         return failure;
     }
     loop {
