@@ -84,7 +84,8 @@ impl Reader {
                 if over {
                     return Ok(None);
                 }
-                tokio::time::sleep(POLL).await;
+                // A change of the container, its exit above all, is looked at once.
+                tokio::time::timeout(POLL, self.snapshots.changed()).await.ok();
             }
         }
     }
