@@ -60,6 +60,12 @@ pub enum Command {
     Kill(Kill),
     /// Remove a container
     Delete(Delete),
+    /// Stop all processes of a container where they are
+    Pause(Id),
+    /// Let the processes of a paused container go on
+    Resume(Id),
+    /// List the processes of a container
+    Ps(Ps),
     /// List the containers of this root
     List(List),
     /// Write a default config.json
@@ -149,6 +155,19 @@ pub enum ListFormat {
     Table,
     /// One JSON array.
     Json,
+}
+
+/// Arguments of `ps`.
+#[derive(Debug, Args)]
+pub struct Ps {
+    /// Form of the list; json gives the pids alone
+    #[arg(short, long, default_value = "table")]
+    pub format: ListFormat,
+    /// The container's id
+    pub id: String,
+    /// Options for ps(1), which needs to print a column PID (default: -ef)
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "PS-OPTIONS")]
+    pub options: Vec<String>,
 }
 
 /// Arguments of `list`.

@@ -187,13 +187,13 @@ impl Directory {
         if started_at(stored.state.pid) != Some(stored.init_started) {
             return Status::Stopped;
         }
-        if nix::sys::stat::fstatat(self.fd.as_fd(), START, nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW).is_ok() {
-            return Status::Created;
+        // A cgroup that cannot be asked was not frozen by this runtime.
+        if crate::cgroup::Cgroup::open(&stored.cgroup).frozen().unwrap_or(false) {
+            return Status::Paused;
         }
-        match crate::cgroup::Cgroup::open(&stored.cgroup).frozen() {
-            Ok(true) => Status::Paused,
-            // A cgroup that cannot be asked was not frozen by this runtime.
-            Ok(false) | Err(_) => Status::Running,
+        match nix::sys::stat::fstatat(self.fd.as_fd(), START, nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(_) => Status::Created,
+            Err(_) => Status::Running,
         }
     }
 

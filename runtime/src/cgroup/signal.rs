@@ -87,6 +87,11 @@ impl Cgroup {
         })
     }
 
+    /// Whether [`Cgroup::freeze`] has anything to stop processes with.
+    pub fn has_freezer(&self) -> bool {
+        self.freezer().is_some()
+    }
+
     fn freezer(&self) -> Option<Freezer<'_>> {
         match self.controller("freezer") {
             Some(dir) => Some(Freezer::V1(dir)),

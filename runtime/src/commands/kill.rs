@@ -1,6 +1,7 @@
 //! `kill`: a signal to the container's init, or to all of its processes.
 
 use super::Context;
+use crate::cgroup::Cgroup;
 use crate::cli;
 use crate::contract::report::StageKind;
 use crate::contract::state::Status;
@@ -19,8 +20,8 @@ pub fn run(context: &Context, args: &cli::Kill) -> Outcome<ExitCode> {
     let signal = parse(&args.signal)?;
     let stored = Directory::open(&context.root, &args.id)?.read()?;
     context.report.stage(StageKind::Kill, &args.signal, || {
-        let cgroup = crate::cgroup::Cgroup::open(&stored.cgroup);
-        if args.all {
+        let cgroup = Cgroup::open(&stored.cgroup);
+        if args.all || (signal == libc::SIGKILL && outlive_init(&stored, &cgroup)?) {
             cgroup.kill(signal).map_err(Box::new)?;
         } else {
             let Some(init) = init(&stored)? else {
@@ -34,6 +35,22 @@ pub fn run(context: &Context, args: &cli::Kill) -> Outcome<ExitCode> {
         }
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// Whether processes of the container stay when its init is gone: those of a
+/// container without a pid namespace of its own, in which init is not 1.
+fn outlive_init(stored: &Stored, cgroup: &Cgroup) -> Outcome<bool> {
+    match stored.state.pid {
+        0 => Ok(!cgroup.procs().map_err(Box::new)?.is_empty()),
+        pid => Ok(innermost_pid(pid).is_some_and(|number| number != 1)),
+    }
+}
+
+/// A process's number in its own pid namespace (proc_pid_status(5), `NSpid`).
+fn innermost_pid(pid: i32) -> Option<i32> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
+    numbers.split_whitespace().last()?.parse().ok()
 }
 
 /// The container's init, if it lives. The start time is compared once the

@@ -19,7 +19,8 @@ pub fn run(context: &Context, id: &str) -> Outcome<ExitCode> {
     let because = match stored.state.status {
         Status::Created => None,
         Status::Creating => Some("it is still being created"),
-        Status::Running | Status::Paused => Some("cannot start an already running container"),
+        Status::Running => Some("cannot start an already running container"),
+        Status::Paused => Some("cannot start a container in the paused state; resume it first"),
         Status::Stopped => Some("cannot start a container that has stopped"),
     };
     if let Some(because) = because {

@@ -110,6 +110,18 @@ pub enum StageKind {
     Exec,
     /// Sending a signal.
     Kill,
+    /// Stopping all processes.
+    Pause,
+    /// Letting them go on.
+    Resume,
+    /// Changing the limits of a container.
+    Update,
+    /// Reading what a container has used.
+    Stats,
+    /// Writing a container into an image with CRIU.
+    Checkpoint,
+    /// Making a container from such an image.
+    Restore,
     /// Removing what was made.
     Delete,
     /// Waiting for the container's exit (`run`).

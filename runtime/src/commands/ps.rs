@@ -1,0 +1,78 @@
+//! `ps`: the processes of the container, as the caller's pid namespace numbers
+//! them: their pids as JSON, or the lines of ps(1) that are about them.
+
+use super::{Context, print};
+use crate::cgroup::Cgroup;
+use crate::cli::{self, ListFormat};
+use crate::report::{Attempt, Outcome, Place, refuse};
+use crate::store::Directory;
+use nix::errno::Errno;
+use std::collections::BTreeSet;
+use std::process::{Command, ExitCode};
+
+/// Carries it out. ps(1) is looked for in `PATH`, and is given the options
+/// that stand behind the id, else `-ef`.
+///
+/// # Errors
+/// Refused when the options give a list without a PID column; ps's own failure.
+pub fn run(context: &Context, args: &cli::Ps) -> Outcome<ExitCode> {
+    let stored = Directory::open(&context.root, &args.id)?.read()?;
+    let pids = Cgroup::open(&stored.cgroup).procs().map_err(Box::new)?;
+    match args.format {
+        ListFormat::Json => {
+            let json = serde_json::to_string(&pids).map_err(|e| refuse("print as JSON", e.to_string()))?;
+            print(&format!("{json}\n"))
+        }
+        ListFormat::Table => {
+            let table = list(&args.options)?;
+            print(&select(&table, &pids.into_iter().collect())?)
+        }
+    }
+}
+
+/// What ps(1) prints about the whole machine.
+fn list(options: &[String]) -> Outcome<String> {
+    let default = ["-ef".to_owned()];
+    let options = if options.is_empty() { &default } else { options };
+    let what = || format!("run ps {}", options.join(" "));
+    let output = Command::new("ps")
+        .args(options)
+        .output()
+        .attempt(what)
+        .hint(Errno::ENOENT, "install ps (package procps), or use --format json")?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    Err(refuse(what(), String::from_utf8_lossy(&output.stderr).trim()))
+}
+
+/// The heading, and the lines whose number in the PID column is one of `pids`.
+fn select(table: &str, pids: &BTreeSet<i32>) -> Outcome<String> {
+    let mut lines = table.lines();
+    let heading = lines.next().unwrap_or_default();
+    let Some(column) = heading.split_whitespace().position(|title| title == "PID") else {
+        let mut failure = refuse("read what ps printed", "couldn't find PID field in ps output");
+        failure.hint = "give options that show the column PID, such as -o pid,comm".into();
+        return Err(failure);
+    };
+    let is_ours = |line: &&str| {
+        let field = line.split_whitespace().nth(column);
+        field.and_then(|f| f.parse().ok()).is_some_and(|pid| pids.contains(&pid))
+    };
+    let ours = lines.filter(is_ours);
+    Ok(std::iter::once(heading).chain(ours).map(|line| format!("{line}\n")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::select;
+
+    #[test]
+    fn lines_are_chosen_by_the_pid_column_alone() {
+        let table = "UID  PID  PPID CMD\nroot   7     1 a 9\nroot   9     7 b\nroot  77     9 c\n";
+        let got = select(table, &[9].into()).unwrap();
+        assert_eq!(got, "UID  PID  PPID CMD\nroot   9     7 b\n");
+        let failure = select("USER CMD\n", &[9].into()).unwrap_err();
+        assert!(failure.to_string().contains("PID"), "{failure}");
+    }
+}
