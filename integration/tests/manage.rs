@@ -141,3 +141,182 @@ fn kill_reaches_all_of_a_container_in_the_hosts_pid_namespace() {
     runtime.delete(&id);
     runtime.leftovers(&[&id]).assert_none();
 }
+
+/// A file of the cgroup of `pid`, in whichever version the host has for the controller.
+fn cgroup_file(pid: i32, controller: &str, v1: &str, v2: &str) -> String {
+    let own = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    let path = |name: &dyn Fn(&str) -> bool| {
+        own.lines().find_map(|line| {
+            let mut fields = line.splitn(3, ':').skip(1);
+            let (names, path) = (fields.next()?, fields.next()?);
+            name(names).then(|| path.to_owned())
+        })
+    };
+    let place = match path(&|names| names.split(',').any(|n| n == controller)) {
+        Some(path) => format!("/sys/fs/cgroup/{controller}{path}/{v1}"),
+        None => format!("/sys/fs/cgroup{}/{v2}", path(&str::is_empty).unwrap()),
+    };
+    std::fs::read_to_string(&place).unwrap_or_else(|e| panic!("{place}: {e}")).trim().to_owned()
+}
+
+fn is_version_1(controller: &str) -> bool {
+    std::path::Path::new("/sys/fs/cgroup").join(controller).join("tasks").exists()
+}
+
+// proves: update (every flag and `--resources`)
+#[test]
+fn update_sets_each_limit() {
+    if skip_unless_root() {
+        return;
+    }
+    let (runtime, id, bundle) = (Runtime::new(), unique("update"), sleeper());
+    let pid = runtime.start(&bundle, &id);
+    for (flag, value, controller, [v1, v1_value], [v2, v2_value]) in [
+        ("--cpu-share", "512", "cpu", ["cpu.shares", "512"], ["cpu.weight", "59"]),
+        ("--cpu-period", "50000", "cpu", ["cpu.cfs_period_us", "50000"], ["cpu.max", "max 50000"]),
+        ("--cpu-quota", "20000", "cpu", ["cpu.cfs_quota_us", "20000"], ["cpu.max", "20000 50000"]),
+        ("--cpu-burst", "5000", "cpu", ["cpu.cfs_burst_us", "5000"], ["cpu.max.burst", "5000"]),
+        ("--cpu-quota", "-1", "cpu", ["cpu.cfs_quota_us", "-1"], ["cpu.max", "max 50000"]),
+        ("--cpuset-cpus", "0", "cpuset", ["cpuset.cpus", "0"], ["cpuset.cpus", "0"]),
+        ("--cpuset-mems", "0", "cpuset", ["cpuset.mems", "0"], ["cpuset.mems", "0"]),
+        ("--memory", "64M", "memory", ["memory.limit_in_bytes", "67108864"], ["memory.max", "67108864"]),
+        (
+            "--memory-reservation",
+            "32m",
+            "memory",
+            ["memory.soft_limit_in_bytes", "33554432"],
+            ["memory.low", "33554432"],
+        ),
+        ("--pids-limit", "50", "pids", ["pids.max", "50"], ["pids.max", "50"]),
+        ("--pids-limit", "0", "pids", ["pids.max", "0"], ["pids.max", "0"]),
+        ("--pids-limit", "-1", "pids", ["pids.max", "max"], ["pids.max", "max"]),
+    ] {
+        let ran = runtime.call(["update", flag, value, &id]);
+        if ran.code != 0 && ran.stderr.contains("ENOENT") {
+            println!("skipped: {flag}: {}", ran.stderr.trim());
+            continue;
+        }
+        ran.ok();
+        let wanted = if is_version_1(controller) { v1_value } else { v2_value };
+        assert_eq!(cgroup_file(pid, controller, v1, v2), wanted, "{flag} {value}");
+    }
+    runtime.delete(&id);
+    runtime.leftovers(&[&id]).assert_none();
+}
+
+/// Neither order of writing memory and the sum with swap is always right.
+#[test]
+fn update_moves_memory_and_swap_in_either_direction() {
+    if skip_unless_root() {
+        return;
+    }
+    let (runtime, id) = (Runtime::new(), unique("swap"));
+    let bundle = sleeper()
+        .set("/linux/resources/memory/limit", json!(32 << 20))
+        .set("/linux/resources/memory/swap", json!(64 << 20));
+    let ran = runtime.create(&bundle, &id);
+    if ran.code != 0 && ran.stderr.contains("swapaccount") {
+        return sextant_integration::skip("the kernel does not account swap");
+    }
+    ran.ok();
+    let pid = runtime.pid(&id);
+    let limits = || {
+        let memory = cgroup_file(pid, "memory", "memory.limit_in_bytes", "memory.max");
+        let swap = cgroup_file(pid, "memory", "memory.memsw.limit_in_bytes", "memory.swap.max");
+        let number = |text: &str| text.parse::<u64>().unwrap_or(u64::MAX) >> 20;
+        let (memory, swap) = (number(&memory), number(&swap));
+        (memory, if is_version_1("memory") { swap } else { memory + swap })
+    };
+    assert_eq!(limits(), (32, 64));
+    runtime.call(["update", "--memory", "100M", "--memory-swap", "200M", &id]).ok();
+    assert_eq!(limits(), (100, 200));
+    runtime.call(["update", "--memory", "150M", &id]).ok();
+    assert_eq!(limits(), (150, 200), "the sum stays");
+    runtime.call(["update", "--memory-swap", "160M", &id]).ok();
+    assert_eq!(limits(), (150, 160));
+    runtime.call(["update", "--memory", "16M", "--memory-swap", "32M", &id]).ok();
+    assert_eq!(limits(), (16, 32));
+    runtime.call(["update", "--memory", "-1", &id]).ok();
+    assert!(limits().0 > 1 << 30 && limits().1 > 1 << 30, "{:?}", limits());
+    runtime.delete(&id);
+}
+
+#[test]
+fn update_reads_resources_from_a_file_and_from_stdin() {
+    if skip_unless_root() {
+        return;
+    }
+    let (runtime, id, bundle) = (Runtime::new(), unique("file"), sleeper());
+    let pid = runtime.start(&bundle, &id);
+    let pids = || cgroup_file(pid, "pids", "pids.max", "pids.max");
+    let file = runtime.dir().join("resources.json");
+    let resources = json!({
+        "memory": {"limit": 50 << 20, "swap": 0, "checkBeforeUpdate": true},
+        "cpu": {"shares": 100, "quota": 0, "cpus": "", "mems": ""},
+        "blockIO": {"weight": 0},
+        "pids": {"limit": 60},
+        "devices": [{"allow": true, "access": "rwm"}],
+    });
+    std::fs::write(&file, resources.to_string()).unwrap();
+    let devices = |pid| cgroup_file(pid, "devices", "devices.list", "cgroup.events");
+    let before = devices(pid);
+    runtime.call(["update".as_ref(), "--resources".as_ref(), file.as_os_str(), id.as_ref()]).ok();
+    assert_eq!(pids(), "60");
+    assert_eq!(cgroup_file(pid, "memory", "memory.limit_in_bytes", "memory.max"), (50 << 20).to_string());
+    assert_eq!(devices(pid), before, "device rules are kept");
+
+    let mut command = runtime.command();
+    command.args(["update", "-r", "-", &id]).stdin(std::process::Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), br#"{"pids":{"limit":61}}"#).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert_eq!(pids(), "61");
+
+    for (text, words) in [
+        ("{", vec!["resources.json", "not JSON", "line 1"]),
+        ("[]", vec!["not a JSON object"]),
+        (r#"{"pids":{"limit":"many"}}"#, vec!["/pids/limit"]),
+        (r#"{"cpu":{"period":7},"pids":{"limit":62}}"#, vec!["/cpu/period", "1000"]),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        runtime.call(["update".as_ref(), "-r".as_ref(), file.as_os_str(), id.as_ref()]).failed_with(&words);
+    }
+    assert_eq!(pids(), "61");
+    runtime.delete(&id);
+}
+
+#[test]
+fn a_refused_update_changes_nothing() {
+    if skip_unless_root() {
+        return;
+    }
+    let (runtime, id, bundle) = (Runtime::new(), unique("refused"), sleeper());
+    let pid = runtime.start(&bundle, &id);
+    runtime.call(["update", "--memory", "64M", "--pids-limit", "50", &id]).ok();
+    let limits = || {
+        let memory = cgroup_file(pid, "memory", "memory.limit_in_bytes", "memory.max");
+        (memory, cgroup_file(pid, "pids", "pids.max", "pids.max"))
+    };
+    let before = limits();
+    // The kernel has no such CPU: this is known only when it is written, after the others.
+    let args = ["update", "--memory", "32M", "--pids-limit", "40", "--cpuset-cpus", "4000", &id];
+    runtime.call(args).failed_with(&["--cpuset-cpus", "cpuset.cpus", "CPU list"]);
+    assert_eq!(limits(), before);
+    for (args, words) in [
+        (vec!["--memory", "lots"], vec!["--memory", "lots", "1.5GiB"]),
+        (vec!["--cpu-period", "5", "--cpu-share", "1"], vec!["--cpu-period", "--cpu-share", "1000"]),
+        (vec!["--pids-limit", "few"], vec!["--pids-limit", "whole number"]),
+        (vec!["--l3-cache-schema", "L3:0=f"], vec!["--l3-cache-schema", "not enabled"]),
+        (vec!["--resources", "/nowhere"], vec!["/nowhere", "ENOENT"]),
+    ] {
+        if args[0].contains("l3") && std::path::Path::new("/sys/fs/resctrl/info").exists() {
+            continue;
+        }
+        runtime.call(["update"].into_iter().chain(args).chain([id.as_str()])).failed_with(&words);
+    }
+    assert_eq!(limits(), before);
+    runtime.call(["kill", &id, "KILL"]).ok();
+    runtime.wait_stopped(&id);
+    runtime.call(["update", "--pids-limit", "5", &id]).failed_with(&["not running"]);
+    runtime.delete(&id);
+}

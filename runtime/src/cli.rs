@@ -66,6 +66,8 @@ pub enum Command {
     Resume(Id),
     /// List the processes of a container
     Ps(Ps),
+    /// Change the limits of a container: all that are given, or none
+    Update(Update),
     /// List the containers of this root
     List(List),
     /// Write a default config.json
@@ -168,6 +170,103 @@ pub struct Ps {
     /// Options for ps(1), which needs to print a column PID (default: -ef)
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "PS-OPTIONS")]
     pub options: Vec<String>,
+}
+
+/// Arguments of `update`.
+#[derive(Debug, Args)]
+pub struct Update {
+    /// The container's id
+    pub id: String,
+    /// File with the resources as in a config's /linux/resources, or '-' for stdin; other limits are ignored beside it
+    #[arg(short, long, value_name = "FILE")]
+    pub resources: Option<PathBuf>,
+    /// The limits.
+    #[command(flatten)]
+    pub limits: Limits,
+    /// Schema of the L3 cache (Intel RDT/CAT)
+    #[arg(long, value_name = "SCHEMA")]
+    pub l3_cache_schema: Option<String>,
+    /// Schema of the memory bandwidth (Intel RDT/MBA)
+    #[arg(long, value_name = "SCHEMA")]
+    pub mem_bw_schema: Option<String>,
+    /// Accepted for compatibility
+    #[arg(long, value_name = "BYTES", hide = true, allow_hyphen_values = true)]
+    pub kernel_memory: Option<String>,
+    /// Accepted for compatibility
+    #[arg(long, value_name = "BYTES", hide = true, allow_hyphen_values = true)]
+    pub kernel_memory_tcp: Option<String>,
+}
+
+/// The limits that `update` takes as flags; an empty value is one that is not given.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Limits")]
+pub struct Limits {
+    /// Weight of block I/O, from 10 to 1000
+    #[arg(long, value_name = "WEIGHT", allow_hyphen_values = true)]
+    blkio_weight: Option<String>,
+    /// Period of the CPU bandwidth, in microseconds
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    cpu_period: Option<String>,
+    /// CPU time in a period, in microseconds; -1 is no limit
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    cpu_quota: Option<String>,
+    /// CPU time that may be saved up for later periods, in microseconds
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    cpu_burst: Option<String>,
+    /// Real-time period, in microseconds
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    cpu_rt_period: Option<String>,
+    /// Real-time runtime in a period, in microseconds
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    cpu_rt_runtime: Option<String>,
+    /// CPU shares beside other containers
+    #[arg(long, value_name = "SHARES", allow_hyphen_values = true)]
+    cpu_share: Option<String>,
+    /// 1: run only when nobody else wants the CPU; 0: as usual
+    #[arg(long, value_name = "0|1", allow_hyphen_values = true)]
+    cpu_idle: Option<String>,
+    /// CPUs to use, such as 0-3,7
+    #[arg(long, value_name = "LIST")]
+    cpuset_cpus: Option<String>,
+    /// Memory nodes to use
+    #[arg(long, value_name = "LIST")]
+    cpuset_mems: Option<String>,
+    /// Memory limit in bytes, such as 64M; -1 is no limit
+    #[arg(long, value_name = "BYTES", allow_hyphen_values = true)]
+    memory: Option<String>,
+    /// Memory reservation (soft limit) in bytes
+    #[arg(long, value_name = "BYTES", allow_hyphen_values = true)]
+    memory_reservation: Option<String>,
+    /// Limit of memory and swap together in bytes; -1 is no limit of swap
+    #[arg(long, value_name = "BYTES", allow_hyphen_values = true)]
+    memory_swap: Option<String>,
+    /// Most processes in the container; -1 is no limit
+    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
+    pids_limit: Option<String>,
+}
+
+impl Limits {
+    /// What was typed for a flag.
+    pub fn get(&self, flag: &str) -> Option<&str> {
+        let value = match flag {
+            "--blkio-weight" => &self.blkio_weight,
+            "--cpu-period" => &self.cpu_period,
+            "--cpu-quota" => &self.cpu_quota,
+            "--cpu-burst" => &self.cpu_burst,
+            "--cpu-rt-period" => &self.cpu_rt_period,
+            "--cpu-rt-runtime" => &self.cpu_rt_runtime,
+            "--cpu-share" => &self.cpu_share,
+            "--cpu-idle" => &self.cpu_idle,
+            "--cpuset-cpus" => &self.cpuset_cpus,
+            "--cpuset-mems" => &self.cpuset_mems,
+            "--memory" => &self.memory,
+            "--memory-reservation" => &self.memory_reservation,
+            "--memory-swap" => &self.memory_swap,
+            "--pids-limit" => &self.pids_limit,
+            _ => return None,
+        };
+        value.as_deref().filter(|text| !text.is_empty())
+    }
 }
 
 /// Arguments of `list`.

@@ -50,6 +50,7 @@ fn run(cli: Cli) -> Outcome<ExitCode> {
         Command::Pause(args) => commands::pause::run(&context, &args.id),
         Command::Resume(args) => commands::resume::run(&context, &args.id),
         Command::Ps(args) => commands::ps::run(&context, args),
+        Command::Update(args) => commands::update::run(&context, args),
         Command::List(args) => commands::list::run(&context, args),
         Command::Spec(args) => commands::spec::run(&context, args),
         Command::Features => commands::features::run(&context),

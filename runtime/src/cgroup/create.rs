@@ -61,14 +61,14 @@ fn build(plan: &CgroupPlan, trail: &mut Trail) -> Result<Cgroup, Failure> {
         dirs.push(Dir::made(directory, fd)?);
     }
     for setting in &plan.settings {
-        apply(plan, &dirs, setting, StageKind::Cgroup)?;
+        apply(&dirs, setting, StageKind::Cgroup)?;
     }
     let mut warnings = Vec::new();
     match &plan.devices {
         Devices::Unenforced => {}
         Devices::Controller(settings) => {
             for setting in settings {
-                apply(plan, &dirs, setting, StageKind::CgroupDevices)?;
+                apply(&dirs, setting, StageKind::CgroupDevices)?;
             }
         }
         Devices::Program { directory, rules } => {
@@ -177,14 +177,14 @@ fn enable(fd: BorrowedFd<'_>, available: &[String]) {
     }
 }
 
-/// Writes one value.
-fn apply(plan: &CgroupPlan, dirs: &[Dir], setting: &Setting, kind: StageKind) -> Result<(), Failure> {
-    let Some((dir, fd)) = dirs.get(setting.directory).and_then(|d| Some((d, d.fd()?))) else {
-        return Ok(());
-    };
+/// Writes one value; nothing where the directory is gone.
+pub(super) fn apply(dirs: &[Dir], setting: &Setting, kind: StageKind) -> Result<(), Failure> {
+    let Some(dir) = dirs.get(setting.directory) else { return Ok(()) };
+    let opened = dir.open().map_err(|e| failure(kind, format!("set {}", setting.what), e, &dir.path))?;
+    let Some(fd) = opened else { return Ok(()) };
     let with_place = |error: sys::Error, file: &str| Failure {
         pointer: setting.pointer.clone(),
-        hint: hint_of_value(file, error.errno, plan, setting).into(),
+        hint: hint_of_value(file, error.errno, dir.version).into(),
         ..failure(kind, format!("set {}", setting.what), error, &dir.path.join(file))
     };
     if let Some(usage) = setting.usage {
@@ -244,8 +244,7 @@ fn hint_of_directory(errno: Errno) -> &'static str {
     }
 }
 
-fn hint_of_value(file: &str, errno: Errno, plan: &CgroupPlan, setting: &Setting) -> &'static str {
-    let version = plan.directories.get(setting.directory).map(|d| d.version);
+fn hint_of_value(file: &str, errno: Errno, version: Version) -> &'static str {
     let is = |start: &str| file.starts_with(start);
     match errno {
         Errno::ENOENT if is("memory.memsw") || is("memory.swap") => "boot with swapaccount=1 for swap limits",
@@ -254,7 +253,7 @@ fn hint_of_value(file: &str, errno: Errno, plan: &CgroupPlan, setting: &Setting)
             "the kernel has no pages of this size (see /sys/kernel/mm/hugepages)"
         }
         Errno::ENOENT if is("cpu.rt_") => "needs a kernel with CONFIG_RT_GROUP_SCHED",
-        Errno::ENOENT if version == Some(Version::V2) => {
+        Errno::ENOENT if version == Version::V2 => {
             "the controller is not enabled here: a parent's cgroup.subtree_control lacks it, \
              because that cgroup has processes of its own or is not delegated"
         }

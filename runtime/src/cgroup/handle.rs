@@ -29,8 +29,8 @@ pub struct CgroupPaths {
 /// The container's directory in one hierarchy.
 #[derive(Debug)]
 pub(super) struct Dir {
-    hierarchy: String,
-    version: Version,
+    pub(super) hierarchy: String,
+    pub(super) version: Version,
     pub(super) path: PathBuf,
     fd: OnceCell<OwnedFd>,
     /// `cgroup.procs`, opened ahead of the join.
@@ -64,7 +64,7 @@ impl Dir {
     }
 
     /// Its descriptor, opened if need be; `None` when the directory is gone.
-    fn open(&self) -> crate::sys::Result<Option<BorrowedFd<'_>>> {
+    pub(super) fn open(&self) -> crate::sys::Result<Option<BorrowedFd<'_>>> {
         if self.fd.get().is_none() {
             match files::open_directory(&self.path, self.version) {
                 Ok(fd) => drop(self.fd.set(fd)),
@@ -238,6 +238,14 @@ impl Cgroup {
             }
             pause = (pause * 2).min(Duration::from_millis(50));
         }
+    }
+
+    pub(super) fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    pub(super) fn dirs(&self) -> &[Dir] {
+        &self.dirs
     }
 
     /// The directory in the unified hierarchy.

@@ -17,6 +17,7 @@ pub mod plan;
 mod procs;
 mod resources;
 mod signal;
+pub mod update;
 
 pub use handle::{Cgroup, CgroupPaths};
 pub use layout::{HostCgroups, Layout};

@@ -8,12 +8,15 @@ pub mod kill;
 pub mod list;
 pub mod pause;
 pub mod ps;
+pub mod quantity;
+mod resctrl;
 pub mod resume;
 pub mod run;
 pub mod spec;
 pub mod start;
 pub mod state;
 mod terminal;
+pub mod update;
 
 use crate::report::{Outcome, Reporter, refuse};
 use std::io::Write;
