@@ -320,3 +320,155 @@ fn a_refused_update_changes_nothing() {
     runtime.call(["update", "--pids-limit", "5", &id]).failed_with(&["not running"]);
     runtime.delete(&id);
 }
+
+fn events(text: &str) -> Vec<Value> {
+    text.lines().map(json_of).collect()
+}
+
+/// How many statistics the commands of this runtime have printed so far.
+fn printed(runtime: &Runtime) -> usize {
+    let text = std::fs::read_to_string(runtime.dir().join("stdout")).unwrap_or_default();
+    text.lines().filter(|line| line.contains(r#""type":"stats""#)).count()
+}
+
+// proves: events (stats, oom, `--stats`, `--interval`)
+#[test]
+fn events_print_statistics_once_and_at_an_interval() {
+    if skip_unless_root() {
+        return;
+    }
+    let (runtime, id) = (Runtime::new(), unique("stats"));
+    let bundle = family().set("/linux/resources/pids/limit", json!(50));
+    runtime.start(&bundle, &id);
+    let stats = || json_of(&runtime.call(["events", "--stats", &id]).ok().stdout);
+    assert!(until(DEADLINE, || stats()["data"]["pids"] == json!({"current": 3, "limit": 50})), "{}", stats());
+    let event = stats();
+    assert_eq!((&event["type"], &event["id"]), (&json!("stats"), &json!(id)));
+    let data = &event["data"];
+    assert!(data["cpu"]["usage"]["total"].as_u64().unwrap() > 0, "{data}");
+    assert!(data["memory"]["usage"]["usage"].as_u64().unwrap() > 0, "{data}");
+    assert!(data["memory"]["raw"].as_object().unwrap().len() > 10, "{data}");
+    assert!(!data["cpuset"]["cpus"].as_array().unwrap().is_empty(), "{data}");
+
+    let before = printed(&runtime);
+    std::thread::scope(|scope| {
+        let following = scope.spawn(|| runtime.call(["events", "--interval", "20ms", &id]));
+        assert!(until(DEADLINE, || printed(&runtime) > before + 1));
+        runtime.call(["kill", &id, "KILL"]).ok();
+        let lines = events(&following.join().unwrap().ok().stdout);
+        assert!(lines.iter().all(|e| e["type"] == "stats"), "{lines:?}");
+    });
+    runtime.call(["events", "--stats", &id]).failed_with(&[&id, "not running"]);
+    runtime.call(["events", "--interval", "0s", &id]).failed_with(&["interval", "greater than 0"]);
+    runtime.delete(&id);
+    runtime.leftovers(&[&id]).assert_none();
+}
+
+#[test]
+fn events_tell_that_memory_ran_out() {
+    if skip_unless_root() {
+        return;
+    }
+    let (runtime, id) = (Runtime::new(), unique("oom"));
+    let bundle = Bundle::new()
+        .args(&["/bin/probe", "eat", &(64_u64 << 20).to_string()])
+        .set("/linux/resources/memory/limit", json!(16 << 20));
+    runtime.create(&bundle, &id).ok();
+    std::thread::scope(|scope| {
+        let following = scope.spawn(|| runtime.call(["events", "--interval", "20ms", &id]));
+        assert!(until(DEADLINE, || printed(&runtime) > 0), "the first statistics say that it watches");
+        runtime.call(["start", &id]).ok();
+        let lines = events(&following.join().unwrap().ok().stdout);
+        assert!(lines.contains(&json!({"type": "oom", "id": id})), "{lines:?}");
+    });
+    runtime.delete(&id);
+    runtime.leftovers(&[&id]).assert_none();
+}
+
+/// runc beside ours, on a root of its own.
+struct Runc {
+    dir: tempfile::TempDir,
+}
+
+impl Runc {
+    fn installed() -> Option<Self> {
+        let found = std::process::Command::new("runc").arg("--version").output().is_ok();
+        if !found {
+            sextant_integration::skip("runc is not installed");
+        }
+        found.then(|| Self { dir: sextant_integration::bundle::temp_dir() })
+    }
+
+    fn call(&self, args: &[&str]) -> sextant_integration::Ran {
+        let mut command = std::process::Command::new("runc");
+        command.arg("--root").arg(self.dir.path().join("root")).args(args);
+        sextant_integration::process::run(&mut command, self.dir.path())
+    }
+}
+
+/// The names of all members, as paths, but for those that depend on the kernel alone.
+fn members(value: &Value, path: &str, found: &mut std::collections::BTreeSet<String>) {
+    if let Value::Object(map) = value {
+        for (name, value) in map {
+            let path = format!("{path}/{name}");
+            if !path.ends_with("/raw") {
+                members(value, &path, found);
+            }
+            found.insert(path);
+        }
+    }
+}
+
+fn shape(value: &Value) -> std::collections::BTreeSet<String> {
+    let mut found = std::collections::BTreeSet::new();
+    members(value, "", &mut found);
+    found
+}
+
+// proves: `state`, `list`, `ps` and `events` in runc's form
+#[test]
+fn output_has_the_form_of_runcs() {
+    if skip_unless_root() {
+        return;
+    }
+    let Some(runc) = Runc::installed() else { return };
+    let (runtime, ours, theirs) = (Runtime::new(), unique("ours"), unique("theirs"));
+    let bundle = Bundle::without_user().args(&["/bin/probe", "sleep", "1000"]);
+    runtime.start(&bundle, &ours);
+    runc.call(&["run", "--detach", "--bundle", bundle.write().to_str().unwrap(), &theirs]).ok();
+
+    let state = json_of(&runc.call(&["state", &theirs]).ok().stdout);
+    assert_eq!(shape(&runtime.state(&ours)), shape(&state));
+    let list = json_of(&runc.call(&["list", "--format", "json"]).ok().stdout);
+    let own = json_of(&runtime.call(["list", "--format", "json"]).ok().stdout);
+    assert_eq!(shape(&own[0]), shape(&list[0]));
+    assert_eq!((&own[0]["owner"], &own[0]["status"]), (&list[0]["owner"], &list[0]["status"]));
+
+    let words =
+        |text: &str| text.lines().next().unwrap().split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    for args in [vec!["list"], vec!["ps"]] {
+        let (with_ours, with_theirs) =
+            ([args.clone(), vec![&ours]].concat(), [args.clone(), vec![&theirs]].concat());
+        let count = if args[0] == "list" { 1 } else { 2 };
+        let (own, other) =
+            (runtime.call(&with_ours[..count]).ok().stdout, runc.call(&with_theirs[..count]).ok().stdout);
+        assert_eq!(words(&own), words(&other), "{args:?}");
+        assert_eq!(own.lines().count(), other.lines().count(), "{args:?}");
+    }
+
+    let own = shape(&json_of(&runtime.call(["events", "--stats", &ours]).ok().stdout));
+    let other = shape(&json_of(&runc.call(&["events", "--stats", &theirs]).ok().stdout));
+    // What is zero is left out: which of these are depends on the moment. On a hybrid host runc
+    // does not see the unified hierarchy's hugetlb.
+    let by_chance = |name: &&String| {
+        ["/usage", "/max", "/cache"].iter().any(|end| name.ends_with(end))
+            || ["/blkio/", "/hugetlb/"].iter().any(|part| name.contains(part))
+    };
+    let missing: Vec<_> = other.difference(&own).filter(|n| !by_chance(n)).collect();
+    let surplus: Vec<_> = own.difference(&other).filter(|n| !by_chance(n)).collect();
+    assert!(missing.is_empty() && surplus.is_empty(), "missing {missing:?}, surplus {surplus:?}");
+
+    runc.call(&["delete", "--force", &theirs]).ok();
+    runtime.delete(&ours);
+    runtime.leftovers(&[&ours, &theirs]).assert_none();
+}

@@ -67,7 +67,9 @@ pub enum Command {
     /// List the processes of a container
     Ps(Ps),
     /// Change the limits of a container: all that are given, or none
-    Update(Update),
+    Update(Box<Update>),
+    /// Print what a container uses, and when it runs out of memory, as JSON lines
+    Events(Events),
     /// List the containers of this root
     List(List),
     /// Write a default config.json
@@ -170,6 +172,19 @@ pub struct Ps {
     /// Options for ps(1), which needs to print a column PID (default: -ef)
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "PS-OPTIONS")]
     pub options: Vec<String>,
+}
+
+/// Arguments of `events`.
+#[derive(Debug, Args)]
+pub struct Events {
+    /// The container's id
+    pub id: String,
+    /// Time between two statistics, such as 500ms or 1m30s
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = crate::commands::quantity::duration)]
+    pub interval: std::time::Duration,
+    /// Print the statistics once
+    #[arg(long)]
+    pub stats: bool,
 }
 
 /// Arguments of `update`.

@@ -51,6 +51,7 @@ fn run(cli: Cli) -> Outcome<ExitCode> {
         Command::Resume(args) => commands::resume::run(&context, &args.id),
         Command::Ps(args) => commands::ps::run(&context, args),
         Command::Update(args) => commands::update::run(&context, args),
+        Command::Events(args) => commands::events::run(&context, args),
         Command::List(args) => commands::list::run(&context, args),
         Command::Spec(args) => commands::spec::run(&context, args),
         Command::Features => commands::features::run(&context),

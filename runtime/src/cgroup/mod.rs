@@ -13,10 +13,12 @@ pub mod devices;
 mod files;
 pub mod handle;
 pub mod layout;
+pub mod oom;
 pub mod plan;
 mod procs;
 mod resources;
 mod signal;
+pub mod stats;
 pub mod update;
 
 pub use handle::{Cgroup, CgroupPaths};

@@ -2,6 +2,7 @@
 
 pub mod create;
 pub mod delete;
+pub mod events;
 pub mod explain;
 pub mod features;
 pub mod kill;

@@ -1,5 +1,5 @@
 //! What a shim or a manager may rely on: how the runtime is invoked
-//! ([`args`]), what it prints ([`state`]), and how it reports each stage of its
+//! ([`args`]), what it prints ([`state`], [`stats`]), and how it reports each stage of its
 //! work ([`report`]). Its exit status is [`EXIT_FAILURE`] after an error;
 //! `run` exits with the container's own status.
 //!
@@ -9,6 +9,7 @@
 pub mod args;
 pub mod report;
 pub mod state;
+pub mod stats;
 
 /// Exit status of a command that failed, as runc's.
 pub const EXIT_FAILURE: u8 = 1;
