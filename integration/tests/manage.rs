@@ -472,3 +472,127 @@ fn output_has_the_form_of_runcs() {
     runtime.delete(&ours);
     runtime.leftovers(&[&ours, &theirs]).assert_none();
 }
+
+// proves: `--pidfd-socket` of create and run
+#[test]
+fn a_pidfd_of_init_is_passed_on() {
+    use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
+    use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+    if skip_unless_root() {
+        return;
+    }
+    let (runtime, id, bundle) = (Runtime::new(), unique("pidfd"), sleeper());
+    let path = runtime.dir().join("pidfd.sock");
+    let create = |id: &str| {
+        let dir = bundle.write().to_str().unwrap().to_owned();
+        runtime.call(["create", "--bundle", &dir, "--pidfd-socket", path.to_str().unwrap(), id])
+    };
+    create(&id).failed_with(&["--pidfd-socket", "ENOENT", "listen"]);
+    let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    create(&id).ok();
+    let (stream, _) = listener.accept().unwrap();
+    let mut space = nix::cmsg_space!([i32; 1]);
+    let mut bytes = [0; 64];
+    let mut text = [std::io::IoSliceMut::new(&mut bytes)];
+    let got = recvmsg::<()>(stream.as_raw_fd(), &mut text, Some(&mut space), MsgFlags::empty()).unwrap();
+    let Some(ControlMessageOwned::ScmRights(fds)) = got.cmsgs().unwrap().next() else {
+        panic!("no descriptor came")
+    };
+    // SAFETY: recvmsg(2) has just made this descriptor for us.
+    let pidfd = unsafe { OwnedFd::from_raw_fd(fds[0]) };
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).unwrap();
+    assert!(info.contains(&format!("Pid:\t{}\n", runtime.pid(&id))), "{info}");
+    runtime.delete(&id);
+    drop((listener, stream));
+    runtime.leftovers(&[&id]).assert_none();
+}
+
+// proves: `features` complete and true
+#[test]
+fn features_are_told_and_probed() {
+    let runtime = Runtime::new();
+    let features = json_of(&runtime.call(["features"]).ok().stdout);
+    for pointer in [
+        "/ociVersionMin",
+        "/ociVersionMax",
+        "/hooks/5",
+        "/mountOptions/40",
+        "/linux/namespaces/7",
+        "/linux/capabilities/40",
+        "/linux/cgroup/rdma",
+        "/linux/seccomp/actions/8",
+        "/linux/seccomp/operators/6",
+        "/linux/seccomp/archs/0",
+        "/linux/seccomp/knownFlags/3",
+        "/linux/seccomp/supportedFlags/3",
+        "/linux/apparmor/enabled",
+        "/linux/selinux/enabled",
+        "/linux/intelRdt/enabled",
+        "/linux/memoryPolicy",
+        "/linux/mountExtensions/idmap/enabled",
+        "/linux/netDevices/enabled",
+        "/potentiallyUnsafeConfigAnnotations/0",
+        "/annotations",
+    ] {
+        assert!(features.pointer(pointer).is_some(), "{pointer} is missing: {features}");
+    }
+    assert_eq!(features.get("host"), None);
+    let host = json_of(&runtime.call(["features", "--host"]).ok().stdout)["host"].take();
+    assert_eq!(host["systemCalls"]["clone3"], true, "{host}");
+    assert!(host["namespaces"].as_array().unwrap().contains(&json!("pid")), "{host}");
+    assert!(
+        host["seccomp"]["flags"].as_array().unwrap().contains(&json!("SECCOMP_FILTER_FLAG_LOG")),
+        "{host}"
+    );
+    let Some(runc) = Runc::installed() else { return };
+    let theirs = json_of(&runc.call(&["features"]).ok().stdout);
+    // The mount API has no counterpart of these; runc passes them to mount(2), which ignores them.
+    let without_effect = ["acl", "noacl", "iversion", "noiversion", "remount"];
+    for list in ["/hooks", "/mountOptions", "/linux/namespaces", "/linux/capabilities"] {
+        let names = |features: &Value| features.pointer(list).unwrap().as_array().unwrap().clone();
+        let (ours, theirs) = (names(&features), names(&theirs));
+        let is_missing = |n: &&Value| !ours.contains(n) && !without_effect.contains(&n.as_str().unwrap());
+        let missing: Vec<_> = theirs.iter().filter(is_missing).collect();
+        assert!(missing.is_empty(), "{list}: {missing:?}");
+    }
+}
+
+// proves: `--log`, `--log-format`, `--debug`, `--criu`, `--rootless`, `--version`
+#[test]
+fn global_options_are_runcs() {
+    let runtime = Runtime::new();
+    let log = runtime.dir().join("log");
+    let log_arg = log.to_str().unwrap();
+    for (rootless, format) in [("auto", "json"), ("true", "text"), ("false", "json")] {
+        let args = [
+            "--log",
+            log_arg,
+            "--log-format",
+            format,
+            "--rootless",
+            rootless,
+            "--criu",
+            "criu",
+            "state",
+            "none",
+        ];
+        runtime.call(args).failed_with(&["none", "does not exist"]);
+    }
+    let text = std::fs::read_to_string(&log).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let entry = json_of(lines[0]);
+    assert!(entry["level"] == "error" && entry["time"].is_string(), "{entry}");
+    assert!(entry["msg"].as_str().unwrap().contains("does not exist"), "{entry}");
+    assert!(lines[1].starts_with("time=") && lines[1].contains("level=error msg="), "{text}");
+    runtime.call(["--log", log_arg, "--debug", "list"]).ok();
+    assert!(std::fs::read_to_string(&log).unwrap().contains("level=debug"), "{text}");
+    // Without a file, the form is that of stderr.
+    let ran = runtime.call(["--log-format", "json", "state", "none"]).exited(1);
+    assert_eq!(json_of(ran.stderr.trim())["level"], "error");
+    runtime.call(["--rootless", "maybe", "list"]).failed_with(&["maybe", "auto"]);
+    let version = runtime.call(["--version"]).ok().stdout;
+    let lines: Vec<&str> = version.lines().collect();
+    assert!(lines[0].starts_with("sextant-runtime version 0."), "{version}");
+    assert!(lines.contains(&"spec: 1.3.0"), "{version}");
+    assert_eq!(runtime.call(["-v"]).ok().stdout, version);
+}

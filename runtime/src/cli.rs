@@ -22,7 +22,7 @@ pub struct Global {
     /// Directory for the states of containers (default: /run/sextant-runtime, or below $XDG_RUNTIME_DIR for a user who is not root)
     #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,
-    /// File that takes errors and warnings
+    /// File that takes errors and warnings (default: errors to stderr)
     #[arg(long, value_name = "FILE")]
     pub log: Option<PathBuf>,
     /// Form of its lines
@@ -31,18 +31,32 @@ pub struct Global {
     /// Descriptor that takes one JSON record a line for every stage of the work
     #[arg(long, value_name = "FD")]
     pub report_fd: Option<i32>,
-    /// Show warnings on stderr when there is no --log
+    /// Log more; without --log, show warnings on stderr, which else belongs to the container
     #[arg(long)]
     pub debug: bool,
     /// Use systemd for cgroups (not supported yet)
     #[arg(long)]
     pub systemd_cgroup: bool,
+    /// The criu binary for checkpoint and restore, by path or by its name in PATH
+    #[arg(long, value_name = "FILE", default_value = "criu")]
+    pub criu: PathBuf,
     /// Accepted for compatibility: it is found out
-    #[arg(long, value_name = "true|false|auto")]
-    pub rootless: Option<String>,
+    #[arg(long, value_name = "MODE", default_value = "auto")]
+    pub rootless: Rootless,
     /// Print version and runtime-spec version
     #[arg(short, long)]
     pub version: bool,
+}
+
+/// Values of `--rootless`, as runc's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Rootless {
+    /// Permission errors of cgroups that the config does not ask for are ignored.
+    True,
+    /// Likewise: whether the caller may make them is found out.
+    False,
+    /// Likewise.
+    Auto,
 }
 
 /// The commands.
@@ -75,7 +89,7 @@ pub enum Command {
     /// Write a default config.json
     Spec(Spec),
     /// Print what this runtime can do, as JSON
-    Features,
+    Features(Features),
     /// Print what creating a container from a bundle would do; nothing is changed
     Explain(Explain),
 }
@@ -101,6 +115,12 @@ pub struct Create {
     /// Unix socket that receives the master of the container's terminal
     #[arg(long, value_name = "SOCKET")]
     pub console_socket: Option<PathBuf>,
+    /// Unix socket that receives a pidfd of the container's init
+    #[arg(long, value_name = "SOCKET")]
+    pub pidfd_socket: Option<PathBuf>,
+    /// Accepted for compatibility: no mount falls back to weaker flags
+    #[arg(long)]
+    pub no_mount_fallback: bool,
     /// Descriptors from 3 on that the process is given
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub preserve_fds: u32,
@@ -304,6 +324,14 @@ pub struct Spec {
     /// For a user who is not root
     #[arg(long)]
     pub rootless: bool,
+}
+
+/// Arguments of `features`.
+#[derive(Debug, Args)]
+pub struct Features {
+    /// Add what this kernel, machine and caller have of it
+    #[arg(long)]
+    pub host: bool,
 }
 
 /// Arguments of `explain`.

@@ -15,6 +15,7 @@ pub mod hooks;
 pub mod init;
 pub mod log;
 pub mod namespaces;
+pub mod pass;
 pub mod plan;
 pub mod procfs;
 pub mod report;

@@ -17,47 +17,78 @@ pub enum Format {
     Json,
 }
 
-/// Where lines go besides stderr; set once, in main.
-static LOG: OnceLock<(File, Format)> = OnceLock::new();
-
-/// Set by `--debug`: without a log, warnings go to stderr.
-static VERBOSE: OnceLock<()> = OnceLock::new();
-
-/// Shows warnings on stderr, which else belongs to the container.
-pub fn show_warnings() {
-    VERBOSE.get_or_init(|| ());
+/// What is logged besides errors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// Warnings, and without a file not even these: stderr belongs to the container.
+    Warning,
+    /// Everything, without a file on stderr.
+    Debug,
 }
+
+/// Where lines go.
+#[derive(Debug)]
+struct Log {
+    file: Option<File>,
+    format: Format,
+    level: Level,
+}
+
+/// Set once, in main.
+static LOG: OnceLock<Log> = OnceLock::new();
 
 /// Opens the log for the rest of the process.
 ///
 /// # Errors
 /// As open(2).
-pub fn init(path: &std::path::Path, format: Format) -> std::io::Result<()> {
-    let file = File::options().append(true).create(true).open(path)?;
+pub fn init(path: Option<&std::path::Path>, format: Format, level: Level) -> std::io::Result<()> {
+    let file = path.map(|path| File::options().append(true).create(true).open(path)).transpose()?;
     // A second call cannot happen in one run of main; the first log stays.
-    drop(LOG.set((file, format)));
+    drop(LOG.set(Log { file, format, level }));
     Ok(())
+}
+
+/// What only somebody who looks for a mistake wants to know (`--debug`).
+pub fn debug(message: &str) {
+    write("debug", message, None);
 }
 
 /// A thing that will have no effect, or did not work and does not matter enough.
 /// To the log; with `--debug` and without a log, to stderr.
 pub fn warn(message: &str) {
-    if LOG.get().is_none() && VERBOSE.get().is_some() {
-        eprintln!("sextant-runtime: warning: {message}");
-    }
     write("warning", message, None);
 }
 
-/// Why the command failed: to stderr, and to the log.
+/// Why the command failed: to the log, and to stderr for whoever started it;
+/// there in the log's form when that was asked for and there is no file.
 pub fn error(failure: &Failure) {
-    eprintln!("sextant-runtime: {failure}");
+    let only_stderr = LOG.get().is_some_and(|log| log.file.is_none() && log.format == Format::Json);
+    if !only_stderr {
+        eprintln!("sextant-runtime: {failure}");
+    }
     write("error", &failure.to_string(), Some(failure));
 }
 
 fn write(level: &str, message: &str, failure: Option<&Failure>) {
-    let Some((file, format)) = LOG.get() else { return };
+    let Some(log) = LOG.get() else { return };
+    if level == "debug" && log.level != Level::Debug {
+        return;
+    }
+    let line = line(log.format, level, message, failure);
+    match &log.file {
+        // The log is an observer: a full disk must not change what the command does.
+        Some(file) => drop((&mut &*file).write_all(line.as_bytes())),
+        None if level == "error" && log.format == Format::Json => eprint!("{line}"),
+        None if level != "error" && log.level == Level::Debug => {
+            eprintln!("sextant-runtime: {level}: {message}");
+        }
+        None => {}
+    }
+}
+
+fn line(format: Format, level: &str, message: &str, failure: Option<&Failure>) -> String {
     let time = crate::clock::now();
-    let mut line = match format {
+    match format {
         Format::Json => {
             let mut entry = serde_json::json!({"level": level, "msg": message, "time": time});
             if let (Some(map), Some(failure)) = (entry.as_object_mut(), failure)
@@ -65,12 +96,8 @@ fn write(level: &str, message: &str, failure: Option<&Failure>) {
             {
                 map.extend(fields);
             }
-            entry.to_string()
+            format!("{entry}\n")
         }
-        Format::Text => format!("time={time:?} level={level} msg={message:?}"),
-    };
-    line.push('\n');
-    let mut file = file;
-    // The log is an observer: a full disk must not change what the command does.
-    drop(file.write_all(line.as_bytes()));
+        Format::Text => format!("time={time:?} level={level} msg={message:?}\n"),
+    }
 }

@@ -29,8 +29,7 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Outcome<ExitCode> {
     let command = match cli.command {
         _ if cli.global.version => {
-            println!("sextant-runtime version {}\nspec: {OCI_VERSION}", env!("CARGO_PKG_VERSION"));
-            return Ok(ExitCode::SUCCESS);
+            return version();
         }
         None => return Err(refuse("run a command", "none was given; see --help")),
         Some(command) => command,
@@ -54,9 +53,19 @@ fn run(cli: Cli) -> Outcome<ExitCode> {
         Command::Events(args) => commands::events::run(&context, args),
         Command::List(args) => commands::list::run(&context, args),
         Command::Spec(args) => commands::spec::run(&context, args),
-        Command::Features => commands::features::run(&context),
+        Command::Features(args) => commands::features::run(&context, args),
         Command::Explain(args) => commands::explain::run(&context, args),
     }
+}
+
+/// The lines that callers of runc parse: name and version first, then `commit:`, then `spec:`.
+fn version() -> Outcome<ExitCode> {
+    let commit =
+        option_env!("SEXTANT_COMMIT").map(|commit| format!("commit: {commit}\n")).unwrap_or_default();
+    commands::print(&format!(
+        "sextant-runtime version {}\n{commit}spec: {OCI_VERSION}\n",
+        env!("CARGO_PKG_VERSION")
+    ))
 }
 
 /// What the caller left open is none of the container's business (rule R4).
@@ -72,12 +81,13 @@ fn close_inherited(global: &Global, command: &Command) -> Outcome<()> {
 }
 
 fn context(global: Global) -> Outcome<Context> {
-    if let Some(path) = &global.log {
-        log::init(path, global.log_format).attempt(|| format!("open the log {}", path.display()))?;
-    }
-    if global.debug {
-        log::show_warnings();
-    }
+    let place = || global.log.as_deref().map_or_else(|| "stderr".into(), |path| path.display().to_string());
+    log::init(
+        global.log.as_deref(),
+        global.log_format,
+        if global.debug { log::Level::Debug } else { log::Level::Warning },
+    )
+    .attempt(|| format!("open the log {}", place()))?;
     if global.systemd_cgroup {
         return Err(refuse("use --systemd-cgroup", "the systemd cgroup driver is not supported yet"));
     }
@@ -85,7 +95,9 @@ fn context(global: Global) -> Outcome<Context> {
         Some(fd) => Some(sys::file::adopt_fd(fd).attempt(|| format!("use --report-fd {fd}"))?),
         None => None,
     };
-    Ok(Context { root: global.root.unwrap_or_else(default_root), report: Reporter::new(report) })
+    let root = global.root.unwrap_or_else(default_root);
+    log::debug(&format!("sextant-runtime {}, state in {}", env!("CARGO_PKG_VERSION"), root.display()));
+    Ok(Context { root, criu: global.criu, report: Reporter::new(report) })
 }
 
 fn default_root() -> PathBuf {

@@ -1,10 +1,13 @@
 //! `create`: the container is set up, its process waits for `start`.
 
-use super::Context;
+use super::{Context, delete};
 use crate::cli;
-use crate::create::{Console, Mode, Request};
+use crate::contract::report::Failure;
+use crate::create::{Console, Created, Mode, Request};
 use crate::init::Pivot;
-use crate::report::Outcome;
+use crate::report::{Attempt, Outcome};
+use crate::sys;
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 
 /// Carries it out.
@@ -12,8 +15,38 @@ use std::process::ExitCode;
 /// # Errors
 /// The stage that failed; nothing is left.
 pub fn run(context: &Context, args: &cli::Create) -> Outcome<ExitCode> {
-    crate::create::create(&request(context, args, Mode::Create), &context.report)?;
+    let pidfd_to = pidfd_socket(args)?;
+    let created = crate::create::create(&request(context, args, Mode::Create), &context.report)?;
+    send_pidfd(pidfd_to.as_ref(), &created).map_err(|failure| undo(&created, context, failure))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The other end of `--pidfd-socket`, if it was given.
+pub(super) fn pidfd_socket(args: &cli::Create) -> Outcome<Option<OwnedFd>> {
+    args.pidfd_socket.as_deref().map(|path| crate::pass::reach("--pidfd-socket", path)).transpose()
+}
+
+/// Gives it a pidfd of init.
+pub(super) fn send_pidfd(socket: Option<&OwnedFd>, created: &Created) -> Outcome<()> {
+    let Some(socket) = socket else { return Ok(()) };
+    let pidfd = sys::process::pidfd_open(created.stored.state.pid).attempt(|| "open init's pidfd".into())?;
+    crate::pass::send(socket, pidfd.as_fd(), "pidfd")
+}
+
+/// Takes a creation back that failed late. The failure is what the user has to
+/// see; leftovers are told beside it.
+pub(super) fn undo(created: &Created, context: &Context, failure: Box<Failure>) -> Box<Failure> {
+    let pid = created.stored.state.pid;
+    let removed = sys::process::pidfd_open(pid)
+        .and_then(|init| sys::process::pidfd_send_signal(init.as_fd(), libc::SIGKILL))
+        .and_then(|()| sys::process::wait(pid).map(drop))
+        .or_else(|e| if e.errno == nix::errno::Errno::ESRCH { Ok(()) } else { Err(e) })
+        .attempt(|| "kill what was created".into())
+        .and_then(|()| delete::remove(&created.directory, &created.stored, &context.report));
+    if let Err(left) = removed {
+        crate::log::warn(&left.to_string());
+    }
+    failure
 }
 
 /// What was typed, as the creation takes it.

@@ -1,5 +1,6 @@
 //! One verb a file. Each takes what was typed, and gives the exit status.
 
+mod checkpoint;
 pub mod create;
 pub mod delete;
 pub mod events;
@@ -29,6 +30,8 @@ use std::process::ExitCode;
 pub struct Context {
     /// Where states are kept.
     pub root: PathBuf,
+    /// criu(8), by path or by its name in `PATH`.
+    pub criu: PathBuf,
     /// For the stages.
     pub report: Reporter,
 }
@@ -37,7 +40,7 @@ pub struct Context {
 ///
 /// # Errors
 /// As write(2).
-fn print(text: &str) -> Outcome<ExitCode> {
+pub fn print(text: &str) -> Outcome<ExitCode> {
     match std::io::stdout().write_all(text.as_bytes()) {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(refuse("print", e.to_string())),
         _ => Ok(ExitCode::SUCCESS),

@@ -33,24 +33,15 @@ pub fn run(context: &Context, args: &cli::Run) -> Outcome<ExitCode> {
         request.console = Console::Foreground(inits);
         Some(ours)
     };
+    let pidfd_to = create::pidfd_socket(&args.create)?;
     let created = crate::create::create(&request, &context.report)?;
     drop(request);
     let terminal = way.as_ref().map(terminal::receive).transpose()?.flatten();
     let pid = created.stored.state.pid;
     let signals = if args.detach { None } else { Some(catch_signals()?) };
-    if let Err(failure) = begin(&created, context) {
-        // The failure is what the user has to see; leftovers are told beside it.
-        let removed = sys::process::pidfd_open(pid)
-            .and_then(|init| sys::process::pidfd_send_signal(init.as_fd(), libc::SIGKILL))
-            .and_then(|()| sys::process::wait(pid).map(drop))
-            .or_else(|e| if e.errno == nix::errno::Errno::ESRCH { Ok(()) } else { Err(e) })
-            .attempt(|| "kill what was created".into())
-            .and_then(|()| delete::remove(&created.directory, &created.stored, &context.report));
-        if let Err(left) = removed {
-            crate::log::warn(&left.to_string());
-        }
-        return Err(failure);
-    }
+    create::send_pidfd(pidfd_to.as_ref(), &created)
+        .and_then(|()| begin(&created, context))
+        .map_err(|failure| create::undo(&created, context, failure))?;
     start::poststart(&created.stored, &context.report);
     let Some(signals) = signals else { return Ok(ExitCode::SUCCESS) };
     let ended = context

@@ -20,6 +20,7 @@
 mod arch;
 mod assemble;
 mod decide;
+pub mod known;
 mod rules;
 mod tables;
 #[cfg(test)]

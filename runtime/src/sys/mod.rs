@@ -8,6 +8,7 @@ pub mod file;
 pub mod mount;
 pub mod net;
 pub mod privilege;
+pub mod probe;
 pub mod process;
 pub mod seccomp;
 pub mod signal;
