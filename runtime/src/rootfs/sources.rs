@@ -51,9 +51,20 @@ fn makes_nodes(plan: &Plan) -> bool {
 fn open_root(path: &Path) -> Outcome<OwnedFd> {
     let what = || format!("open the root file system {}", path.display());
     let directory = sys::file::open_host(path, OFlag::O_PATH | OFlag::O_DIRECTORY).attempt(what)?;
-    sys::mount::clone_tree(directory.as_fd(), Depth::Recursive)
+    cut_off(directory.as_fd(), Depth::Recursive)
         .attempt(what)
         .hint(Errno::EPERM, "creating mounts needs CAP_SYS_ADMIN: add a user namespace with id mappings")
+}
+
+/// A detached copy of a mount that hears of the host's mounts below it, but is
+/// no peer of theirs: on a host with shared mounts (systemd makes them so) what
+/// a container mounts on a peer would be mounted on the host as well, and
+/// pivot_root(2) takes no shared root.
+fn cut_off(object: BorrowedFd<'_>, depth: Depth) -> sys::Result<OwnedFd> {
+    let tree = sys::mount::clone_tree(object, depth)?;
+    let attr = Attr { propagation: sys::mount_flag(Propagation::Slave), ..Attr::default() };
+    sys::mount::set_attr(tree.as_fd(), depth, &attr)?;
+    Ok(tree)
 }
 
 fn open_bind(mount: &Mount, report: &Reporter) -> Outcome<Option<OwnedFd>> {
@@ -86,7 +97,7 @@ fn open_device(device: &DeviceNode) -> Outcome<OwnedFd> {
         .at(&pointer)
         .hint(Errno::ENOENT, "in a user namespace nodes cannot be made, only the host's can be bound")?;
     verify_device(node.as_fd(), device).map_err(|because| refuse(what(), because))?;
-    sys::mount::clone_tree(node.as_fd(), Depth::One).attempt(what)
+    cut_off(node.as_fd(), Depth::One).attempt(what)
 }
 
 /// Security rule R3: the node is the device that it should be.
@@ -109,7 +120,7 @@ fn open_null() -> Outcome<OwnedFd> {
     if stat.st_rdev != libc::makedev(1, 3) || stat.st_mode & libc::S_IFMT != libc::S_IFCHR {
         return Err(refuse(what(), "the host's /dev/null is not the null device 1:3"));
     }
-    sys::mount::clone_tree(node.as_fd(), Depth::One).attempt(what)
+    cut_off(node.as_fd(), Depth::One).attempt(what)
 }
 
 /// Maps ids of the opened mounts, as soon as the container's user namespace
