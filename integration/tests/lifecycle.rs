@@ -189,6 +189,27 @@ fn list_as_table_as_json_and_ids_only() {
 }
 
 #[test]
+fn init_ends_when_the_runtime_is_killed_before_it_was_ready() {
+    if skip_unless_root() {
+        return;
+    }
+    for bundle in [Bundle::new(), Bundle::without_user()] {
+        let (runtime, id) = (Runtime::new(), unique("killed"));
+        let seen = runtime.dir().join("hook-input");
+        let kill = format!("cat > {}; kill -9 $PPID", seen.display());
+        let hook = json!([{ "path": "/bin/sh", "args": ["sh", "-c", kill] }]);
+        let bundle = bundle.set("/hooks", json!({ "createRuntime": hook }));
+        assert_ne!(runtime.create(&bundle, &id).code, 0);
+        let state: Value = serde_json::from_slice(&std::fs::read(&seen).unwrap()).unwrap();
+        let init = format!("/proc/{}", state["pid"]);
+        assert!(until(DEADLINE, || !std::fs::exists(&init).unwrap()), "init {init} waits for nobody");
+        assert_eq!(runtime.state(&id)["status"], "creating");
+        runtime.delete(&id);
+        runtime.leftovers(&[&id]).assert_none();
+    }
+}
+
+#[test]
 fn the_pid_file_has_the_pid_of_init() {
     if skip_unless_root() {
         return;

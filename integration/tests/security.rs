@@ -353,6 +353,25 @@ fn cve_2024_21626_the_working_directory_cannot_be_a_leaked_descriptor() {
     drop(host);
 }
 
+// proves: the binary is sealed against the container; private procfs
+#[test]
+fn cve_2024_21626_the_working_directory_is_not_made_through_a_descriptor_of_the_runtime() {
+    if skip_unless_root() {
+        return;
+    }
+    for mut bundle in both() {
+        for cwd in
+            (3..20).flat_map(|fd| [format!("/proc/self/fd/{fd}/made"), format!("/proc/1/fd/{fd}/made")])
+        {
+            bundle = bundle.set("/process/cwd", json!(cwd));
+            let (runtime, id) = (Runtime::new(), unique("cwd"));
+            runtime.run(&bundle, &id).failed_with(&["/process/cwd"]);
+            // Among the descriptors is the state directory: what was made there would be left.
+            runtime.leftovers(&[&id]).assert_none();
+        }
+    }
+}
+
 #[test]
 fn leaked_descriptors_of_the_caller_are_closed() {
     if skip_unless_root() {

@@ -14,25 +14,32 @@ use nix::errno::Errno;
 use nix::sched::CloneFlags;
 use std::os::fd::OwnedFd;
 
-/// What goes over to init.
+/// What goes over to init, and what has to stay behind.
 pub(super) struct Launched {
+    /// The parent's side. Init closes its copy first of all: while it had one, it
+    /// would not hear that the parent has died.
+    pub(super) channel: ParentSide,
     pub(super) side: InitSide,
     pub(super) sources: Option<Sources>,
     pub(super) start: StartBy,
     pub(super) console: Option<OwnedFd>,
 }
 
+/// What the parent has after the clone.
+pub(super) struct Child {
+    pub(super) pid: i32,
+    /// To init.
+    pub(super) channel: ParentSide,
+    /// Kept for their id maps.
+    pub(super) sources: Option<Sources>,
+}
+
 impl Creation<'_> {
-    /// Clones init. The parent keeps the sources, for their id maps.
-    pub(super) fn launch(
-        &self,
-        launched: Launched,
-        joined: Vec<Joined>,
-        channel: &ParentSide,
-    ) -> Outcome<(i32, Option<Sources>)> {
+    /// Clones init.
+    pub(super) fn launch(&self, launched: Launched, joined: &[Joined]) -> Outcome<Child> {
         let flags = namespaces::clone_flags(&self.plan.namespaces);
         if !joined.is_empty() {
-            return self.launch_joining(launched, &joined, flags, channel);
+            return self.launch_joining(launched, joined, flags);
         }
         let cloned = self.report.stage_of_clone(|| {
             clone3(flags, Parentage::Child, self.cgroup.join_fd())
@@ -42,32 +49,26 @@ impl Creation<'_> {
                 .hint(Errno::EUSERS, "user namespaces are nested too deeply")
         });
         match cloned? {
-            Cloned::Parent(pid) => Ok((pid, launched.sources)),
+            Cloned::Parent(pid) => Ok(Child { pid, channel: launched.channel, sources: launched.sources }),
             Cloned::Child => self.become_init(launched),
         }
     }
 
     /// With namespaces to join, a helper joins them and clones init as its sibling.
-    fn launch_joining(
-        &self,
-        launched: Launched,
-        joined: &[Joined],
-        flags: CloneFlags,
-        channel: &ParentSide,
-    ) -> Outcome<(i32, Option<Sources>)> {
+    fn launch_joining(&self, launched: Launched, joined: &[Joined], flags: CloneFlags) -> Outcome<Child> {
         let what = || "clone the container's init".to_owned();
         let (told, tells) = sys::named(nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC), || "pipe2()".into())
             .attempt(what)?;
         match clone3(CloneFlags::empty(), Parentage::Child, None).attempt(what)? {
             Cloned::Parent(helper) => {
                 drop(tells);
-                let Launched { side, sources, .. } = launched;
+                let Launched { channel, side, sources, .. } = launched;
                 drop(side);
                 let mut bytes = [0; 4];
                 let length = nix::unistd::read(&told, &mut bytes).unwrap_or(0);
                 sys::process::wait(helper).attempt(what)?;
                 if length == bytes.len() {
-                    return Ok((i32::from_le_bytes(bytes), sources));
+                    return Ok(Child { pid: i32::from_le_bytes(bytes), channel, sources });
                 }
                 match channel.hear()? {
                     Some(ToParent::Failed(failure)) => Err(failure),
@@ -107,7 +108,8 @@ impl Creation<'_> {
     }
 
     fn become_init(&self, launched: Launched) -> ! {
-        let Launched { side, sources, start, console } = launched;
+        let Launched { channel, side, sources, start, console } = launched;
+        drop(channel);
         let mut state = self.stored.state.clone();
         state.pid = std::process::id().cast_signed();
         Init {

@@ -20,7 +20,7 @@ use crate::rootfs::sources;
 use crate::store::{Directory, Stored, StoredHook, started_at};
 use crate::sys;
 use attend::{Born, last_words};
-use launch::Launched;
+use launch::{Child, Launched};
 use nix::errno::Errno;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -204,8 +204,9 @@ impl Creation<'_> {
         let proc = Proc::host()?;
         let how = if joined.is_empty() { Born::Inside } else { Born::Beside };
         let (channel, side) = handshake::pair()?;
-        let launched = Launched { side, sources, start, console };
-        let (pid, sources) = self.launch(launched, joined, &channel)?;
+        let launched = Launched { channel, side, sources, start, console };
+        let Child { pid, channel, sources } = self.launch(launched, &joined)?;
+        drop(joined);
         self.pid = Some(pid);
         self.stored.state.pid = pid;
         self.attend(pid, how, &proc, sources.as_ref(), &channel)

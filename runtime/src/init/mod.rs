@@ -14,7 +14,7 @@ use crate::plan::{Namespace, Plan};
 use crate::procfs::Proc;
 use crate::report::{Attempt, Outcome, Place, Reporter, refuse};
 use crate::rootfs::mounts::Cgroupns;
-use crate::rootfs::root::Root;
+use crate::rootfs::root::{Root, Target};
 use crate::rootfs::sources::Sources;
 use crate::rootfs::{console, dev, mask, mounts};
 use crate::sys;
@@ -199,8 +199,10 @@ impl Init<'_> {
             Pivot::Chroot => sys::mount::chroot_to_cwd().attempt(what)?,
         }
         namespaces::mount::propagate_root(&plan.rootfs)?;
-        // What cannot be made is told by the stage that enters it.
-        drop(std::fs::create_dir_all(&plan.process.cwd));
+        // By the root's descriptor: descriptors of the host are still open here, and a path
+        // through /proc/self/fd would lead to them. What cannot be made is told by the stage
+        // that enters it.
+        drop(root.destination(&plan.process.cwd, Target::Directory));
         if plan.rootfs.readonly {
             let attrs = crate::plan::Attrs { set: sys::mount::MOUNT_ATTR_RDONLY, clear: 0 };
             self.report.stage(StageKind::ReadonlyRootfs, "/", || {
