@@ -30,8 +30,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
-/// Time limit of `create` and `start`, in which hooks run.
-const LONG: Duration = Duration::from_secs(120);
+/// Time limit of `create` and `start`, in which hooks run. Below the manager's limit for the
+/// call, so that its client hears which command hung, and not only that time is up.
+const LONG: Duration = Duration::from_secs(50);
 
 /// Time limit of `kill` and `delete`.
 const SHORT: Duration = Duration::from_secs(30);
