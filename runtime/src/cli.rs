@@ -84,6 +84,10 @@ pub enum Command {
     Update(Box<Update>),
     /// Print what a container uses, and when it runs out of memory, as JSON lines
     Events(Events),
+    /// Write a container into an image with CRIU; it ends with that
+    Checkpoint(Box<Checkpoint>),
+    /// Make a container of an image with CRIU
+    Restore(Box<Restore>),
     /// List the containers of this root
     List(List),
     /// Write a default config.json
@@ -302,6 +306,100 @@ impl Limits {
         };
         value.as_deref().filter(|text| !text.is_empty())
     }
+}
+
+/// What `checkpoint` and `restore` have in common.
+#[derive(Debug, Args)]
+pub struct CriuOptions {
+    /// Directory of the images (default: ./checkpoint)
+    #[arg(long, value_name = "DIR")]
+    pub image_path: Option<PathBuf>,
+    /// Directory of CRIU's log (default: that of the images)
+    #[arg(long, value_name = "DIR")]
+    pub work_path: Option<PathBuf>,
+    /// Allow established TCP connections
+    #[arg(long)]
+    pub tcp_established: bool,
+    /// Allow unix sockets whose other end is outside
+    #[arg(long)]
+    pub ext_unix_sk: bool,
+    /// Allow a session and a terminal that began outside
+    #[arg(long)]
+    pub shell_job: bool,
+    /// Handle file locks
+    #[arg(long)]
+    pub file_locks: bool,
+    /// What CRIU does with cgroups: soft, full, strict or ignore (default: soft)
+    #[arg(long, value_name = "MODE")]
+    pub manage_cgroups_mode: Option<String>,
+    /// A namespace whose properties are not kept: network, which never are
+    #[arg(long, value_name = "KIND")]
+    pub empty_ns: Vec<String>,
+    /// Keep each page of memory in one image only
+    #[arg(long)]
+    pub auto_dedup: bool,
+    /// Fetch memory when it is first used, by userfaultfd(2)
+    #[arg(long)]
+    pub lazy_pages: bool,
+}
+
+/// Arguments of `checkpoint`.
+#[derive(Debug, Args)]
+pub struct Checkpoint {
+    /// The container's id
+    pub id: String,
+    /// What it shares with `restore`.
+    #[command(flatten)]
+    pub criu: CriuOptions,
+    /// Images of an earlier --pre-dump, relative to --image-path
+    #[arg(long, value_name = "DIR")]
+    pub parent_path: Option<PathBuf>,
+    /// Let the container go on
+    #[arg(long)]
+    pub leave_running: bool,
+    /// Write its memory only and let it go on, to make the dump that follows shorter
+    #[arg(long)]
+    pub pre_dump: bool,
+    /// Server that takes the pages
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub page_server: Option<String>,
+    /// Descriptor that takes a zero byte when lazy pages can be fetched
+    #[arg(long, value_name = "FD", allow_hyphen_values = true)]
+    pub status_fd: Option<i32>,
+}
+
+/// Arguments of `restore`.
+#[derive(Debug, Args)]
+pub struct Restore {
+    /// The container's id
+    pub id: String,
+    /// The bundle directory
+    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    pub bundle: PathBuf,
+    /// What it shares with `checkpoint`.
+    #[command(flatten)]
+    pub criu: CriuOptions,
+    /// Do not wait for the container's exit
+    #[arg(short, long)]
+    pub detach: bool,
+    /// Write the pid of the container's init to this file
+    #[arg(long, value_name = "FILE")]
+    pub pid_file: Option<PathBuf>,
+    /// Unix socket that receives the master of the container's terminal
+    #[arg(long, value_name = "SOCKET")]
+    pub console_socket: Option<PathBuf>,
+    /// Do not become the reaper of the container's orphans
+    #[arg(long)]
+    pub no_subreaper: bool,
+    /// Accepted for compatibility: CRIU makes the root `/`
+    #[arg(long)]
+    pub no_pivot: bool,
+    /// LSM profile in place of the bundle's, as TYPE:NAME
+    #[arg(long, value_name = "TYPE:NAME")]
+    pub lsm_profile: Option<String>,
+    /// SELinux context of mounts that have one
+    #[arg(long, value_name = "CONTEXT")]
+    pub lsm_mount_context: Option<String>,
 }
 
 /// Arguments of `list`.

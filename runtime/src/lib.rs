@@ -10,6 +10,7 @@ pub mod clock;
 pub mod commands;
 pub mod contract;
 pub mod create;
+mod criu;
 pub mod handshake;
 pub mod hooks;
 pub mod init;

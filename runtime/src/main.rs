@@ -51,6 +51,8 @@ fn run(cli: Cli) -> Outcome<ExitCode> {
         Command::Ps(args) => commands::ps::run(&context, args),
         Command::Update(args) => commands::update::run(&context, args),
         Command::Events(args) => commands::events::run(&context, args),
+        Command::Checkpoint(args) => commands::checkpoint::run(&context, args),
+        Command::Restore(args) => commands::restore::run(&context, args),
         Command::List(args) => commands::list::run(&context, args),
         Command::Spec(args) => commands::spec::run(&context, args),
         Command::Features(args) => commands::features::run(&context, args),
@@ -77,6 +79,9 @@ fn close_inherited(global: &Global, command: &Command) -> Outcome<()> {
     };
     let mut keep: Vec<i32> = (3..3 + preserved).filter_map(|fd| i32::try_from(fd).ok()).collect();
     keep.extend(global.report_fd);
+    if let Command::Checkpoint(args) = command {
+        keep.extend(args.status_fd);
+    }
     sys::file::close_others(&keep).attempt(|| "close inherited descriptors".into())
 }
 

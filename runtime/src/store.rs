@@ -25,6 +25,9 @@ pub struct Stored {
     pub init_started: u64,
     /// Its cgroup.
     pub cgroup: CgroupPaths,
+    /// The namespaces that it has joined: kind and path, as in the config.
+    #[serde(default)]
+    pub joined: Vec<(String, PathBuf)>,
     /// Hooks that later invocations run.
     pub poststart: Vec<StoredHook>,
     /// Likewise.

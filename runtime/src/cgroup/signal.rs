@@ -92,6 +92,13 @@ impl Cgroup {
         self.freezer().is_some()
     }
 
+    /// The directory whose files stop its processes.
+    pub fn freezer_path(&self) -> Option<&std::path::Path> {
+        self.freezer().map(|freezer| match freezer {
+            Freezer::V1(dir) | Freezer::V2(dir) => dir.path.as_path(),
+        })
+    }
+
     fn freezer(&self) -> Option<Freezer<'_>> {
         match self.controller("freezer") {
             Some(dir) => Some(Freezer::V1(dir)),

@@ -54,7 +54,7 @@ fn exists(root: &Path, id: &str) -> bool {
 }
 
 /// Kills init and waits until it is gone.
-fn end(stored: &Stored) -> Outcome<()> {
+pub(super) fn end(stored: &Stored) -> Outcome<()> {
     let Some(init) = kill::init(stored)? else { return Ok(()) };
     kill::send(&init, libc::SIGKILL)?;
     if stored.state.status == Status::Paused {

@@ -1,6 +1,6 @@
 //! One verb a file. Each takes what was typed, and gives the exit status.
 
-mod checkpoint;
+pub mod checkpoint;
 pub mod create;
 pub mod delete;
 pub mod events;
@@ -12,6 +12,7 @@ pub mod pause;
 pub mod ps;
 pub mod quantity;
 mod resctrl;
+pub mod restore;
 pub mod resume;
 pub mod run;
 pub mod spec;

@@ -53,7 +53,8 @@ pub fn run(context: &Context, args: &cli::Run) -> Outcome<ExitCode> {
     Ok(ExitCode::from(status_of(ended)))
 }
 
-fn status_of(ended: Ended) -> u8 {
+/// The exit status that stands for an end.
+pub(super) fn status_of(ended: Ended) -> u8 {
     match ended {
         Ended::Code(code) => code,
         Ended::Signal(signal) => EXIT_SIGNAL_BASE.saturating_add(u8::try_from(signal).unwrap_or(u8::MAX)),
@@ -66,7 +67,7 @@ fn begin(created: &Created, context: &Context) -> Outcome<()> {
 }
 
 /// From now on signals arrive as reads; those of a terminal's job control keep their meaning.
-fn catch_signals() -> Outcome<SignalFd> {
+pub(super) fn catch_signals() -> Outcome<SignalFd> {
     let what = || "catch signals".to_owned();
     let mut mask = SigSet::all();
     for own in [Signal::SIGTSTP, Signal::SIGTTIN, Signal::SIGTTOU] {
@@ -80,7 +81,7 @@ fn catch_signals() -> Outcome<SignalFd> {
 }
 
 /// Passes signals on, and the terminal's bytes, until init has exited.
-fn attend(pid: i32, signals: &SignalFd, terminal: Option<&Terminal>) -> Outcome<Ended> {
+pub(super) fn attend(pid: i32, signals: &SignalFd, terminal: Option<&Terminal>) -> Outcome<Ended> {
     let what = || "wait for the container".to_owned();
     let init = sys::process::pidfd_open(pid).attempt(what)?;
     let (mut output, mut input) = match terminal {

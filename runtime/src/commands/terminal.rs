@@ -49,13 +49,21 @@ pub(super) fn receive(way: &OwnedFd) -> Outcome<Option<Terminal>> {
         })
         .next();
     let Some(fd) = fd else { return Ok(None) };
-    let mut terminal = Terminal { master: sys::file::adopt_fd(fd).attempt(what)?, saved: None };
-    terminal.resize();
-    terminal.make_raw().attempt(what)?;
-    Ok(Some(terminal))
+    Terminal::take(sys::file::adopt_fd(fd).attempt(what)?).map(Some)
 }
 
 impl Terminal {
+    /// Takes this master, and makes the caller's terminal raw.
+    ///
+    /// # Errors
+    /// As tcsetattr(3).
+    pub(super) fn take(master: OwnedFd) -> Outcome<Self> {
+        let mut terminal = Self { master, saved: None };
+        terminal.resize();
+        terminal.make_raw().attempt(|| "take the container's terminal".into())?;
+        Ok(terminal)
+    }
+
     /// The container's side, to be polled.
     pub(super) fn master(&self) -> BorrowedFd<'_> {
         self.master.as_fd()

@@ -13,7 +13,7 @@ use crate::contract::state::{State, Status};
 use crate::handshake::{self, ParentSide};
 use crate::init::{Pivot, StartBy};
 use crate::namespaces::{self, Joined};
-use crate::plan::{Host, Namespace, Plan, Problem};
+use crate::plan::{Host, Namespace, NamespaceKind, Plan, Problem};
 use crate::procfs::Proc;
 use crate::report::{Attempt, Outcome, Reporter, refuse};
 use crate::rootfs::sources;
@@ -157,7 +157,8 @@ fn undo_directory(
     failure
 }
 
-fn stored(plan: &Plan, cgroup: &Cgroup) -> Stored {
+/// What is remembered of a container that is to be made.
+pub(crate) fn stored(plan: &Plan, cgroup: &Cgroup) -> Stored {
     let state = State {
         oci_version: plan.oci_version.clone(),
         id: plan.id.clone(),
@@ -173,9 +174,18 @@ fn stored(plan: &Plan, cgroup: &Cgroup) -> Stored {
         state,
         init_started: 0,
         cgroup: cgroup.paths(),
+        joined: joined_paths(plan),
         poststart: plan.hooks.poststart.iter().map(StoredHook::from).collect(),
         poststop: plan.hooks.poststop.iter().map(StoredHook::from).collect(),
     }
+}
+
+fn joined_paths(plan: &Plan) -> Vec<(String, PathBuf)> {
+    let path = |kind: NamespaceKind| match plan.namespaces.get(kind) {
+        Namespace::Join { path, .. } => Some((kind.name().to_owned(), path.clone())),
+        Namespace::Host | Namespace::Create => None,
+    };
+    NamespaceKind::ALL.into_iter().filter_map(path).collect()
 }
 
 /// A creation under way: what has been made so far, so that it can be undone.
@@ -259,7 +269,7 @@ impl Creation<'_> {
 }
 
 /// Written beside and renamed, so that a reader never sees half a number.
-fn write_pid_file(path: &Path, pid: i32) -> Outcome<()> {
+pub(crate) fn write_pid_file(path: &Path, pid: i32) -> Outcome<()> {
     let what = || format!("write the pid file {}", path.display());
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");

@@ -25,6 +25,7 @@ pub(crate) fn command(name: &str) -> Option<Act> {
         "cat" => cat,
         "record" => record,
         "fork" => fork,
+        "count" => count,
         "eat" => eat,
         "ipc" => ipc,
         "summary" => |_| {
@@ -128,6 +129,17 @@ fn fork(args: &[&str]) -> Result<ExitCode, String> {
     }
     super::say(&format!("started {}", children.len()))?;
     sleep(&[seconds])
+}
+
+/// Counts in memory, and writes each number to a file.
+fn count(args: &[&str]) -> Result<ExitCode, String> {
+    let path = args.first().ok_or("count needs a file")?;
+    let mut number = 0_u64;
+    loop {
+        number += 1;
+        std::fs::write(path, number.to_string()).map_err(|e| format!("write {path}: {e}"))?;
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// Uses that many bytes of memory and says so.
