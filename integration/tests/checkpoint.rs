@@ -12,7 +12,7 @@ use serde_json::json;
 use sextant_integration::process::{DEADLINE, until};
 use sextant_integration::{Bundle, Ran, Runtime, skip, skip_unless_root, unique};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// A container whose state is a number in memory.
 fn counter() -> Bundle {
@@ -153,6 +153,67 @@ fn sources_of_mounts_are_the_bundles() {
     restore(&runtime, &bundle, &images, &id).ok();
     assert!(until(DEADLINE, || written(&second)), "it writes to the bundle's source");
     runtime.delete(&id);
+    runtime.leftovers(&[&id]).assert_none();
+}
+
+/// The reader of a pipe that the command's stdout is; the command has ended well.
+fn piped(command: &mut Command) -> std::io::PipeReader {
+    let (reader, writer) = std::io::pipe().unwrap();
+    let status = command.stdin(Stdio::null()).stdout(writer).stderr(Stdio::null()).status().unwrap();
+    assert!(status.success(), "{command:?}");
+    reader
+}
+
+fn reads(mut reader: &std::io::PipeReader) {
+    let mut byte = [0];
+    std::io::Read::read_exact(&mut reader, &mut byte).unwrap();
+}
+
+#[test]
+fn the_pipes_of_a_restored_container_are_those_of_the_restore() {
+    if skip_unless_root() || !works() {
+        return;
+    }
+    let (runtime, id) = (Runtime::new(), unique("pipe"));
+    let bundle = counter().args(&["/bin/probe", "count", "/dev/stdout"]);
+    let mut run = runtime.command();
+    let before = piped(run.args(["run", "--detach", "--bundle"]).arg(bundle.write()).arg(&id));
+    reads(&before);
+    let images = runtime.dir().join("images");
+    checkpoint(&runtime, &images, &[], &id).ok();
+    let mut restore = runtime.command();
+    restore.args(["restore", "--detach", "--image-path"]).arg(&images);
+    let after = piped(restore.arg("--bundle").arg(bundle.dir()).arg(&id));
+    reads(&after);
+    runtime.delete(&id);
+    runtime.leftovers(&[&id]).assert_none();
+}
+
+#[test]
+fn a_restore_in_the_foreground_exits_as_the_container_does() {
+    if skip_unless_root() || !works() {
+        return;
+    }
+    let (runtime, id) = (Runtime::new(), unique("foreground"));
+    let bundle = counter().args(&["/bin/probe", "sleep", "1000", "--term-exit", "7"]);
+    runtime.start(&bundle, &id);
+    assert!(until(DEADLINE, || bundle.dir().join("stdout").metadata().is_ok_and(|m| m.len() > 0)));
+    let images = runtime.dir().join("images");
+    checkpoint(&runtime, &images, &[], &id).ok();
+    std::thread::scope(|scope| {
+        let restored = scope.spawn(|| {
+            let mut command = runtime.command();
+            command.args(["restore", "--image-path"]).arg(&images).arg("--bundle").arg(bundle.dir()).arg(&id);
+            sextant_integration::process::run(&mut command, bundle.dir())
+        });
+        let state = || {
+            let out = runtime.command().args(["state", &id]).output().unwrap();
+            serde_json::from_slice::<serde_json::Value>(&out.stdout).unwrap_or_default()
+        };
+        assert!(until(DEADLINE, || state()["status"] == "running"));
+        runtime.call(["kill", &id, "TERM"]).ok();
+        restored.join().unwrap().exited(7);
+    });
     runtime.leftovers(&[&id]).assert_none();
 }
 
