@@ -258,7 +258,7 @@ fn hint_of_value(file: &str, errno: Errno, version: Version) -> &'static str {
              because that cgroup has processes of its own or is not delegated"
         }
         Errno::EBUSY if is("memory.") => "more memory than this is in use in the cgroup",
-        Errno::EINVAL if is("cpuset.") => "not online, or not in the parent's cpuset",
+        Errno::EINVAL | Errno::ERANGE if is("cpuset.") => "not online, or not in the parent's cpuset",
         Errno::EACCES if is("cpuset.") => "not in the parent's cpuset",
         Errno::EINVAL if is("cpu.") => "the kernel's bounds, or more than the parent cgroup has",
         Errno::EINVAL if is("memory.memsw") => "an earlier memory limit of this cgroup is greater",

@@ -115,9 +115,11 @@ fn page_server(text: &str) -> Outcome<(String, u16)> {
 
 /// Whether checkpoints can be made here: for `features --host`.
 pub(super) fn availability(criu: &Path) -> Value {
-    match Criu::find(criu) {
-        Ok(criu) => json!({ "criu": criu.name() }),
-        Err(failure) => json!({ "criu": Value::Null, "because": failure.to_string() }),
+    let found = Criu::find(criu);
+    let works = found.as_ref().is_ok_and(|criu| criu.check().unwrap_or(false));
+    match found {
+        Ok(criu) => json!({ "enabled": works, "criu": criu.name() }),
+        Err(failure) => json!({ "enabled": works, "because": failure.to_string() }),
     }
 }
 

@@ -46,11 +46,9 @@ impl Directories {
     /// Explains a failure of CRIU's by its log.
     pub(crate) fn explain(&self, criu: &Criu, attempted: &str, message: Option<&str>) -> Box<Failure> {
         let log = tail(&self.log);
-        let errors: Vec<&str> = log.lines().filter(|line| line.contains("Error")).map(bare).collect();
-        let said = match errors.as_slice() {
-            [] => message.unwrap_or("it says nothing").to_owned(),
-            errors => errors.iter().take(4).copied().collect::<Vec<_>>().join("; "),
-        };
+        let errors = errors(&log);
+        let said =
+            if errors.is_empty() { message.unwrap_or("it says nothing").into() } else { errors.join("; ") };
         let mut failure = refuse(attempted, format!("{} failed: {said}", criu.name()));
         failure.object = self.log.display().to_string();
         failure.hint =
@@ -97,6 +95,15 @@ fn tail(path: &Path) -> String {
         Ok(bytes)
     };
     String::from_utf8_lossy(&read().unwrap_or_default()).into_owned()
+}
+
+/// The first errors of a log. That a helper has failed is said by what needed it.
+fn errors(log: &str) -> Vec<&str> {
+    let is_telling = |line: &&str| line.contains("Error") && !line.contains("exited, status=");
+    let mut errors: Vec<&str> = log.lines().filter(is_telling).map(bare).collect();
+    errors.dedup();
+    errors.truncate(4);
+    errors
 }
 
 /// A line without its time stamp.
@@ -154,7 +161,7 @@ mod tests {
     #[test]
     fn a_failure_is_explained_by_the_log() {
         let dir = tempfile::tempdir().unwrap();
-        let log = "(00.1) vdso: fine\n(00.2) Error (criu/vdso.c:381): vdso: Unexpected rt vDSO area bounds\n";
+        let log = "(00.1) vdso: fine\n(00.1) Error (criu/util.c:642): exited, status=1\n(00.2) Error (criu/vdso.c:381): vdso: Unexpected rt vDSO area bounds\n";
         std::fs::write(dir.path().join("dump.log"), log).unwrap();
         let directories = Directories::open(dir.path(), None, "dump.log", Make::Nothing).unwrap();
         let criu = Criu { binary: "/criu".into(), version: (3, 17, 1) };
@@ -162,7 +169,7 @@ mod tests {
         for word in ["checkpoint x", "criu 3.17.1", "Unexpected rt vDSO", "newer criu"] {
             assert!(text.contains(word), "{word}: {text}");
         }
-        assert!(!text.contains("00.2"), "{text}");
+        assert!(!text.contains("00.2") && !text.contains("exited"), "{text}");
     }
 
     #[test]

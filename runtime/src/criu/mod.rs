@@ -75,6 +75,15 @@ impl Criu {
         format!("criu {major}.{minor}.{sublevel}")
     }
 
+    /// Whether it can work on this kernel, by its own check.
+    ///
+    /// # Errors
+    /// When it ends without an answer.
+    pub(crate) fn check(&self) -> Outcome<bool> {
+        let request = Request { kind: Kind::Check.into(), ..Request::default() };
+        ask(&self.binary, &request).map(|response| response.success)
+    }
+
     /// Refused when this kernel lacks what a flag needs.
     ///
     /// # Errors

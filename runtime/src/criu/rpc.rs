@@ -11,6 +11,7 @@ pub(crate) enum Kind {
     Empty = 0,
     Dump = 1,
     Restore = 2,
+    Check = 3,
     PreDump = 4,
     Notify = 6,
     FeatureCheck = 9,
