@@ -477,7 +477,7 @@ fn output_has_the_form_of_runcs() {
 #[test]
 fn a_pidfd_of_init_is_passed_on() {
     use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
-    use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+    use std::os::fd::AsRawFd;
     if skip_unless_root() {
         return;
     }
@@ -498,9 +498,8 @@ fn a_pidfd_of_init_is_passed_on() {
     let Some(ControlMessageOwned::ScmRights(fds)) = got.cmsgs().unwrap().next() else {
         panic!("no descriptor came")
     };
-    // SAFETY: recvmsg(2) has just made this descriptor for us.
-    let pidfd = unsafe { OwnedFd::from_raw_fd(fds[0]) };
-    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).unwrap();
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", fds[0])).unwrap();
+    nix::unistd::close(fds[0]).unwrap();
     assert!(info.contains(&format!("Pid:\t{}\n", runtime.pid(&id))), "{info}");
     runtime.delete(&id);
     drop((listener, stream));
