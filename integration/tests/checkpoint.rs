@@ -190,6 +190,36 @@ fn the_pipes_of_a_restored_container_are_those_of_the_restore() {
 }
 
 #[test]
+fn a_joined_network_namespace_is_joined_again() {
+    if skip_unless_root() || !works() {
+        return;
+    }
+    let (runtime, id) = (Runtime::new(), unique("joined"));
+    // It answers when it is in a namespace of its own.
+    let mut holder = Command::new("unshare")
+        .args(["--net", "sh", "-c", "echo; exec sleep 1000"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::io::Read::read_exact(&mut holder.stdout.take().unwrap(), &mut [0]).unwrap();
+    let namespace = format!("/proc/{}/ns/net", holder.id());
+    let bundle = counter().join("network", Path::new(&namespace));
+    runtime.start(&bundle, &id);
+    wait_beyond(&bundle, 0);
+    let images = runtime.dir().join("images");
+    checkpoint(&runtime, &images, &[], &id).ok();
+    let before = count(&bundle);
+    restore(&runtime, &bundle, &images, &id).ok();
+    wait_beyond(&bundle, before);
+    let link = |path: &str| std::fs::read_link(path).unwrap();
+    assert_eq!(link(&format!("/proc/{}/ns/net", runtime.pid(&id))), link(&namespace));
+    runtime.delete(&id);
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    runtime.leftovers(&[&id]).assert_none();
+}
+
+#[test]
 fn a_restore_in_the_foreground_exits_as_the_container_does() {
     if skip_unless_root() || !works() {
         return;
