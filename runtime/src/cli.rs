@@ -131,7 +131,7 @@ pub struct Create {
     /// Use chroot in place of pivot_root, for a root in an initramfs
     #[arg(long)]
     pub no_pivot: bool,
-    /// Accepted for compatibility: no session keyring is made yet
+    /// Let the process keep the caller's session keyring
     #[arg(long)]
     pub no_new_keyring: bool,
 }

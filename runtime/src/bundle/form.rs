@@ -16,7 +16,7 @@ const MAX_MISTAKES: usize = 64;
 /// Takes out of `config` what must not make it fail:
 /// nulls (absent, as every Go runtime reads them), unknown capabilities
 /// (runtime-spec, "Linux Process": a warning), a missing `process.user` (root,
-/// as in runc), and `resources.pids` without a limit, which the OCI types
+/// as in runc), spellings that the OCI types do not have, and `resources.pids` without a limit, which the OCI types
 /// would read as the limit 0.
 pub(super) fn normalize(mut config: Value, warnings: &mut Vec<Problem>) -> Value {
     drop_nulls(&mut config);
@@ -27,6 +27,8 @@ pub(super) fn normalize(mut config: Value, warnings: &mut Vec<Problem>) -> Value
                 drop_unknown_capabilities(set, names, warnings);
             }
         }
+        name_scheduler_flags(process);
+        drop_blanks(process);
     }
     if let Some(Value::Object(resources)) = config.pointer_mut("/linux/resources")
         && resources.get("pids").is_some_and(|pids| pids.as_object().is_some_and(Map::is_empty))
@@ -34,6 +36,31 @@ pub(super) fn normalize(mut config: Value, warnings: &mut Vec<Problem>) -> Value
         resources.remove("pids");
     }
     config
+}
+
+/// The OCI types spell two flags in a way of their own.
+fn name_scheduler_flags(process: &mut Map<String, Value>) {
+    let flags = process.get_mut("scheduler").and_then(|s| s.get_mut("flags")).and_then(Value::as_array_mut);
+    for flag in flags.into_iter().flatten() {
+        match flag.as_str() {
+            Some("SCHED_FLAG_RESET_ON_FORK") => *flag = "SCHED_RESET_ON_FORK".into(),
+            Some("SCHED_FLAG_DL_OVERRUN") => *flag = "SCHED_FLAG_D_L_OVERRUN".into(),
+            _ => {}
+        }
+    }
+}
+
+/// Blanks in a list of CPUs, and empty lists: the OCI types refuse both.
+fn drop_blanks(process: &mut Map<String, Value>) {
+    let affinity = process.get_mut("execCPUAffinity").and_then(Value::as_object_mut);
+    if let Some(lists) = affinity {
+        for list in lists.values_mut() {
+            if let Value::String(text) = list {
+                text.retain(|c| c != ' ');
+            }
+        }
+        lists.retain(|_, list| list != "");
+    }
 }
 
 fn drop_nulls(value: &mut Value) {

@@ -4,7 +4,7 @@ use super::{Context, delete};
 use crate::cli;
 use crate::contract::report::Failure;
 use crate::create::{Console, Created, Mode, Request};
-use crate::init::Pivot;
+use crate::init::{Keyring, Pivot};
 use crate::report::{Attempt, Outcome};
 use crate::sys;
 use std::os::fd::{AsFd, OwnedFd};
@@ -59,6 +59,7 @@ pub(super) fn request(context: &Context, args: &cli::Create, mode: Mode) -> Requ
         console: args.console_socket.clone().map_or(Console::Nowhere, Console::Socket),
         preserve_fds: args.preserve_fds,
         pivot: if args.no_pivot { Pivot::Chroot } else { Pivot::Root },
+        keyring: if args.no_new_keyring { Keyring::Inherited } else { Keyring::Own },
         mode,
     }
 }

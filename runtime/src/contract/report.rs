@@ -98,8 +98,16 @@ pub enum StageKind {
     Capabilities,
     /// no_new_privs.
     NoNewPrivs,
-    /// Scheduler, I/O priority, personality, CPU affinity.
+    /// Scheduler, I/O priority, personality, CPU affinity, memory policy.
     Scheduling,
+    /// The session keyring.
+    Keyring,
+    /// Moving a network device, by its place in the sorted names.
+    NetDevice,
+    /// The resctrl group.
+    IntelRdt,
+    /// Handing the seccomp notification descriptor to its listener.
+    SeccompListener,
     /// Loading the seccomp filter.
     Seccomp,
     /// The container is set up and waits for `start`.

@@ -78,7 +78,10 @@ impl Creation<'_> {
                     )?;
                     channel.say(&ToInit::HooksDone)?;
                 }
-                Some(ToParent::Ready) => return self.limit(pid),
+                Some(ToParent::Ready) => {
+                    self.schedule(pid)?;
+                    return self.limit(pid);
+                }
                 Some(ToParent::Failed(failure)) => return Err(failure),
                 Some(ToParent::Executing) => {
                     return Err(refuse("follow the handshake", "init went on too early"));
@@ -86,6 +89,32 @@ impl Creation<'_> {
                 None => return Err(died(pid)),
             }
         }
+    }
+
+    /// Scheduler and I/O priority: late, since init's own work has no deadline, and by the
+    /// parent, since some take rights that nobody has inside a user namespace.
+    fn schedule(&self, pid: i32) -> Outcome<()> {
+        const TAKES: &str = "this takes CAP_SYS_NICE on the host";
+        const REAL_TIME: &str = "this takes CAP_SYS_NICE on the host, and, on cgroup v1 with real-time groups, /linux/resources/cpu/realtimeRuntime in this cgroup and those above";
+        let attributes = &self.plan.process.attributes;
+        if let Some(scheduler) = &attributes.scheduler {
+            self.report.stage(StageKind::Scheduling, "scheduler", || {
+                sys::schedule::set_scheduler(pid, scheduler)
+                    .attempt(|| format!("set the scheduler {}", scheduler.name))
+                    .at("/process/scheduler")
+                    .hint(Errno::EPERM, if scheduler.priority > 0 { REAL_TIME } else { TAKES })
+                    .hint(Errno::EBUSY, "the CPUs have no room for this runtime within this period")
+            })?;
+        }
+        if let Some(priority) = &attributes.io_priority {
+            self.report.stage(StageKind::Scheduling, "ioPriority", || {
+                sys::schedule::set_io_priority(pid, priority)
+                    .attempt(|| format!("set the I/O priority {}", priority.name))
+                    .at("/process/ioPriority")
+                    .hint(Errno::EPERM, TAKES)
+            })?;
+        }
+        Ok(())
     }
 
     /// Resource limits come last: they would hinder init itself.

@@ -122,6 +122,7 @@ impl Creation<'_> {
             console,
             preserve_fds: self.request.preserve_fds,
             pivot: self.request.pivot,
+            keyring: self.request.keyring,
         }
         .run()
     }

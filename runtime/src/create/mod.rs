@@ -11,7 +11,7 @@ use crate::cgroup::Cgroup;
 use crate::contract::report::StageKind;
 use crate::contract::state::{State, Status};
 use crate::handshake::{self, ParentSide};
-use crate::init::{Pivot, StartBy};
+use crate::init::{Keyring, Pivot, StartBy};
 use crate::namespaces::{self, Joined};
 use crate::plan::{Host, Namespace, NamespaceKind, Plan, Problem};
 use crate::procfs::Proc;
@@ -62,6 +62,8 @@ pub struct Request {
     pub preserve_fds: u32,
     /// How the root becomes `/`.
     pub pivot: Pivot,
+    /// Whether the process gets a session keyring of its own.
+    pub keyring: Keyring,
     /// See [`Mode`].
     pub mode: Mode,
 }

@@ -33,6 +33,7 @@ impl Init<'_> {
             self.report.stage(StageKind::Lsm, "", || label(process, proc.as_ref()))?;
         }
         drop(proc);
+        super::attributes::apply(&process.attributes, self.report)?;
         self.close_leaks()?;
         let cwd = self.report.stage(StageKind::Cwd, process.cwd.to_string_lossy(), || enter(&process.cwd));
         self.report.stage(StageKind::User, process.uid.to_string(), || identity::become_user(process))?;

@@ -3,6 +3,7 @@
 //! Its memory is a copy of the parent's, so the plan and the opened sources are
 //! simply there. It never returns to the parent's code.
 
+mod attributes;
 mod exec;
 mod identity;
 
@@ -40,6 +41,15 @@ pub enum Pivot {
     Chroot,
 }
 
+/// Whose session keyring the process has (session-keyring(7)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keyring {
+    /// One of the container's own.
+    Own,
+    /// The caller's (`--no-new-keyring`).
+    Inherited,
+}
+
 /// Everything that init works with.
 #[derive(Debug)]
 pub struct Init<'a> {
@@ -61,6 +71,8 @@ pub struct Init<'a> {
     pub preserve_fds: u32,
     /// Which of the two.
     pub pivot: Pivot,
+    /// Whether it gets a session keyring of its own.
+    pub keyring: Keyring,
 }
 
 impl Init<'_> {
@@ -86,6 +98,7 @@ impl Init<'_> {
         identity::reset_signals().attempt(|| "reset the signals".into())?;
         nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
         let plan = self.plan;
+        attributes::join_keyring(&plan.id, self.keyring, self.report)?;
         if plan.namespaces.user == Namespace::Create {
             self.expect(ToInit::Mapped)?;
             self.report.stage(StageKind::NamespaceUser, "", namespaces::user::become_root)?;

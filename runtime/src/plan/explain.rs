@@ -1,7 +1,7 @@
 //! A plan for people: its steps in the order of the work, each with the name
 //! of its stage in a report ([`crate::contract::report`]), then the warnings.
 
-use super::{Hook, IdMapping, Mount, MountKind, Namespace, NamespaceKind, Plan, capabilities};
+use super::{Attributes, Hook, IdMapping, Mount, MountKind, Namespace, NamespaceKind, Plan, capabilities};
 use crate::contract::report::{Stage, StageKind};
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -195,6 +195,7 @@ fn steps_before_pivot(plan: &Plan, steps: &mut Steps) {
 
 fn set_up_process(plan: &Plan, steps: &mut Steps) {
     let process = &plan.process;
+    attributes(&process.attributes, steps);
     for (label, pointer) in [
         (&process.apparmor_profile, "/process/apparmorProfile"),
         (&process.selinux_label, "/process/selinuxLabel"),
@@ -230,6 +231,24 @@ fn set_up_process(plan: &Plan, steps: &mut Steps) {
     steps.add(StageKind::Exec, format!("execute {}", args.join(" ")), "/process/args");
     steps.hooks(StageKind::HookPoststart, &plan.hooks.poststart);
     steps.hooks(StageKind::HookPoststop, &plan.hooks.poststop);
+}
+
+fn attributes(attributes: &Attributes, steps: &mut Steps) {
+    let mut add = |does: String, pointer: &str| steps.add(StageKind::Scheduling, does, pointer);
+    if let Some(persona) = attributes.personality {
+        add(format!("set the execution domain {persona:#x}"), "/linux/personality");
+    }
+    if let Some(policy) = &attributes.memory_policy {
+        let nodes =
+            if policy.nodes.is_empty() { String::new() } else { format!(" with nodes {}", policy.nodes) };
+        add(format!("set the memory policy {}{nodes}", policy.name), "/linux/memoryPolicy");
+    }
+    if let Some(scheduler) = &attributes.scheduler {
+        add(format!("set the scheduler {}", scheduler.name), "/process/scheduler");
+    }
+    if let Some(priority) = &attributes.io_priority {
+        add(format!("set the I/O priority {}, {}", priority.name, priority.level), "/process/ioPriority");
+    }
 }
 
 fn describe(mount: &Mount) -> String {

@@ -3,7 +3,7 @@
 //! What the kernel has of it is added in [`crate::commands::features`].
 
 use super::problems::Problems;
-use super::{NamespaceKind, capabilities, mount_options, unsupported};
+use super::{NamespaceKind, attributes, capabilities, mount_options, unsupported};
 use crate::seccomp::known;
 use serde_json::{Value, json};
 
@@ -35,7 +35,7 @@ pub fn features() -> Value {
             "apparmor": { "enabled": true },
             "selinux": { "enabled": true },
             "intelRdt": intel_rdt(),
-            "memoryPolicy": {},
+            "memoryPolicy": { "modes": attributes::MEMORY_MODES, "flags": attributes::MEMORY_FLAGS },
             "mountExtensions": { "idmap": { "enabled": true } },
             "netDevices": { "enabled": accepts("/linux/netDevices", json!({"eth0": {}})) },
         },

@@ -10,6 +10,7 @@ use crate::bundle::Bundle;
 use problems::Problems;
 use std::path::PathBuf;
 
+mod attributes;
 pub(crate) mod capabilities;
 pub mod default;
 mod devices;
@@ -34,9 +35,9 @@ pub use default::{default_spec, isolated_spec, rootless_spec};
 pub use explain::explain;
 pub use host::Host;
 pub use types::{
-    Attrs, Capabilities, Depth, DeviceKind, DeviceNode, Hook, Hooks, IdMapping, InnerPath, Mount, MountIdmap,
-    MountKind, Namespace, NamespaceKind, Namespaces, Plan, Problem, Process, Propagation, Rlimit, Rootfs,
-    Sysctl,
+    Attributes, Attrs, Capabilities, Depth, DeviceKind, DeviceNode, ExecAffinity, Hook, Hooks, IdMapping,
+    InnerPath, IoPriority, MemoryPolicy, Mount, MountIdmap, MountKind, Namespace, NamespaceKind, Namespaces,
+    NumberSet, Plan, Problem, Process, Propagation, Rlimit, Rootfs, Scheduler, Sysctl,
 };
 
 /// Decides everything that creating the container `id` from `bundle` on `host` will do.
@@ -64,7 +65,7 @@ pub fn plan(bundle: &Bundle, id: &str, host: &Host) -> Result<Plan, Vec<Problem>
     let domainname =
         namespaces::uts_name(spec.domainname().as_deref(), "/domainname", &namespaces, &mut problems);
     let hooks = hooks::plan(spec.hooks().as_ref(), &mut problems);
-    let mut process = process::plan(spec.process().as_ref(), &namespaces, host, &mut problems);
+    let mut process = process::plan(spec.process().as_ref(), linux, &namespaces, host, &mut problems);
     process.seccomp = seccomp(linux, &mut problems);
     let cgroup = cgroup(spec, id, host, &mut problems);
 

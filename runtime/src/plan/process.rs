@@ -12,6 +12,7 @@ use std::path::PathBuf;
 /// The process; without one in the config an empty one, beside the mistake.
 pub(super) fn plan(
     spec: Option<&Spec>,
+    linux: Option<&oci_spec::runtime::Linux>,
     namespaces: &Namespaces,
     host: &Host,
     problems: &mut Problems,
@@ -39,6 +40,7 @@ pub(super) fn plan(
         oom_score_adj: oom_score_adj(spec, problems),
         apparmor_profile: apparmor(spec, host, problems),
         selinux_label: selinux(spec, host, problems),
+        attributes: super::attributes::plan(spec, linux, problems),
         seccomp: None,
     }
 }
@@ -82,6 +84,7 @@ fn empty() -> Process {
         oom_score_adj: None,
         apparmor_profile: String::new(),
         selinux_label: String::new(),
+        attributes: super::Attributes::default(),
         seccomp: None,
     }
 }

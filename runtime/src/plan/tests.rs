@@ -234,3 +234,28 @@ fn a_capability_that_the_caller_lacks_is_had_in_a_user_namespace() {
     assert_eq!(caps(planned(&[], &host).unwrap()), 1 << 5);
     assert_eq!(caps(isolated(&[], &host).unwrap()), 1 << 5 | 1 << 10 | 1 << 29);
 }
+
+#[test]
+fn attributes_become_the_kernels_numbers() {
+    let changes = [
+        (
+            "/process/scheduler",
+            json!({"policy": "SCHED_DEADLINE", "runtime": 2000, "deadline": 3000, "period": 4000,
+                   "flags": ["SCHED_FLAG_RESET_ON_FORK", "SCHED_FLAG_DL_OVERRUN", "SCHED_FLAG_RECLAIM"]}),
+        ),
+        ("/process/ioPriority", json!({"class": "IOPRIO_CLASS_BE", "priority": 6})),
+        ("/process/execCPUAffinity", json!({"initial": "0-3, 7", "final": ""})),
+        ("/linux/personality", json!({"domain": "LINUX32", "flags": ["ADDR_NO_RANDOMIZE"]})),
+        ("/linux/memoryPolicy", json!({"mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_STATIC_NODES"]})),
+    ];
+    let attributes = planned(&changes, &Host::sample()).unwrap().process.attributes;
+    let scheduler = attributes.scheduler.unwrap();
+    assert_eq!((scheduler.policy, scheduler.flags, scheduler.deadline), (6, 7, 3000));
+    let priority = attributes.io_priority.unwrap();
+    assert_eq!((priority.class, priority.level), (2, 6));
+    assert_eq!(attributes.exec_affinity.initial.unwrap().words(), [0x8f]);
+    assert_eq!(attributes.exec_affinity.last, None);
+    assert_eq!(attributes.personality, Some(0x0004_0008));
+    let policy = attributes.memory_policy.unwrap();
+    assert_eq!((policy.mode, policy.nodes.words()), (2 | 1 << 15, &[1][..]));
+}

@@ -1,9 +1,11 @@
 //! What a plan is made of. Every choice in it is made: what is `Option` here is
 //! absent on purpose. Made by [`super::plan`], carried out elsewhere.
 
+mod attributes;
 mod filesystem;
 mod namespaces;
 
+pub use attributes::{Attributes, ExecAffinity, IoPriority, MemoryPolicy, NumberSet, Scheduler};
 pub use filesystem::{
     Attrs, Depth, DeviceKind, DeviceNode, InnerPath, Mount, MountIdmap, MountKind, Propagation, Rootfs,
 };
@@ -147,6 +149,8 @@ pub struct Process {
     pub oom_score_adj: Option<i32>,
     /// AppArmor profile, empty where none.
     pub apparmor_profile: String,
+    /// Scheduling, personality, memory policy.
+    pub attributes: Attributes,
     /// SELinux label, empty where none.
     pub selinux_label: String,
     /// The compiled seccomp filter.

@@ -3,7 +3,7 @@
 //! warning. Nothing is dropped in silence.
 
 use super::problems::Problems;
-use oci_spec::runtime::{Linux, LinuxPersonalityDomain, Process, Spec};
+use oci_spec::runtime::{Process, Spec};
 
 /// Refuses or warns of all such fields.
 pub(super) fn check(spec: &Spec, problems: &mut Problems) {
@@ -13,17 +13,10 @@ pub(super) fn check(spec: &Spec, problems: &mut Problems) {
         }
     };
     not_yet(spec.vm().is_some(), "/vm");
-    if let Some(process) = spec.process() {
-        not_yet(process.scheduler().is_some(), "/process/scheduler");
-        not_yet(process.io_priority().is_some(), "/process/ioPriority");
-        not_yet(process.exec_cpu_affinity().is_some(), "/process/execCPUAffinity");
-    }
     if let Some(linux) = spec.linux() {
         not_yet(linux.intel_rdt().is_some(), "/linux/intelRdt");
-        not_yet(linux.memory_policy().is_some(), "/linux/memoryPolicy");
         not_yet(linux.net_devices().as_ref().is_some_and(|d| !d.is_empty()), "/linux/netDevices");
         not_yet(linux.mount_label().as_ref().is_some_and(|l| !l.is_empty()), "/linux/mountLabel");
-        not_yet(changes_personality(linux), "/linux/personality");
     }
     for (present, pointer) in [
         (spec.windows().is_some(), "/windows"),
@@ -35,13 +28,6 @@ pub(super) fn check(spec: &Spec, problems: &mut Problems) {
             problems.warn(pointer, "no effect on Linux");
         }
     }
-}
-
-/// The domain LINUX without flags is what every process has.
-fn changes_personality(linux: &Linux) -> bool {
-    linux.personality().as_ref().is_some_and(|p| {
-        p.domain() != LinuxPersonalityDomain::PerLinux || p.flags().as_ref().is_some_and(|f| !f.is_empty())
-    })
 }
 
 fn has_command_line(process: &Process) -> bool {

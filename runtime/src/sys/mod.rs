@@ -5,11 +5,13 @@
 pub mod bpf;
 pub mod exec;
 pub mod file;
+pub mod keyring;
 pub mod mount;
 pub mod net;
 pub mod privilege;
 pub mod probe;
 pub mod process;
+pub mod schedule;
 pub mod seccomp;
 pub mod signal;
 

@@ -1,0 +1,201 @@
+//! What a config says of the process beside its identity, seen by the probe
+//! from inside: scheduler, I/O priority, execution domain, memory policy,
+//! session keyring.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test"
+)]
+
+use serde_json::json;
+use sextant_integration::seen::{Answer, Seen};
+use sextant_integration::{Bundle, Runtime, skip, skip_unless_root, unique};
+
+#[track_caller]
+fn seen_in(bundle: &Bundle) -> Seen {
+    let (runtime, id) = (Runtime::new(), unique("attr"));
+    let seen = runtime.run(bundle, &id).ok().seen();
+    runtime.leftovers(&[&id]).assert_none();
+    seen
+}
+
+#[track_caller]
+fn content<'a>(seen: &'a Seen, path: &str) -> &'a str {
+    match &seen.contents[path] {
+        Answer::Ok(text) => text,
+        Answer::Errno(errno) => panic!("{path}: errno {errno}"),
+    }
+}
+
+/// The probe that reads these files, in a bundle with and one without a user namespace.
+fn reading(paths: &[&str]) -> [Bundle; 2] {
+    let args: Vec<&str> =
+        std::iter::once("/bin/probe").chain(paths.iter().flat_map(|p| ["--read", *p])).collect();
+    [Bundle::new().args(&args), Bundle::without_user().args(&args)]
+}
+
+/// Nice value, real-time priority and policy: fields 19, 40 and 41 of proc_pid_stat(5).
+fn scheduling(seen: &Seen) -> (i32, u32, u32) {
+    let stat = content(seen, "/proc/self/stat");
+    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    (fields[16].parse().unwrap(), fields[37].parse().unwrap(), fields[38].parse().unwrap())
+}
+
+// proves: scheduler
+#[test]
+fn the_scheduler_of_the_process() {
+    if skip_unless_root() {
+        return;
+    }
+    for (scheduler, expected) in [
+        (json!({"policy": "SCHED_OTHER", "nice": -3}), (-3, 0, 0)),
+        (json!({"policy": "SCHED_BATCH", "nice": 7}), (7, 0, 3)),
+        (json!({"policy": "SCHED_IDLE"}), (0, 0, 5)),
+        (json!({"policy": "SCHED_FIFO", "priority": 2, "flags": ["SCHED_FLAG_RESET_ON_FORK"]}), (0, 2, 1)),
+        (json!({"policy": "SCHED_RR", "priority": 3}), (0, 3, 2)),
+    ] {
+        for bundle in reading(&["/proc/self/stat"]) {
+            let bundle = bundle.set("/process/scheduler", scheduler.clone());
+            let ran = Runtime::new().run(&bundle, &unique("sched"));
+            if expected.1 > 0 && ran.stderr.contains("realtimeRuntime") {
+                skip("the cgroup v1 of this machine has no real-time share to give");
+                continue;
+            }
+            assert_eq!(scheduling(&ran.ok().seen()), expected, "{scheduler}");
+        }
+    }
+}
+
+// proves: scheduler
+#[test]
+fn a_deadline_of_the_process() {
+    if skip_unless_root() {
+        return;
+    }
+    let deadline = json!({"policy": "SCHED_DEADLINE", "runtime": 1_000_000, "deadline": 50_000_000, "period": 100_000_000});
+    let bundle =
+        Bundle::without_user().args(&["/bin/probe", "sleep", "1000"]).set("/process/scheduler", deadline);
+    let (runtime, id) = (Runtime::new(), unique("deadline"));
+    let created = runtime.create(&bundle, &id);
+    if created.stderr.contains("EBUSY") || created.stderr.contains("EPERM") {
+        return skip("this machine has no room for a deadline");
+    }
+    created.ok();
+    let pid = runtime.pid(&id);
+    let told = std::process::Command::new("chrt").args(["--pid", &pid.to_string()]).output();
+    let Ok(told) = told else { return skip("chrt is not installed") };
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    assert!(told.contains("SCHED_DEADLINE") && told.contains("1000000/50000000/100000000"), "{told}");
+    runtime.delete(&id);
+    runtime.leftovers(&[&id]).assert_none();
+}
+
+// proves: ioPriority
+#[test]
+fn the_io_priority_of_the_process() {
+    if skip_unless_root() {
+        return;
+    }
+    for (class, level, expected) in [
+        ("IOPRIO_CLASS_IDLE", 0, "idle"),
+        ("IOPRIO_CLASS_BE", 6, "best-effort: prio 6"),
+        ("IOPRIO_CLASS_RT", 1, "realtime: prio 1"),
+    ] {
+        for bundle in [Bundle::new(), Bundle::without_user()] {
+            let bundle = bundle
+                .args(&["/bin/probe", "sleep", "1000"])
+                .set("/process/ioPriority", json!({"class": class, "priority": level}));
+            let (runtime, id) = (Runtime::new(), unique("ioprio"));
+            let pid = runtime.start(&bundle, &id);
+            let told = std::process::Command::new("ionice").args(["-p", &pid.to_string()]).output();
+            let Ok(told) = told else { return skip("ionice is not installed") };
+            assert_eq!(String::from_utf8_lossy(&told.stdout).trim(), expected);
+            runtime.delete(&id);
+        }
+    }
+}
+
+// proves: personality
+#[test]
+fn the_execution_domain_of_the_process() {
+    if skip_unless_root() {
+        return;
+    }
+    for (personality, expected) in [
+        (json!({"domain": "LINUX"}), "00000000"),
+        (json!({"domain": "LINUX32"}), "00000008"),
+        (json!({"domain": "LINUX32", "flags": ["ADDR_NO_RANDOMIZE", "UNAME26"]}), "00060008"),
+    ] {
+        for bundle in reading(&["/proc/self/personality"]) {
+            let seen = seen_in(&bundle.set("/linux/personality", personality.clone()));
+            assert_eq!(content(&seen, "/proc/self/personality").trim(), expected);
+        }
+    }
+}
+
+// proves: memoryPolicy
+#[test]
+fn the_memory_policy_of_the_process() {
+    if skip_unless_root() {
+        return;
+    }
+    if !std::path::Path::new("/proc/self/numa_maps").exists() {
+        return skip("this kernel has no memory policies");
+    }
+    for (policy, expected) in [
+        (json!({"mode": "MPOL_BIND", "nodes": "0"}), "bind:0"),
+        (
+            json!({"mode": "MPOL_PREFERRED", "nodes": "0", "flags": ["MPOL_F_STATIC_NODES"]}),
+            "prefer=static:0",
+        ),
+        (json!({"mode": "MPOL_INTERLEAVE", "nodes": "0"}), "interleave:0"),
+        (json!({"mode": "MPOL_LOCAL"}), "local"),
+        (json!({"mode": "MPOL_DEFAULT"}), "default"),
+    ] {
+        for bundle in reading(&["/proc/self/numa_maps"]) {
+            let seen = seen_in(&bundle.set("/linux/memoryPolicy", policy.clone()));
+            let maps = content(&seen, "/proc/self/numa_maps");
+            assert!(maps.lines().next().unwrap().split(' ').any(|w| w == expected), "{policy}: {maps}");
+        }
+    }
+    let far = Bundle::new().set("/linux/memoryPolicy", json!({"mode": "MPOL_BIND", "nodes": "1000"}));
+    Runtime::new().run(&far, &unique("node")).failed_with(&[
+        "/linux/memoryPolicy",
+        "MPOL_BIND",
+        "none of the nodes",
+    ]);
+}
+
+// proves: session keyring
+#[test]
+fn a_session_keyring_of_its_own() {
+    if skip_unless_root() {
+        return;
+    }
+    if !std::path::Path::new("/proc/keys").exists() {
+        return skip("this kernel has no /proc/keys");
+    }
+    // The keyring is root's: in a user namespace /proc/keys does not show it, that of the host does.
+    let host = || std::fs::read_to_string("/proc/keys").unwrap();
+    for bundle in [Bundle::new(), Bundle::without_user()] {
+        let (runtime, id) = (Runtime::new(), unique("keys"));
+        let own = format!("_ses.{id}");
+        runtime.start(&bundle.args(&["/bin/probe", "sleep", "1000"]), &id);
+        assert!(host().contains(&own), "{}", host());
+        runtime.delete(&id);
+        runtime.leftovers(&[&id]).assert_none();
+    }
+    let [_, bundle] = reading(&["/proc/keys"]);
+    let bundle = bundle.set("/linux/maskedPaths", json!([]));
+    let (runtime, id) = (Runtime::new(), unique("keys"));
+    let own = format!("_ses.{id}");
+    let seen = runtime.run(&bundle, &id).ok().seen();
+    assert!(content(&seen, "/proc/keys").contains(&own), "{seen:?}");
+    let id = unique("keys");
+    let own = format!("_ses.{id}");
+    let args = ["run".as_ref(), "--no-new-keyring".as_ref(), "--bundle".as_ref()];
+    let seen = runtime.call(args.into_iter().chain([bundle.write().as_os_str(), id.as_ref()])).ok().seen();
+    assert!(!content(&seen, "/proc/keys").contains(&own), "{seen:?}");
+}
