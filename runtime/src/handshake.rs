@@ -49,6 +49,9 @@ pub enum ToParent {
 
 /// A message's form on the wire: one byte, then what it carries.
 pub trait Message: Sized {
+    /// Longest packet, in bytes. Who hears sets this much aside: in init, that is
+    /// memory copied from the parent page by page.
+    const MAX: usize;
     /// The packet.
     fn encode(&self) -> Vec<u8>;
     /// The message of a packet, if it is one.
@@ -56,6 +59,8 @@ pub trait Message: Sized {
 }
 
 impl Message for ToInit {
+    const MAX: usize = 8;
+
     fn encode(&self) -> Vec<u8> {
         let tag = match self {
             Self::Mapped => b'm',
@@ -78,6 +83,9 @@ impl Message for ToInit {
 }
 
 impl Message for ToParent {
+    /// A failure's texts are far below it.
+    const MAX: usize = 64 << 10;
+
     fn encode(&self) -> Vec<u8> {
         match self {
             Self::MountsReady => vec![b'M'],
@@ -101,9 +109,6 @@ impl Message for ToParent {
         }
     }
 }
-
-/// Longest packet; a failure's texts are far below it.
-const MAX_PACKET: usize = 64 << 10;
 
 /// One side of the channel: it says `Out` and hears `In`.
 #[derive(Debug)]
@@ -162,7 +167,7 @@ impl<Out: Message, In: Message> Channel<Out, In> {
     /// # Errors
     /// When what came is no message.
     pub fn hear(&self) -> Outcome<Option<In>> {
-        let mut packet = vec![0; MAX_PACKET];
+        let mut packet = vec![0; In::MAX];
         let length = loop {
             match recv(self.fd.as_raw_fd(), &mut packet, MsgFlags::empty()) {
                 // ECONNRESET: the other side died with something unread. It is told once, and

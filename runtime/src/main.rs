@@ -11,6 +11,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // Ahead of the parser: what this image does before it executes itself once more is done twice.
+    if let Err(failure) = seal::ensure_for(std::env::args_os()) {
+        log::error(&failure);
+        return ExitCode::from(EXIT_FAILURE);
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -35,9 +40,6 @@ fn run(cli: Cli) -> Outcome<ExitCode> {
         Some(command) => command,
     };
     close_inherited(&cli.global, &command)?;
-    if matches!(command, Command::Create(_) | Command::Run(_)) {
-        seal::ensure()?;
-    }
     let context = context(cli.global)?;
     match &command {
         Command::Create(args) => commands::create::run(&context, args),

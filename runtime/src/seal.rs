@@ -16,11 +16,23 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
+/// The commands whose process becomes one of the container's.
+const ENTER: [&str; 2] = ["create", "run"];
+
+/// [`ensure`] for a command line that may enter a container. An option's value
+/// that reads like such a command costs one execution more, and nothing else.
+///
+/// # Errors
+/// As [`ensure`].
+pub fn ensure_for(mut args: impl Iterator<Item = OsString>) -> Outcome<()> {
+    if args.any(|arg| ENTER.iter().any(|command| arg == *command)) { ensure() } else { Ok(()) }
+}
+
 /// Returns when the running binary is sealed; executes a sealed one otherwise.
 ///
 /// # Errors
 /// When no way to seal it works.
-pub fn ensure() -> Outcome<()> {
+fn ensure() -> Outcome<()> {
     let what = || "seal the runtime's binary".to_owned();
     let path = Path::new("/proc/self/exe");
     let own = sys::file::open_host(path, OFlag::O_RDONLY).attempt(what)?;
