@@ -277,7 +277,7 @@ fn open_below(parent: &OwnedFd, id: &str) -> sys::Result<OwnedFd> {
 /// When a living process started, in clock ticks since boot (proc_pid_stat(5),
 /// field 22); `None` when it is gone or only waits to be reaped.
 pub fn started_at(pid: i32) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let stat = crate::sys::file::read_kernel_text(format!("/proc/{pid}/stat")).ok()?;
     // The name in parentheses may hold anything; the fields begin behind the last one.
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
     let state = fields.next()?;

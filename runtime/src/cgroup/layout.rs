@@ -7,7 +7,6 @@
 //! part of a hierarchy is visible (a container without a cgroup namespace).
 
 use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, statfs};
-use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 /// Where cgroup file systems are expected.
@@ -80,7 +79,7 @@ impl HostCgroups {
     /// Reads the facts. A hierarchy that is not mounted is left out; without
     /// `/proc` there is none.
     pub fn probe() -> Self {
-        let text = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        let text = crate::sys::file::read_kernel_text("/proc/self/cgroup").unwrap_or_default();
         let mut mounts = None;
         let hierarchies: Vec<_> =
             text.lines().filter_map(parse_own).filter_map(|own| locate(&own, &mut mounts)).collect();
@@ -127,7 +126,7 @@ fn locate(own: &Own, mounts: &mut Option<Vec<MountLine>>) -> Option<Hierarchy> {
     };
     let version = if own.name.is_empty() { Version::V2 } else { Version::V1 };
     let controllers = match version {
-        Version::V2 => fs::read_to_string(mount.join("cgroup.controllers"))
+        Version::V2 => crate::sys::file::read_kernel_text(mount.join("cgroup.controllers"))
             .map(|text| text.split_whitespace().map(String::from).collect())
             .unwrap_or_default(),
         Version::V1 => own.name.split(',').filter(|c| !c.starts_with("name=")).map(String::from).collect(),
@@ -201,7 +200,7 @@ impl MountLine {
 }
 
 fn read_mounts() -> Vec<MountLine> {
-    let text = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let text = crate::sys::file::read_kernel_text("/proc/self/mountinfo").unwrap_or_default();
     text.lines().filter_map(MountLine::parse).collect()
 }
 

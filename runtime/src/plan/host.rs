@@ -40,7 +40,7 @@ const CAP_SYS_ADMIN: u32 = 21;
 impl Host {
     /// Looks at this machine. What cannot be read counts as absent.
     pub fn probe() -> Self {
-        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let status = crate::sys::file::read_kernel_text("/proc/self/status").unwrap_or_default();
         let release = nix::sys::utsname::uname()
             .map(|names| names.release().to_string_lossy().into_owned())
             .unwrap_or_default();
@@ -107,7 +107,7 @@ fn mask(status: &str, label: &str) -> u64 {
 }
 
 fn read_number(path: &str) -> Option<u32> {
-    fs::read_to_string(path).ok()?.trim().parse().ok()
+    crate::sys::file::read_kernel_text(path).ok()?.trim().parse().ok()
 }
 
 /// Major and minor version in a kernel's release.

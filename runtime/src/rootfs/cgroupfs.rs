@@ -34,7 +34,7 @@ struct Hierarchy {
 /// As the system calls.
 pub fn mount(root: &Root, mount: &Mount, cgroupns: Cgroupns) -> Outcome<()> {
     let what = || format!("mount cgroups on {}", mount.destination.display());
-    let text = std::fs::read_to_string("/proc/self/cgroup").attempt(what)?;
+    let text = crate::sys::file::read_kernel_text("/proc/self/cgroup").attempt(what)?;
     let hierarchies = parse(&text);
     let target = root.destination(&mount.destination, Target::Directory)?;
     if is_unified() {

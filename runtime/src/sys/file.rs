@@ -5,6 +5,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag};
 use nix::sys::stat::{FileStat, Mode, SFlag};
 use std::ffi::CString;
+use std::io::Read;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -165,6 +166,19 @@ pub fn unlink(dir: BorrowedFd<'_>, name: &Path, flag: nix::unistd::UnlinkatFlags
         Err(Errno::ENOENT) => Ok(()),
         result => named(result, || format!("unlinkat([{}], {name:?}, {flag:?})", dir.as_raw_fd())),
     }
+}
+
+/// Reads a file of the kernel's (below `/proc`, `/sys`) as text. Such a file has
+/// no size to go by: a buffer that nearly always holds all of it saves the five
+/// or six reads that one which grows from nothing takes.
+///
+/// # Errors
+/// As open(2) and read(2); `InvalidData` when it is no UTF-8.
+pub fn read_kernel_text(path: impl AsRef<Path>) -> std::io::Result<String> {
+    let mut text = String::with_capacity(4096);
+    // Through `take`, or std would ask for the size first (two calls), which is 0.
+    std::fs::File::open(path)?.take(u64::MAX).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 /// Writes all of it in one write(2), as files of the kernel want it.
