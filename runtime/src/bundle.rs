@@ -55,20 +55,35 @@ impl Bundle {
     /// # Errors
     /// As [`Bundle::load`].
     pub fn parse(dir: &Path, json: &[u8]) -> Result<Self, Failure> {
-        let raw: Value = serde_json::from_slice(json).map_err(|e| not_json(&e, dir))?;
+        let file = dir.join("config.json");
+        let raw: Value = serde_json::from_slice(json).map_err(|e| not_json(&e, &file))?;
         if !raw.is_object() {
-            return Err(malformed(dir, vec![problem("", "config.json is not a JSON object")]));
+            return Err(malformed(&file, vec![problem("", "config.json is not a JSON object")]));
         }
-        let mut warnings = Vec::new();
-        let normal = form::normalize(raw, &mut warnings);
-        let spec = form::deserialize(&normal).map_err(|all| malformed(dir, all))?;
-        let mistakes = unknown::report(&normal, &spec, &mut warnings);
-        if !mistakes.is_empty() {
-            return Err(malformed(dir, mistakes));
-        }
+        let (spec, warnings) = spec_of(raw, &file)?;
         let annotations = spec.annotations().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect();
         Ok(Self { dir: dir.to_owned(), spec, annotations, warnings })
     }
+}
+
+/// The OCI types of a config, and what they do not know of it.
+///
+/// # Errors
+/// All mistakes of form, as those of `file`.
+pub(crate) fn spec_of(raw: Value, file: &Path) -> Result<(Spec, Vec<Problem>), Failure> {
+    let mut warnings = Vec::new();
+    let normal = form::normalize(raw, &mut warnings);
+    let spec = form::deserialize(&normal).map_err(|all| malformed(file, all))?;
+    let mistakes = unknown::report(&normal, &spec, &mut warnings);
+    if mistakes.is_empty() { Ok((spec, warnings)) } else { Err(malformed(file, mistakes)) }
+}
+
+/// A JSON file that is not a bundle's config: the process of `exec`.
+///
+/// # Errors
+/// When it cannot be read, is not a regular file, is too large or not JSON.
+pub(crate) fn read_json(path: &Path) -> Result<Value, Failure> {
+    serde_json::from_slice(&read(path)?).map_err(|e| not_json(&e, path))
 }
 
 /// Reads a regular file of at most [`MAX_CONFIG`] bytes.
@@ -105,13 +120,13 @@ fn io_failure(error: &std::io::Error, attempted: &str, path: &Path, hint: &str) 
     Failure { errno, because, hint: hint.into(), ..about(path, attempted) }
 }
 
-fn not_json(error: &serde_json::Error, dir: &Path) -> Failure {
+fn not_json(error: &serde_json::Error, file: &Path) -> Failure {
     let because = format!("it is not JSON: {error}");
-    Failure { because, ..about(&dir.join("config.json"), "parse the config") }
+    Failure { because, ..about(file, "parse the config") }
 }
 
 /// A failure about the first of `mistakes`, which names the others as well.
-fn malformed(dir: &Path, mistakes: Vec<Problem>) -> Failure {
+fn malformed(file: &Path, mistakes: Vec<Problem>) -> Failure {
     let mut mistakes = mistakes.into_iter();
     let first = mistakes.next().unwrap_or_else(|| problem("", "the config has no valid form"));
     let others: Vec<String> = mistakes.map(|p| p.to_string()).collect();
@@ -120,7 +135,7 @@ fn malformed(dir: &Path, mistakes: Vec<Problem>) -> Failure {
         because: format!("{}{also}", first.message),
         pointer: first.pointer,
         hint: first.hint,
-        ..about(&dir.join("config.json"), "parse the config")
+        ..about(file, "parse the config")
     }
 }
 

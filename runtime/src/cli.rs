@@ -68,6 +68,8 @@ pub enum Command {
     Start(Id),
     /// Create a container, run it, and remove it when it has exited
     Run(Run),
+    /// Execute a process in a container that has been created
+    Exec(Box<Exec>),
     /// Print the state of a container as JSON
     State(Id),
     /// Send a signal (default: SIGTERM) to the container's init
@@ -151,6 +153,79 @@ pub struct Run {
     /// Do not become the reaper of the container's orphans
     #[arg(long)]
     pub no_subreaper: bool,
+}
+
+/// Arguments of `exec`.
+#[derive(Debug, Args)]
+pub struct Exec {
+    /// The container's id
+    pub id: String,
+    /// The program and its arguments; none with --process
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
+    pub args: Vec<String>,
+    /// File with the process as in a config's /process; the flags below it in this list then say nothing
+    #[arg(short, long, value_name = "FILE")]
+    pub process: Option<PathBuf>,
+    /// Do not wait for the process
+    #[arg(short, long)]
+    pub detach: bool,
+    /// Write the pid of the process to this file
+    #[arg(long, value_name = "FILE")]
+    pub pid_file: Option<PathBuf>,
+    /// Unix socket that receives the master of the process's terminal
+    #[arg(long, value_name = "SOCKET")]
+    pub console_socket: Option<PathBuf>,
+    /// Unix socket that receives a pidfd of the process
+    #[arg(long, value_name = "SOCKET")]
+    pub pidfd_socket: Option<PathBuf>,
+    /// Descriptors from 3 on that the process is given, behind those of $LISTEN_FDS
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub preserve_fds: u32,
+    /// Sub-cgroup of the container's that the process goes to; with cgroup v1 also CONTROLLER[,CONTROLLER]:PATH, several times
+    #[arg(long, value_name = "[CONTROLLERS:]PATH")]
+    pub cgroup: Vec<String>,
+    /// Execute in a paused container as well: the process begins when it is resumed
+    #[arg(long)]
+    pub ignore_paused: bool,
+    /// Set the process up and let it wait, until it is told over this socket to go on
+    #[arg(long, value_name = "FD")]
+    pub start_fd: Option<i32>,
+    /// What is executed, by flags.
+    #[command(flatten)]
+    pub flags: ProcessFlags,
+}
+
+/// What `exec` changes of the container's own process.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Process (without --process)")]
+pub struct ProcessFlags {
+    /// Give the process a terminal
+    #[arg(short, long)]
+    pub tty: bool,
+    /// Working directory in the container
+    #[arg(long, value_name = "DIR")]
+    pub cwd: Option<String>,
+    /// One more environment variable
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    pub env: Vec<String>,
+    /// User and group, by number
+    #[arg(short, long, value_name = "UID[:GID]")]
+    pub user: Option<String>,
+    /// One more group, by number
+    #[arg(short = 'g', long, value_name = "GID")]
+    pub additional_gids: Vec<u32>,
+    /// SELinux label
+    #[arg(long, value_name = "LABEL")]
+    pub process_label: Option<String>,
+    /// AppArmor profile
+    #[arg(long, value_name = "PROFILE")]
+    pub apparmor: Option<String>,
+    /// Forbid new privileges
+    #[arg(long)]
+    pub no_new_privs: bool,
+    /// One more capability, in the bounding, effective and permitted sets
+    #[arg(short, long, value_name = "CAP")]
+    pub cap: Vec<String>,
 }
 
 /// Arguments of `kill`.

@@ -4,7 +4,7 @@
 use clap::Parser;
 use sextant_runtime::cli::{Cli, Command, Global};
 use sextant_runtime::commands::{self, Context};
-use sextant_runtime::contract::{EXIT_FAILURE, OCI_VERSION};
+use sextant_runtime::contract::{EXIT_EXEC_FAILURE, EXIT_FAILURE, OCI_VERSION};
 use sextant_runtime::report::{Attempt, Outcome, Reporter, refuse};
 use sextant_runtime::{log, seal, sys};
 use std::path::PathBuf;
@@ -25,9 +25,10 @@ fn main() -> ExitCode {
             return code;
         }
     };
+    let failed = if matches!(cli.command, Some(Command::Exec(_))) { EXIT_EXEC_FAILURE } else { EXIT_FAILURE };
     run(cli).unwrap_or_else(|failure| {
         log::error(&failure);
-        ExitCode::from(EXIT_FAILURE)
+        ExitCode::from(failed)
     })
 }
 
@@ -45,6 +46,7 @@ fn run(cli: Cli) -> Outcome<ExitCode> {
         Command::Create(args) => commands::create::run(&context, args),
         Command::Start(args) => commands::start::run(&context, &args.id),
         Command::Run(args) => commands::run::run(&context, args),
+        Command::Exec(args) => commands::exec::run(&context, args),
         Command::State(args) => commands::state::run(&context, &args.id),
         Command::Kill(args) => commands::kill::run(&context, args),
         Command::Delete(args) => commands::delete::run(&context, args),
@@ -77,10 +79,14 @@ fn close_inherited(global: &Global, command: &Command) -> Outcome<()> {
     let preserved = match command {
         Command::Create(args) => args.preserve_fds,
         Command::Run(args) => args.create.preserve_fds,
+        Command::Exec(args) => args.preserve_fds,
         _ => 0,
     };
     let mut keep: Vec<i32> = (3..3 + preserved).filter_map(|fd| i32::try_from(fd).ok()).collect();
     keep.extend(global.report_fd);
+    if let Command::Exec(args) = command {
+        keep.extend(args.start_fd);
+    }
     if let Command::Checkpoint(args) = command {
         keep.extend(args.status_fd);
     }

@@ -17,7 +17,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
 /// The commands whose process becomes one of the container's.
-const ENTER: [&str; 2] = ["create", "run"];
+const ENTER: [&str; 3] = ["create", "run", "exec"];
 
 /// [`ensure`] for a command line that may enter a container. An option's value
 /// that reads like such a command costs one execution more, and nothing else.

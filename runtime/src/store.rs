@@ -34,6 +34,28 @@ pub struct Stored {
     pub poststop: Vec<StoredHook>,
 }
 
+impl Stored {
+    /// The container's init, if it lives. The start time is compared once the
+    /// pidfd is held, so that a pid that was used again is never meant.
+    ///
+    /// # Errors
+    /// As pidfd_open(2).
+    pub fn init(&self) -> Outcome<Option<OwnedFd>> {
+        let pid = self.state.pid;
+        if pid == 0 {
+            return Ok(None);
+        }
+        match sys::process::pidfd_open(pid) {
+            Err(e) if e.errno == Errno::ESRCH => Ok(None),
+            result => {
+                let pidfd = result.attempt(|| format!("open process {pid}"))?;
+                let same = self.init_started == 0 || started_at(pid) == Some(self.init_started);
+                Ok(same.then_some(pidfd))
+            }
+        }
+    }
+}
+
 /// A hook, as it is stored.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StoredHook {
@@ -72,7 +94,20 @@ impl From<&StoredHook> for crate::plan::Hook {
     }
 }
 
+/// What a later `exec` needs of a container: a file of its own, since no other
+/// command reads it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ForExec {
+    /// The reduced config ([`crate::plan::exec`]).
+    pub config: serde_json::Value,
+    /// The compiled filter, which every process of the container gets.
+    pub seccomp: Option<crate::seccomp::Filter>,
+    /// Whether its processes have a session keyring of their own.
+    pub keyring: crate::init::Keyring,
+}
+
 const STATE: &str = "state.json";
+const EXEC: &str = "exec.json";
 const STATE_NEW: &str = "state.json.new";
 const START: &str = "start.sock";
 
@@ -183,6 +218,29 @@ impl Directory {
         Ok(stored)
     }
 
+    /// Writes what `exec` will need; once, while the container is created.
+    ///
+    /// # Errors
+    /// As the system calls.
+    pub fn write_for_exec(&self, exec: &ForExec) -> Outcome<()> {
+        let what = || format!("write what exec needs of {}", self.id);
+        let json = serde_json::to_vec(exec).map_err(|e| refuse(what(), e.to_string()))?;
+        let file = sys::file::create_file(self.fd.as_fd(), Path::new(EXEC), 0o600).attempt(what)?;
+        sys::file::write_once(file.as_fd(), &json).attempt(what)
+    }
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// As the system calls.
+    pub fn read_for_exec(&self) -> Outcome<ForExec> {
+        let what = || format!("read what exec needs of {}", self.id);
+        let file = sys::file::open_strict(self.fd.as_fd(), Path::new(EXEC), OFlag::O_RDONLY).attempt(what)?;
+        let mut json = Vec::new();
+        std::fs::File::from(file).take(LIMIT).read_to_end(&mut json).attempt(what)?;
+        serde_json::from_slice(&json).map_err(|e| refuse(what(), e.to_string()))
+    }
+
     fn status(&self, stored: &Stored) -> Status {
         if stored.state.pid == 0 {
             return Status::Creating;
@@ -250,7 +308,7 @@ impl Directory {
     /// As unlink(2).
     pub fn remove(&self) -> Outcome<()> {
         let what = || format!("remove the state of {}", self.id);
-        for name in [START, STATE_NEW, STATE] {
+        for name in [START, EXEC, STATE_NEW, STATE] {
             sys::file::unlink(self.fd.as_fd(), Path::new(name), UnlinkatFlags::NoRemoveDir).attempt(what)?;
         }
         sys::file::unlink(self.parent.as_fd(), Path::new(&self.id), UnlinkatFlags::RemoveDir).attempt(what)

@@ -32,9 +32,9 @@ pub(super) struct Dir {
     pub(super) hierarchy: String,
     pub(super) version: Version,
     pub(super) path: PathBuf,
-    fd: OnceCell<OwnedFd>,
+    pub(super) fd: OnceCell<OwnedFd>,
     /// `cgroup.procs`, opened ahead of the join.
-    procs: Option<OwnedFd>,
+    pub(super) procs: Option<OwnedFd>,
 }
 
 impl Dir {
@@ -76,7 +76,7 @@ impl Dir {
     }
 
     /// Whether `controller` is in its hierarchy (version 1).
-    fn has(&self, controller: &str) -> bool {
+    pub(super) fn has(&self, controller: &str) -> bool {
         self.version == Version::V1 && self.hierarchy.split(',').any(|c| c == controller)
     }
 
@@ -113,7 +113,7 @@ impl Dir {
 #[derive(Debug, Default)]
 pub struct Cgroup {
     layout: Layout,
-    dirs: Vec<Dir>,
+    pub(super) dirs: Vec<Dir>,
     warnings: Vec<String>,
 }
 

@@ -19,11 +19,13 @@ mod procs;
 mod resources;
 mod signal;
 pub mod stats;
+mod sub;
 pub mod update;
 
 pub use handle::{Cgroup, CgroupPaths};
 pub use layout::{HostCgroups, Layout};
 pub use plan::{CgroupPlan, plan_on};
+pub use sub::SubCgroups;
 
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 use super::files;
 use crate::sys::Result;
 use nix::errno::Errno;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 /// How deep sub-cgroups are followed: deeper than anyone nests them.
@@ -72,4 +72,28 @@ fn or_nothing<T>(result: Result<Vec<T>>) -> Result<Vec<T>> {
         Err(error) if is_gone(error.errno) => Ok(Vec::new()),
         other => other,
     }
+}
+
+/// The cgroup that holds process `pid`: this one or one below it.
+pub(super) fn holder(dir: BorrowedFd<'_>, pid: i32) -> Result<Option<OwnedFd>> {
+    find(files::open_below(dir, Path::new("."))?, pid, DEPTH)
+}
+
+fn find(dir: OwnedFd, pid: i32, depth: u32) -> Result<Option<OwnedFd>> {
+    let listed = match files::read(dir.as_fd(), "cgroup.procs") {
+        Ok(text) => text.lines().any(|line| line.parse() == Ok(pid)),
+        Err(_) => false,
+    };
+    if listed {
+        return Ok(Some(dir));
+    }
+    if depth > 0 {
+        for name in or_nothing(files::children(dir.as_fd()))? {
+            let Ok(child) = files::open_below(dir.as_fd(), Path::new(&name)) else { continue };
+            if let Some(found) = find(child, pid, depth - 1)? {
+                return Ok(Some(found));
+            }
+        }
+    }
+    Ok(None)
 }

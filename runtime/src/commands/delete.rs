@@ -55,7 +55,7 @@ fn exists(root: &Path, id: &str) -> bool {
 
 /// Kills init and waits until it is gone.
 pub(super) fn end(stored: &Stored) -> Outcome<()> {
-    let Some(init) = kill::init(stored)? else { return Ok(()) };
+    let Some(init) = stored.init()? else { return Ok(()) };
     kill::send(&init, libc::SIGKILL)?;
     if stored.state.status == Status::Paused {
         Cgroup::open(&stored.cgroup).thaw().map_err(Box::new)?;

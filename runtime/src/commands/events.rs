@@ -2,7 +2,7 @@
 //! out of memory, until its init is gone; with `--stats` once. One line of JSON
 //! an event ([`crate::contract::stats`]).
 
-use super::{Context, kill};
+use super::Context;
 use crate::cgroup::oom::OomWatch;
 use crate::cgroup::{Cgroup, stats};
 use crate::cli;
@@ -34,7 +34,7 @@ pub fn run(context: &Context, args: &cli::Events) -> Outcome<ExitCode> {
         context.report.stage(StageKind::Stats, &args.id, || emit(&now(&stored, &cgroup)?))?;
         return Ok(ExitCode::SUCCESS);
     }
-    if let Some(init) = kill::init(&stored)? {
+    if let Some(init) = stored.init()? {
         follow(&stored, &cgroup, &init, args)?;
     }
     Ok(ExitCode::SUCCESS)

@@ -6,7 +6,7 @@ use crate::cli;
 use crate::contract::report::StageKind;
 use crate::contract::state::Status;
 use crate::report::{Attempt, Outcome, refuse};
-use crate::store::{Directory, Stored, started_at};
+use crate::store::{Directory, Stored};
 use crate::sys;
 use nix::sys::signal::Signal;
 use std::os::fd::{AsFd, OwnedFd};
@@ -24,7 +24,7 @@ pub fn run(context: &Context, args: &cli::Kill) -> Outcome<ExitCode> {
         if args.all || (signal == libc::SIGKILL && outlive_init(&stored, &cgroup)?) {
             cgroup.kill(signal).map_err(Box::new)?;
         } else {
-            let Some(init) = init(&stored)? else {
+            let Some(init) = stored.init()? else {
                 return Err(refuse(format!("signal the container {}", args.id), "container not running"));
             };
             send(&init, signal)?;
@@ -51,23 +51,6 @@ fn innermost_pid(pid: i32) -> Option<i32> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
     numbers.split_whitespace().last()?.parse().ok()
-}
-
-/// The container's init, if it lives. The start time is compared once the
-/// pidfd is held, so that a pid that was used again is never signalled.
-pub(super) fn init(stored: &Stored) -> Outcome<Option<OwnedFd>> {
-    let pid = stored.state.pid;
-    if pid == 0 {
-        return Ok(None);
-    }
-    match sys::process::pidfd_open(pid) {
-        Err(e) if e.errno == nix::errno::Errno::ESRCH => Ok(None),
-        result => {
-            let pidfd = result.attempt(|| format!("open process {pid}"))?;
-            let same = stored.init_started == 0 || started_at(pid) == Some(stored.init_started);
-            Ok(same.then_some(pidfd))
-        }
-    }
 }
 
 /// Sends a signal to a process that may have died in between.

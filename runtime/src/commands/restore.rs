@@ -10,6 +10,8 @@ use crate::contract::state::Status;
 use crate::create;
 use crate::criu::restore::{Attendant, Wanted};
 use crate::criu::{self, Criu};
+use crate::init::Keyring;
+use crate::pidfile::PidFile;
 use crate::plan::{Namespace, Plan};
 use crate::report::{Attempt, Outcome, refuse};
 use crate::store::{Directory, Stored, started_at};
@@ -108,6 +110,7 @@ impl Restored<'_> {
     fn prepare(&mut self, cgroup: &Cgroup) -> Outcome<()> {
         let stored = create::stored(self.plan, cgroup);
         self.directory.write(&stored)?;
+        self.directory.write_for_exec(&create::for_exec(self.plan, Keyring::Own))?;
         self.stored = Some(stored);
         Ok(())
     }
@@ -169,7 +172,7 @@ impl Attendant for Restored<'_> {
         stored.state.pid = pid;
         stored.state.status = Status::Running;
         self.directory.write(stored)?;
-        self.args.pid_file.as_deref().map_or(Ok(()), |path: &Path| create::write_pid_file(path, pid))
+        self.args.pid_file.as_deref().map_or(Ok(()), |path: &Path| PidFile::at(path)?.write(pid))
     }
 }
 

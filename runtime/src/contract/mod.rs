@@ -1,7 +1,8 @@
 //! What a shim or a manager may rely on: how the runtime is invoked
 //! ([`args`]), what it prints ([`state`], [`stats`]), and how it reports each stage of its
 //! work ([`report`]). Its exit status is [`EXIT_FAILURE`] after an error;
-//! `run` exits with the container's own status.
+//! `run` and `exec` exit with the process's own status. A process of `exec` can
+//! be made and started later ([`wait_point`]).
 //!
 //! Nothing in here touches the kernel. Everything else of this crate is the
 //! runtime's own affair, apart from [`crate::plan`].
@@ -10,11 +11,15 @@ pub mod args;
 pub mod report;
 pub mod state;
 pub mod stats;
+pub mod wait_point;
 
 /// Exit status of a command that failed, as runc's.
 pub const EXIT_FAILURE: u8 = 1;
 
-/// Exit status that `run` gives for a process ended by signal N: 128 + N, as a shell's.
+/// Exit status of an `exec` that failed before its process began, as runc's.
+pub const EXIT_EXEC_FAILURE: u8 = 255;
+
+/// Exit status that `run` and `exec` give for a process ended by signal N: 128 + N, as a shell's.
 pub const EXIT_SIGNAL_BASE: u8 = 128;
 
 /// The version of the runtime-spec that is implemented.

@@ -5,9 +5,9 @@ use super::Creation;
 use crate::contract::report::{Failure, Stage, StageKind};
 use crate::handshake::{ParentSide, ToInit, ToParent};
 use crate::namespaces;
-use crate::plan::Namespace;
+use crate::plan::{Namespace, Process};
 use crate::procfs::Proc;
-use crate::report::{Attempt, Outcome, Place, refuse};
+use crate::report::{Attempt, Outcome, Place, Reporter, refuse};
 use crate::rootfs::sources::{self, Sources};
 use crate::sys;
 use nix::errno::Errno;
@@ -41,14 +41,7 @@ impl Creation<'_> {
             }
         }
         if let Some(score) = self.plan.process.oom_score_adj {
-            self.report.stage(StageKind::OomScore, score.to_string(), || {
-                proc.write(&format!("{pid}/oom_score_adj"), &score.to_string())
-                    .at("/process/oomScoreAdj")
-                    .hint(
-                        Errno::EACCES,
-                        "lowering it below the caller's own value takes CAP_SYS_RESOURCE on the host",
-                    )
-            })?;
+            set_oom_score(&pid.to_string(), score, proc, self.report)?;
         }
         if ns.user == Namespace::Create {
             channel.say(&ToInit::Mapped)?;
@@ -79,8 +72,8 @@ impl Creation<'_> {
                     channel.say(&ToInit::HooksDone)?;
                 }
                 Some(ToParent::Ready) => {
-                    self.schedule(pid)?;
-                    return self.limit(pid);
+                    schedule(pid, &self.plan.process, self.report)?;
+                    return limit(pid, &self.plan.process, self.report);
                 }
                 Some(ToParent::Failed(failure)) => return Err(failure),
                 Some(ToParent::Executing) => {
@@ -90,50 +83,65 @@ impl Creation<'_> {
             }
         }
     }
+}
 
-    /// Scheduler and I/O priority: late, since init's own work has no deadline, and by the
-    /// parent, since some take rights that nobody has inside a user namespace.
-    fn schedule(&self, pid: i32) -> Outcome<()> {
-        const TAKES: &str = "this takes CAP_SYS_NICE on the host";
-        const REAL_TIME: &str = "this takes CAP_SYS_NICE on the host, and, on cgroup v1 with real-time groups, /linux/resources/cpu/realtimeRuntime in this cgroup and those above";
-        let attributes = &self.plan.process.attributes;
-        if let Some(scheduler) = &attributes.scheduler {
-            self.report.stage(StageKind::Scheduling, "scheduler", || {
-                sys::schedule::set_scheduler(pid, scheduler)
-                    .attempt(|| format!("set the scheduler {}", scheduler.name))
-                    .at("/process/scheduler")
-                    .hint(Errno::EPERM, if scheduler.priority > 0 { REAL_TIME } else { TAKES })
-                    .hint(Errno::EBUSY, "the CPUs have no room for this runtime within this period")
-            })?;
-        }
-        if let Some(priority) = &attributes.io_priority {
-            self.report.stage(StageKind::Scheduling, "ioPriority", || {
-                sys::schedule::set_io_priority(pid, priority)
-                    .attempt(|| format!("set the I/O priority {}", priority.name))
-                    .at("/process/ioPriority")
-                    .hint(Errno::EPERM, TAKES)
-            })?;
-        }
-        Ok(())
+/// Writes the oom score of a process: its pid, or `self`.
+pub(crate) fn set_oom_score(process: &str, score: i32, proc: &Proc, report: &Reporter) -> Outcome<()> {
+    report.stage(StageKind::OomScore, score.to_string(), || {
+        proc.write(&format!("{process}/oom_score_adj"), &score.to_string()).at("/process/oomScoreAdj").hint(
+            Errno::EACCES,
+            "lowering it below the caller's own value takes CAP_SYS_RESOURCE on the host",
+        )
+    })
+}
+
+/// Scheduler and I/O priority: late, since init's own work has no deadline, and by the
+/// parent, since some take rights that nobody has inside a user namespace.
+pub(crate) fn schedule(pid: i32, process: &Process, report: &Reporter) -> Outcome<()> {
+    const TAKES: &str = "this takes CAP_SYS_NICE on the host";
+    const REAL_TIME: &str = "this takes CAP_SYS_NICE on the host, and, on cgroup v1 with real-time groups, /linux/resources/cpu/realtimeRuntime in this cgroup and those above";
+    let attributes = &process.attributes;
+    if let Some(scheduler) = &attributes.scheduler {
+        report.stage(StageKind::Scheduling, "scheduler", || {
+            sys::schedule::set_scheduler(pid, scheduler)
+                .attempt(|| format!("set the scheduler {}", scheduler.name))
+                .at("/process/scheduler")
+                .hint(Errno::EPERM, if scheduler.priority > 0 { REAL_TIME } else { TAKES })
+                .hint(Errno::EBUSY, "the CPUs have no room for this runtime within this period")
+        })?;
     }
+    if let Some(priority) = &attributes.io_priority {
+        report.stage(StageKind::Scheduling, "ioPriority", || {
+            sys::schedule::set_io_priority(pid, priority)
+                .attempt(|| format!("set the I/O priority {}", priority.name))
+                .at("/process/ioPriority")
+                .hint(Errno::EPERM, TAKES)
+        })?;
+    }
+    Ok(())
+}
 
-    /// Resource limits come last: they would hinder init itself.
-    fn limit(&self, pid: i32) -> Outcome<()> {
-        for limit in &self.plan.process.rlimits {
-            let pointer = format!("/process/rlimits/{}", limit.index);
-            self.report.stage(Stage::nth(StageKind::Rlimit, limit.index), limit.name, || {
-                sys::process::set_limit(pid, limit)
+/// Resource limits come last: they would hinder init itself. Those that the
+/// process can lower by itself are left to it (`lower_limits` of the init) where the
+/// caller has no right over a process of another user.
+pub(crate) fn limit(pid: i32, process: &Process, report: &Reporter) -> Outcome<()> {
+    for limit in &process.rlimits {
+        let pointer = format!("/process/rlimits/{}", limit.index);
+        report.stage(Stage::nth(StageKind::Rlimit, limit.index), limit.name, || {
+            match sys::process::set_limit(pid, limit) {
+                Err(e) if e.errno == Errno::EPERM && sys::process::may_lower(limit) => Ok(()),
+                result => result
                     .attempt(|| format!("limit {} to {}", limit.name, limit.hard))
                     .at(&pointer)
-                    .hint(Errno::EPERM, "raising a hard limit takes CAP_SYS_RESOURCE, or a higher hard limit of the caller (ulimit -H)")
-            })?;
-        }
-        Ok(())
+                    .hint(Errno::EPERM, "raising a hard limit takes CAP_SYS_RESOURCE, or a higher hard limit of the caller (ulimit -H)"),
+            }
+        })?;
     }
+    Ok(())
 }
 
 /// When init is gone (`EPIPE`, `ECONNRESET`), what it said last is the cause, not that it is gone.
-pub(super) fn last_words(failure: Box<Failure>, channel: &ParentSide) -> Box<Failure> {
+pub(crate) fn last_words(failure: Box<Failure>, channel: &ParentSide) -> Box<Failure> {
     if !matches!(Errno::from_raw(failure.errno), Errno::EPIPE | Errno::ECONNRESET) {
         return failure;
     }

@@ -1,17 +1,17 @@
 //! Where the master of the container's terminal goes.
 
-use super::{Console, Request};
-use crate::plan::Plan;
+use super::Console;
+use crate::plan::Process;
 use crate::report::{Attempt, Outcome, Place, refuse};
 use crate::sys;
 use std::os::fd::OwnedFd;
 
 /// The terminal's other end, reached before anything is made.
-pub(super) fn console(request: &Request, plan: &Plan) -> Outcome<Option<OwnedFd>> {
+pub(crate) fn console(console: &Console, process: &Process) -> Outcome<Option<OwnedFd>> {
     use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
     use std::os::fd::AsRawFd;
     let what = || "set up the terminal".to_owned();
-    match (&request.console, plan.process.terminal) {
+    match (console, process.terminal) {
         (Console::Nowhere | Console::Foreground(_), false) => Ok(None),
         (Console::Nowhere, true) => {
             let mut failure =

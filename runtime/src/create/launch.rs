@@ -3,8 +3,8 @@
 
 use super::Creation;
 use crate::contract::report::StageKind;
-use crate::handshake::{InitSide, ParentSide, ToParent};
-use crate::init::{Init, StartBy};
+use crate::handshake::{InitSide, ParentSide};
+use crate::init::{Init, StartBy, Task};
 use crate::namespaces::{self, Joined};
 use crate::report::{Attempt, Outcome, Place, refuse};
 use crate::rootfs::sources::Sources;
@@ -56,43 +56,9 @@ impl Creation<'_> {
 
     /// With namespaces to join, a helper joins them and clones init as its sibling.
     fn launch_joining(&self, launched: Launched, joined: &[Joined], flags: CloneFlags) -> Outcome<Child> {
-        let what = || "clone the container's init".to_owned();
-        let (told, tells) = sys::named(nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC), || "pipe2()".into())
-            .attempt(what)?;
-        match clone3(CloneFlags::empty(), Parentage::Child, None).attempt(what)? {
-            Cloned::Parent(helper) => {
-                drop(tells);
-                let Launched { channel, side, sources, .. } = launched;
-                drop(side);
-                let mut bytes = [0; 4];
-                let length = nix::unistd::read(&told, &mut bytes).unwrap_or(0);
-                sys::process::wait(helper).attempt(what)?;
-                if length == bytes.len() {
-                    return Ok(Child { pid: i32::from_le_bytes(bytes), channel, sources });
-                }
-                match channel.hear()? {
-                    Some(ToParent::Failed(failure)) => Err(failure),
-                    _ => Err(refuse(what(), "the helper that joins namespaces has died")),
-                }
-            }
-            Cloned::Child => {
-                drop(told);
-                match self.join_and_clone(joined, flags) {
-                    Ok(Cloned::Child) => {
-                        drop(tells);
-                        self.become_init(launched)
-                    }
-                    Ok(Cloned::Parent(pid)) => {
-                        // A parent that has died needs no pid.
-                        nix::unistd::write(&tells, &pid.to_le_bytes()).ok();
-                        sys::process::exit_now(0)
-                    }
-                    Err(failure) => {
-                        drop(launched.side.say(&ToParent::Failed(failure)));
-                        sys::process::exit_now(1)
-                    }
-                }
-            }
+        match through_helper(|| self.join_and_clone(joined, flags))? {
+            Cloned::Parent(pid) => Ok(Child { pid, channel: launched.channel, sources: launched.sources }),
+            Cloned::Child => self.become_init(launched),
         }
     }
 
@@ -114,16 +80,57 @@ impl Creation<'_> {
         state.pid = std::process::id().cast_signed();
         Init {
             plan: self.plan,
-            channel: side,
+            task: Task {
+                process: &self.plan.process,
+                channel: side,
+                report: self.report,
+                start,
+                preserve_fds: self.request.preserve_fds,
+            },
             sources,
             report: self.report,
             state,
-            start,
             console,
-            preserve_fds: self.request.preserve_fds,
             pivot: self.request.pivot,
             keyring: self.request.keyring,
         }
         .run()
+    }
+}
+
+/// Lets a helper do `work`, which joins namespaces and clones a sibling of the
+/// helper: a child of the caller, which itself stays where it is.
+///
+/// # Errors
+/// That of `work`, or the helper's death.
+pub(crate) fn through_helper(work: impl FnOnce() -> Outcome<Cloned>) -> Outcome<Cloned> {
+    let what = || "clone through a helper".to_owned();
+    let (told, tells) =
+        sys::named(nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC), || "pipe2()".into()).attempt(what)?;
+    match clone3(CloneFlags::empty(), Parentage::Child, None).attempt(what)? {
+        Cloned::Parent(helper) => {
+            drop(tells);
+            // One write: the pid, or a failure, which is longer than one.
+            let mut bytes = vec![0; 64 << 10];
+            let length = nix::unistd::read(&told, &mut bytes).unwrap_or(0);
+            sys::process::wait(helper).attempt(what)?;
+            bytes.truncate(length);
+            match <[u8; 4]>::try_from(bytes.as_slice()) {
+                Ok(pid) => Ok(Cloned::Parent(i32::from_le_bytes(pid))),
+                Err(_) => Err(serde_json::from_slice(&bytes)
+                    .unwrap_or_else(|_| refuse(what(), "the helper that joins namespaces has died"))),
+            }
+        }
+        Cloned::Child => {
+            drop(told);
+            let said = match work() {
+                Ok(Cloned::Child) => return Ok(Cloned::Child),
+                Ok(Cloned::Parent(pid)) => pid.to_le_bytes().to_vec(),
+                Err(failure) => serde_json::to_vec(&failure).unwrap_or_default(),
+            };
+            // A parent that has died needs neither.
+            nix::unistd::write(&tells, &said).ok();
+            sys::process::exit_now(0)
+        }
     }
 }

@@ -2,9 +2,9 @@
 //! hooks, and wait until init says that it is ready. Init's half is
 //! [`crate::init`]. Whatever fails, everything that was made is undone.
 
-mod attend;
-mod console;
-mod launch;
+pub(crate) mod attend;
+pub(crate) mod console;
+pub(crate) mod launch;
 
 use crate::bundle::Bundle;
 use crate::cgroup::Cgroup;
@@ -13,11 +13,12 @@ use crate::contract::state::{State, Status};
 use crate::handshake::{self, ParentSide};
 use crate::init::{Keyring, Pivot, StartBy};
 use crate::namespaces::{self, Joined};
+use crate::pidfile::PidFile;
 use crate::plan::{Host, Namespace, NamespaceKind, Plan, Problem};
 use crate::procfs::Proc;
-use crate::report::{Attempt, Outcome, Reporter, refuse};
+use crate::report::{Outcome, Reporter, refuse};
 use crate::rootfs::sources;
-use crate::store::{Directory, Stored, StoredHook, started_at};
+use crate::store::{Directory, ForExec, Stored, StoredHook, started_at};
 use crate::sys;
 use attend::{Born, last_words};
 use launch::{Child, Launched};
@@ -119,8 +120,8 @@ pub fn create(request: &Request, report: &Reporter) -> Outcome<Created> {
     }
     let joined = namespaces::open_joined(&plan.namespaces, report)?;
     namespaces::guard_sysctls(&plan, &joined).or_else(|f| report.stage(StageKind::Sysctl, "", || Err(f)))?;
-    let console =
-        console::console(request, &plan).or_else(|f| report.stage(StageKind::Console, "", || Err(f)))?;
+    let console = console::console(&request.console, &plan.process)
+        .or_else(|f| report.stage(StageKind::Console, "", || Err(f)))?;
     let directory =
         report.stage(StageKind::Store, &request.id, || Directory::reserve(&request.root, &request.id))?;
     let cgroup = match report.stage(StageKind::Cgroup, "", || Cgroup::create(&plan.cgroup).map_err(Box::new))
@@ -182,6 +183,11 @@ pub(crate) fn stored(plan: &Plan, cgroup: &Cgroup) -> Stored {
     }
 }
 
+/// What a later `exec` will need.
+pub(crate) fn for_exec(plan: &Plan, keyring: Keyring) -> ForExec {
+    ForExec { config: plan.exec.clone(), seccomp: plan.process.seccomp.clone(), keyring }
+}
+
 fn joined_paths(plan: &Plan) -> Vec<(String, PathBuf)> {
     let path = |kind: NamespaceKind| match plan.namespaces.get(kind) {
         Namespace::Join { path, .. } => Some((kind.name().to_owned(), path.clone())),
@@ -224,6 +230,8 @@ impl Creation<'_> {
         self.attend(pid, how, &proc, sources.as_ref(), &channel)
             .and_then(|()| {
                 drop(sources);
+                // Now init has work to do, and the parent has not.
+                self.directory.write_for_exec(&for_exec(self.plan, self.request.keyring))?;
                 self.converse(pid, &channel)
             })
             .map_err(|failure| last_words(failure, &channel))?;
@@ -237,7 +245,7 @@ impl Creation<'_> {
         self.stored.state.status = Status::Created;
         self.report.stage(StageKind::Store, &self.request.id, || self.directory.write(&self.stored))?;
         match &self.request.pid_file {
-            Some(path) => write_pid_file(path, pid),
+            Some(path) => PidFile::at(path)?.write(pid),
             None => Ok(()),
         }
     }
@@ -268,13 +276,4 @@ impl Creation<'_> {
         }
         failure
     }
-}
-
-/// Written beside and renamed, so that a reader never sees half a number.
-pub(crate) fn write_pid_file(path: &Path, pid: i32) -> Outcome<()> {
-    let what = || format!("write the pid file {}", path.display());
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".new");
-    std::fs::write(&beside, pid.to_string()).attempt(what)?;
-    std::fs::rename(&beside, path).attempt(what)
 }

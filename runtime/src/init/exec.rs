@@ -1,13 +1,13 @@
 //! The last part of init: the process's identity and place, the wait for
 //! `start`, the filter, and execve(2).
 
+use super::StartBy;
 use super::identity::{self, Until};
-use super::{Init, StartBy};
 use crate::contract::report::{Failure, StageKind};
 use crate::handshake::{Channel, InitSide, ToInit, ToParent};
 use crate::plan::Process;
 use crate::procfs::Proc;
-use crate::report::{Attempt, Outcome, Place, refuse};
+use crate::report::{Attempt, Outcome, Place, Reporter, refuse};
 use crate::sys;
 use nix::errno::Errno;
 use nix::sys::socket::{SockFlag, accept4};
@@ -17,10 +17,25 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-impl Init<'_> {
-    /// Everything up to the point where the container is *created*. Gives the program.
-    pub(super) fn set_up_process(&self, slave: Option<OwnedFd>, proc: Option<Proc>) -> Outcome<CString> {
-        let process = &self.plan.process;
+/// The user's process before it is one: a container's own, or one of `exec`.
+#[derive(Debug)]
+pub struct Task<'a> {
+    /// What it will be.
+    pub process: &'a Process,
+    /// To the parent.
+    pub channel: InitSide,
+    /// For the stages.
+    pub report: &'a Reporter,
+    /// How it is told to go on.
+    pub start: StartBy,
+    /// Descriptors from 3 on that it gets.
+    pub preserve_fds: u32,
+}
+
+impl Task<'_> {
+    /// Everything up to the point where only [`Task::ready`] is to be said. Gives the program.
+    pub(super) fn set_up(&self, slave: Option<OwnedFd>, proc: Option<Proc>) -> Outcome<CString> {
+        let process = self.process;
         if let Some(slave) = slave {
             self.report.stage(StageKind::Console, "/dev/console", || {
                 sys::file::take_terminal(slave.as_fd()).attempt(|| "take the terminal".into())
@@ -34,7 +49,7 @@ impl Init<'_> {
         }
         drop(proc);
         super::attributes::apply(&process.attributes, self.report)?;
-        self.close_leaks()?;
+        self.close_leaks(&[])?;
         let cwd = self.report.stage(StageKind::Cwd, process.cwd.to_string_lossy(), || enter(&process.cwd));
         self.report.stage(StageKind::User, process.uid.to_string(), || identity::become_user(process))?;
         match cwd {
@@ -56,18 +71,40 @@ impl Init<'_> {
             )
         })?;
         // Only a failure is a record here: the stage itself comes with `start`.
-        let program = find(process).or_else(|f| self.report.stage(StageKind::Exec, "", || Err(f)))?;
-        self.report.stage(StageKind::Ready, "", || self.channel.say(&ToParent::Ready))?;
-        Ok(program)
+        find(process).or_else(|f| self.report.stage(StageKind::Exec, "", || Err(f)))
     }
 
-    /// Only stdio, what the config preserves and the runtime's own channels
+    /// Tells the parent that all is set up.
+    pub(super) fn ready(&self) -> Outcome<()> {
+        self.report.stage(StageKind::Ready, "", || self.channel.say(&ToParent::Ready))
+    }
+
+    /// Waits for this message of the parent.
+    pub(super) fn expect(&self, message: ToInit) -> Outcome<()> {
+        match self.channel.hear()? {
+            Some(heard) if heard == message => Ok(()),
+            Some(heard) => {
+                Err(refuse("follow the handshake", format!("{heard:?} came where {message:?} was due")))
+            }
+            None => Err(refuse("follow the handshake", "the runtime that made this process has died")),
+        }
+    }
+
+    /// Tells the parent why, and ends.
+    pub(super) fn fail(&self, failure: Box<Failure>) -> ! {
+        // Without a parent there is nobody left to tell.
+        drop(self.channel.say(&ToParent::Failed(failure)));
+        sys::process::exit_now(1)
+    }
+
+    /// Only stdio, what is preserved, the runtime's own channels and `more`
     /// stay open, before anything of the container is entered (rule R4).
-    fn close_leaks(&self) -> Outcome<()> {
+    pub(super) fn close_leaks(&self, more: &[i32]) -> Outcome<()> {
         let mut keep: Vec<i32> = (3..3 + self.preserve_fds).filter_map(|fd| i32::try_from(fd).ok()).collect();
+        keep.extend_from_slice(more);
         keep.push(self.channel.raw());
         keep.extend(self.report.fd());
-        if let StartBy::Socket(fd) = &self.start {
+        if let StartBy::Socket(fd) | StartBy::Held(fd) = &self.start {
             keep.push(fd.as_raw_fd());
         }
         sys::file::close_others(&keep).attempt(|| "close the runtime's descriptors".into())
@@ -77,6 +114,7 @@ impl Init<'_> {
     pub(super) fn wait_for_start(&self) -> Outcome<Option<InitSide>> {
         let listener = match &self.start {
             StartBy::Parent => return self.expect(ToInit::Start).map(|()| None),
+            StartBy::Held(fd) => return self.wait_at(fd).map(Some),
             StartBy::Socket(listener) => listener,
         };
         let what = || "wait for start".to_owned();
@@ -92,6 +130,19 @@ impl Init<'_> {
         }
     }
 
+    /// The wait point of `exec` ([`crate::contract::wait_point`]).
+    fn wait_at(&self, fd: &OwnedFd) -> Outcome<InitSide> {
+        let what = || "wait at --start-fd".to_owned();
+        self.expect(ToInit::Start)?;
+        let channel = InitSide::from(fd.try_clone().attempt(what)?);
+        channel.say(&ToParent::Ready)?;
+        match channel.hear()? {
+            Some(ToInit::Start) => Ok(channel),
+            Some(_) => Err(refuse(what(), "something else than start came")),
+            None => Err(refuse(what(), "its other end was closed")),
+        }
+    }
+
     /// Executes the user's process; gives why it could not.
     pub(super) fn execute(&self, program: &CStr, channel: &InitSide) -> Box<Failure> {
         match self.try_execute(program, channel) {
@@ -101,13 +152,13 @@ impl Init<'_> {
     }
 
     fn try_execute(&self, program: &CStr, channel: &InitSide) -> Outcome<Infallible> {
-        let process = &self.plan.process;
-        self.hooks(StageKind::HookStartContainer, &self.plan.hooks.start_container)?;
+        let process = self.process;
         let env = environment(process);
         for fd in 3..3 + self.preserve_fds {
             // One that the caller did not open is simply not there.
             drop(i32::try_from(fd).map(sys::file::keep_over_exec));
         }
+        self.lower_limits()?;
         channel.say(&ToParent::Executing)?;
         if let Some(filter) = &process.seccomp {
             self.report.stage(StageKind::Seccomp, "", || {
@@ -127,6 +178,19 @@ impl Init<'_> {
                 .at("/process/args/0")
                 .hint(Errno::ENOEXEC, "it is no program of this architecture, or a script without #!")
         })
+    }
+}
+
+impl Task<'_> {
+    /// The limits that the parent may have left to the process itself; in force
+    /// already, they cost nothing.
+    fn lower_limits(&self) -> Outcome<()> {
+        for limit in &self.process.rlimits {
+            sys::process::set_limit(0, limit)
+                .attempt(|| format!("limit {} to {}", limit.name, limit.hard))
+                .at(&format!("/process/rlimits/{}", limit.index))?;
+        }
+        Ok(())
     }
 }
 

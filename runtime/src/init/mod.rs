@@ -6,14 +6,18 @@
 mod attributes;
 mod exec;
 mod identity;
+mod join;
+
+pub use exec::Task;
+pub use join::Joining;
 
 use crate::contract::report::{Stage, StageKind};
 use crate::contract::state::{State, Status};
-use crate::handshake::{InitSide, ToInit, ToParent};
+use crate::handshake::{ToInit, ToParent};
 use crate::namespaces;
 use crate::plan::{Namespace, Plan};
 use crate::procfs::Proc;
-use crate::report::{Attempt, Outcome, Place, Reporter, refuse};
+use crate::report::{Attempt, Outcome, Place, Reporter};
 use crate::rootfs::mounts::Cgroupns;
 use crate::rootfs::root::{Root, Target};
 use crate::rootfs::sources::Sources;
@@ -30,6 +34,8 @@ pub enum StartBy {
     Parent,
     /// By a connection to this socket (`create`, then `start`).
     Socket(OwnedFd),
+    /// By the parent, and then over this connected socket (`exec --start-fd`).
+    Held(OwnedFd),
 }
 
 /// How the new root becomes `/`.
@@ -42,7 +48,8 @@ pub enum Pivot {
 }
 
 /// Whose session keyring the process has (session-keyring(7)).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Keyring {
     /// One of the container's own.
     Own,
@@ -55,20 +62,16 @@ pub enum Keyring {
 pub struct Init<'a> {
     /// What to do.
     pub plan: &'a Plan,
-    /// To the parent.
-    pub channel: InitSide,
+    /// The process, and whom it talks to.
+    pub task: Task<'a>,
     /// What the parent has opened; none when a mount namespace is joined.
     pub sources: Option<Sources>,
     /// For the stages.
     pub report: &'a Reporter,
     /// The state that hooks get; its pid and status are set by the stage.
     pub state: State,
-    /// How it is told to go on.
-    pub start: StartBy,
     /// Where the terminal's master goes.
     pub console: Option<OwnedFd>,
-    /// Descriptors from 3 on that the process gets.
-    pub preserve_fds: u32,
     /// Which of the two.
     pub pivot: Pivot,
     /// Whether it gets a session keyring of its own.
@@ -79,18 +82,13 @@ impl Init<'_> {
     /// Sets the container up and executes its process. A failure goes to
     /// whoever waits: the parent, or the `start` that has connected.
     pub fn run(mut self) -> ! {
-        let program = self.set_up().unwrap_or_else(|failure| self.fail(failure));
+        let program = self.set_up().unwrap_or_else(|failure| self.task.fail(failure));
         self.state.status = Status::Created;
-        let starter = self.wait_for_start().unwrap_or_else(|failure| self.fail(failure));
-        let channel = starter.as_ref().unwrap_or(&self.channel);
-        let failure = self.execute(&program, channel);
+        let starter = self.task.wait_for_start().unwrap_or_else(|failure| self.task.fail(failure));
+        let channel = starter.as_ref().unwrap_or(&self.task.channel);
+        let hooks = self.hooks(StageKind::HookStartContainer, &self.plan.hooks.start_container);
+        let failure = hooks.map_or_else(|failure| failure, |()| self.task.execute(&program, channel));
         drop(channel.say(&ToParent::Failed(failure)));
-        sys::process::exit_now(1)
-    }
-
-    fn fail(&self, failure: Box<crate::contract::report::Failure>) -> ! {
-        // Without a parent there is nobody left to tell.
-        drop(self.channel.say(&ToParent::Failed(failure)));
         sys::process::exit_now(1)
     }
 
@@ -100,7 +98,7 @@ impl Init<'_> {
         let plan = self.plan;
         attributes::join_keyring(&plan.id, self.keyring, self.report)?;
         if plan.namespaces.user == Namespace::Create {
-            self.expect(ToInit::Mapped)?;
+            self.task.expect(ToInit::Mapped)?;
             self.report.stage(StageKind::NamespaceUser, "", namespaces::user::become_root)?;
         }
         // EPERM: it is the leader of a session already.
@@ -117,7 +115,9 @@ impl Init<'_> {
                 None
             }
         };
-        self.set_up_process(slave, proc)
+        let program = self.task.set_up(slave, proc)?;
+        self.task.ready()?;
+        Ok(program)
     }
 
     /// A procfs of our own, where something will be written to it (rule R2).
@@ -138,7 +138,19 @@ impl Init<'_> {
         }
         match proc {
             Some(proc) if ns.time == Namespace::Create => {
-                self.report.stage(StageKind::NamespaceTime, "", || namespaces::time::set_up(ns, proc))
+                self.report.stage(StageKind::NamespaceTime, "", || {
+                    // The offsets' file belongs to who may trace the process: inside a user namespace that
+                    // is nobody while it is not dumpable. Nobody else is in a new user namespace.
+                    let mapped = ns.user == Namespace::Create;
+                    if mapped {
+                        sys::privilege::allow_dump().attempt(|| "allow dumps".into())?;
+                    }
+                    let result = namespaces::time::set_up(ns, proc);
+                    if mapped {
+                        sys::privilege::forbid_dump().attempt(|| "forbid dumps".into())?;
+                    }
+                    result
+                })
             }
             _ => Ok(()),
         }
@@ -228,7 +240,7 @@ impl Init<'_> {
     }
 
     fn join_cgroup(&self) -> Outcome<()> {
-        self.expect(ToInit::Joined)?;
+        self.task.expect(ToInit::Joined)?;
         let cgroup = &self.plan.namespaces.cgroup;
         self.report.stage(StageKind::NamespaceCgroup, "", || namespaces::cgroup::set_up(cgroup))
     }
@@ -251,21 +263,11 @@ impl Init<'_> {
         if self.plan.hooks.prestart.is_empty() && self.plan.hooks.create_runtime.is_empty() {
             return Ok(());
         }
-        self.channel.say(&ToParent::MountsReady)?;
-        self.expect(ToInit::HooksDone)
+        self.task.channel.say(&ToParent::MountsReady)?;
+        self.task.expect(ToInit::HooksDone)
     }
 
     fn hooks(&self, kind: StageKind, hooks: &[crate::plan::Hook]) -> Outcome<()> {
         crate::hooks::run(kind, hooks, &self.state, self.report)
-    }
-
-    fn expect(&self, message: ToInit) -> Outcome<()> {
-        match self.channel.hear()? {
-            Some(heard) if heard == message => Ok(()),
-            Some(heard) => {
-                Err(refuse("follow the handshake", format!("{heard:?} came where {message:?} was due")))
-            }
-            None => Err(refuse("follow the handshake", "the runtime that creates the container has died")),
-        }
     }
 }

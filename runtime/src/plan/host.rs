@@ -40,6 +40,11 @@ const CAP_SYS_ADMIN: u32 = 21;
 impl Host {
     /// Looks at this machine. What cannot be read counts as absent.
     pub fn probe() -> Self {
+        Self { cgroups: HostCgroups::probe(), ..Self::probe_caller() }
+    }
+
+    /// Likewise, without a look at the cgroup hierarchies.
+    pub fn probe_caller() -> Self {
         let status = crate::sys::file::read_kernel_text("/proc/self/status").unwrap_or_default();
         let release = nix::sys::utsname::uname()
             .map(|names| names.release().to_string_lossy().into_owned())
@@ -56,7 +61,7 @@ impl Host {
             apparmor: fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|v| v.starts_with(b"Y")),
             selinux: fs::exists("/sys/fs/selinux/enforce").unwrap_or(false),
             newidmap: !has(permitted, CAP_SETUID) && ["newuidmap", "newgidmap"].iter().all(|p| installed(p)),
-            cgroups: HostCgroups::probe(),
+            cgroups: HostCgroups::default(),
         }
     }
 

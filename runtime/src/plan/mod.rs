@@ -14,6 +14,7 @@ mod attributes;
 pub(crate) mod capabilities;
 pub mod default;
 mod devices;
+pub mod exec;
 pub mod explain;
 pub mod features;
 mod hooks;
@@ -87,6 +88,7 @@ pub fn plan(bundle: &Bundle, id: &str, host: &Host) -> Result<Plan, Vec<Problem>
         cgroup,
         hooks,
         process,
+        exec: exec::reduce(spec),
         warnings,
     })
 }

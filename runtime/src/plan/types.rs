@@ -71,6 +71,8 @@ pub struct Plan {
     pub hooks: Hooks,
     /// The process.
     pub process: Process,
+    /// What a later `exec` needs of the config ([`super::exec`]).
+    pub exec: serde_json::Value,
     /// What will have no effect, or is deprecated.
     pub warnings: Vec<Problem>,
 }

@@ -31,7 +31,8 @@ use oci_spec::runtime::LinuxSeccomp;
 use std::path::PathBuf;
 
 /// One instruction, with the layout of the kernel's `struct sock_filter`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(from = "u64", into = "u64")]
 #[repr(C)]
 pub struct Instruction {
     /// Operation.
@@ -44,8 +45,22 @@ pub struct Instruction {
     pub k: u32,
 }
 
+/// As one number: how the state directory keeps a filter.
+impl From<Instruction> for u64 {
+    fn from(i: Instruction) -> Self {
+        Self::from(i.code) << 48 | Self::from(i.jt) << 40 | Self::from(i.jf) << 32 | Self::from(i.k)
+    }
+}
+
+impl From<u64> for Instruction {
+    fn from(number: u64) -> Self {
+        let [c1, c0, jt, jf, k3, k2, k1, k0] = number.to_be_bytes();
+        Self { code: u16::from_be_bytes([c1, c0]), jt, jf, k: u32::from_be_bytes([k3, k2, k1, k0]) }
+    }
+}
+
 /// Who decides about system calls with the action NOTIFY.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Listener {
     /// Socket that the notification descriptor is sent to.
     pub path: PathBuf,
@@ -54,7 +69,7 @@ pub struct Listener {
 }
 
 /// A compiled filter.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Filter {
     /// The program, at most 4096 instructions.
     pub program: Vec<Instruction>,

@@ -85,6 +85,17 @@ pub fn create_file(dir: BorrowedFd<'_>, name: &Path, mode: u32) -> Result<OwnedF
     })
 }
 
+/// Makes a file or empties it, and opens it for writing.
+///
+/// # Errors
+/// As openat(2).
+pub fn replace_file(dir: BorrowedFd<'_>, name: &Path, mode: u32) -> Result<OwnedFd> {
+    let flags = OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    named(nix::fcntl::openat(dir, name, flags, Mode::from_bits_truncate(mode)), || {
+        format!("openat([{}], {name:?}, O_CREAT|O_TRUNC|O_WRONLY, {mode:#o})", dir.as_raw_fd())
+    })
+}
+
 /// mkdirat(2).
 ///
 /// # Errors

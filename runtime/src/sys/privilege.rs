@@ -19,6 +19,14 @@ pub fn forbid_dump() -> Result<()> {
     prctl(libc::PR_SET_DUMPABLE, "PR_SET_DUMPABLE", 0).map(drop)
 }
 
+/// Takes [`forbid_dump`] back.
+///
+/// # Errors
+/// As the system call.
+pub fn allow_dump() -> Result<()> {
+    prctl(libc::PR_SET_DUMPABLE, "PR_SET_DUMPABLE", 1).map(drop)
+}
+
 /// `PR_SET_NO_NEW_PRIVS`.
 ///
 /// # Errors

@@ -195,6 +195,15 @@ pub fn set_limit(pid: i32, limit: &crate::plan::Rlimit) -> Result<()> {
     })
 }
 
+/// Whether the caller could take this limit on by itself: its hard limit is no
+/// lower (getrlimit(2)).
+pub fn may_lower(limit: &crate::plan::Rlimit) -> bool {
+    let mut now = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `now` is valid; no limit is set; the kernel checks the number of the resource.
+    let value = unsafe { libc::prlimit(0, limit.resource, std::ptr::null(), &raw mut now) };
+    value == 0 && limit.hard <= now.rlim_max
+}
+
 /// Sets a signal's disposition to one that runs no code of ours.
 ///
 /// # Errors
