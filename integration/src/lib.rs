@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 pub mod bundle;
+pub mod bundle_r;
 pub mod daemon;
 pub mod leftovers;
 pub mod look;
