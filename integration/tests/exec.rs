@@ -490,6 +490,57 @@ fn preserved_descriptors_and_no_others() {
     running.end();
 }
 
+/// The runtime's command with descriptor 3 open and a socket activation's variables.
+fn activated(running: &Running, args: &[&str], pid: &str) -> Ran {
+    let command = running.runtime.command();
+    let mut shell = std::process::Command::new("sh");
+    shell.arg("-c").arg(format!("exec 3</ 4</tmp; LISTEN_FDS=1 LISTEN_PID={pid} exec \"$@\"")).arg("sh");
+    shell.arg(command.get_program()).args(command.get_args()).args(args);
+    sextant_integration::process::run(&mut shell, running.runtime.dir())
+}
+
+// proves: LISTEN_FDS and --preserve-fds
+#[test]
+fn sockets_of_an_activation_come_first() {
+    if skip_unless_root() {
+        return;
+    }
+    let running = Running::start(Bundle::without_user().args(&["/bin/probe", "sleep", "1000"]));
+    let seen =
+        activated(&running, &["exec", "--preserve-fds", "1", &running.id, "/bin/probe"], "$$").ok().seen();
+    assert_eq!(seen.fds.keys().copied().collect::<Vec<_>>(), [0, 1, 2, 3, 4], "{:?}", seen.fds);
+    let pid = format!("LISTEN_PID={}", seen.pid);
+    assert!(
+        seen.env.iter().any(|e| *e == pid) && seen.env.iter().any(|e| e == "LISTEN_FDS=1"),
+        "{:?}",
+        seen.env
+    );
+    let seen = activated(&running, &["exec", &running.id, "/bin/probe"], "1").ok().seen();
+    assert_eq!(seen.fds.len(), 3, "they were for another process: {:?}", seen.fds);
+    assert!(!seen.env.iter().any(|e| e.starts_with("LISTEN")), "{:?}", seen.env);
+
+    let (id, bundle) = (unique("listen"), Bundle::without_user());
+    let seen =
+        activated(&running, &["run", "--bundle", bundle.write().to_str().unwrap(), &id], "$$").ok().seen();
+    assert_eq!(seen.fds.keys().copied().collect::<Vec<_>>(), [0, 1, 2, 3], "{:?}", seen.fds);
+    assert!(seen.env.iter().any(|e| e == "LISTEN_PID=1"), "{:?}", seen.env);
+    running.end();
+}
+
+#[test]
+fn stdio_is_the_users_own() {
+    use std::os::unix::fs::MetadataExt;
+    if skip_unless_root() {
+        return;
+    }
+    let running = Running::start(Bundle::without_user().args(&["/bin/probe", "sleep", "1000"]));
+    running.exec(&["-u", "7:8"], &["/bin/true"]).ok();
+    let stdout = fs::metadata(running.runtime.dir().join("stdout")).unwrap();
+    assert_eq!((stdout.uid(), stdout.gid()), (7, 0));
+    assert_eq!(fs::metadata("/dev/null").unwrap().uid(), 0, "stdin");
+    running.end();
+}
+
 // proves: exec 64 at once
 #[test]
 fn many_at_once_leave_nothing() {

@@ -5,6 +5,7 @@ use clap::Parser;
 use sextant_runtime::cli::{Cli, Command, Global};
 use sextant_runtime::commands::{self, Context};
 use sextant_runtime::contract::{EXIT_EXEC_FAILURE, EXIT_FAILURE, OCI_VERSION};
+use sextant_runtime::pass::Passed;
 use sextant_runtime::report::{Attempt, Outcome, Reporter, refuse};
 use sextant_runtime::{log, seal, sys};
 use std::path::PathBuf;
@@ -76,13 +77,13 @@ fn version() -> Outcome<ExitCode> {
 
 /// What the caller left open is none of the container's business (rule R4).
 fn close_inherited(global: &Global, command: &Command) -> Outcome<()> {
-    let preserved = match command {
-        Command::Create(args) => args.preserve_fds,
-        Command::Run(args) => args.create.preserve_fds,
-        Command::Exec(args) => args.preserve_fds,
-        _ => 0,
+    let passed = match command {
+        Command::Create(args) => Passed::of(args.preserve_fds),
+        Command::Run(args) => Passed::of(args.create.preserve_fds),
+        Command::Exec(args) => Passed::of(args.preserve_fds),
+        _ => Passed::default(),
     };
-    let mut keep: Vec<i32> = (3..3 + preserved).filter_map(|fd| i32::try_from(fd).ok()).collect();
+    let mut keep: Vec<i32> = passed.fds().collect();
     keep.extend(global.report_fd);
     if let Command::Exec(args) = command {
         keep.extend(args.start_fd);

@@ -5,6 +5,7 @@ use crate::cli;
 use crate::contract::report::Failure;
 use crate::create::{Console, Created, Mode, Request};
 use crate::init::{Keyring, Pivot};
+use crate::pass::Passed;
 use crate::report::{Attempt, Outcome};
 use crate::sys;
 use std::os::fd::{AsFd, OwnedFd};
@@ -57,7 +58,7 @@ pub(super) fn request(context: &Context, args: &cli::Create, mode: Mode) -> Requ
         root: context.root.clone(),
         pid_file: args.pid_file.clone(),
         console: args.console_socket.clone().map_or(Console::Nowhere, Console::Socket),
-        preserve_fds: args.preserve_fds,
+        passed: Passed::of(args.preserve_fds),
         pivot: if args.no_pivot { Pivot::Chroot } else { Pivot::Root },
         keyring: if args.no_new_keyring { Keyring::Inherited } else { Keyring::Own },
         mode,

@@ -8,6 +8,7 @@ use crate::create::Console;
 use crate::exec::process::{Changes, Source};
 use crate::exec::{Entered, Paused, Request};
 use crate::handshake::ToInit;
+use crate::pass::Passed;
 use crate::pidfile::PidFile;
 use crate::report::{Attempt, Outcome, refuse};
 use crate::sys;
@@ -34,7 +35,7 @@ pub fn run(context: &Context, args: &cli::Exec) -> Outcome<ExitCode> {
         cgroup: &args.cgroup,
         paused: if args.ignore_paused { Paused::Ignore } else { Paused::Refuse },
         start,
-        preserve_fds: args.preserve_fds,
+        passed: Passed::of(args.preserve_fds),
     };
     let entered = crate::exec::exec(request, &context.report)?;
     let begun = || {

@@ -85,7 +85,7 @@ impl Creation<'_> {
                 channel: side,
                 report: self.report,
                 start,
-                preserve_fds: self.request.preserve_fds,
+                passed: self.request.passed,
             },
             sources,
             report: self.report,

@@ -13,6 +13,7 @@ use crate::contract::state::{State, Status};
 use crate::handshake::{self, ParentSide};
 use crate::init::{Keyring, Pivot, StartBy};
 use crate::namespaces::{self, Joined};
+use crate::pass::Passed;
 use crate::pidfile::PidFile;
 use crate::plan::{Host, Namespace, NamespaceKind, Plan, Problem};
 use crate::procfs::Proc;
@@ -59,8 +60,8 @@ pub struct Request {
     pub pid_file: Option<PathBuf>,
     /// Where the terminal's master goes.
     pub console: Console,
-    /// Descriptors from 3 on that the process gets.
-    pub preserve_fds: u32,
+    /// Descriptors that the process gets.
+    pub passed: Passed,
     /// How the root becomes `/`.
     pub pivot: Pivot,
     /// Whether the process gets a session keyring of its own.

@@ -7,6 +7,7 @@ use crate::create::launch::through_helper;
 use crate::handshake::{self, InitSide, ParentSide};
 use crate::init::{Joining, StartBy, Task};
 use crate::namespaces;
+use crate::pass::Passed;
 use crate::procfs::Proc;
 use crate::report::{Attempt, Outcome, Place};
 use crate::sys;
@@ -29,7 +30,7 @@ impl Entering<'_> {
     pub(super) fn launch(
         &self,
         start: Option<OwnedFd>,
-        preserve_fds: u32,
+        passed: Passed,
         console: Option<OwnedFd>,
         proc: Option<&Proc>,
     ) -> Outcome<(i32, Born, ParentSide)> {
@@ -39,7 +40,7 @@ impl Entering<'_> {
             // While it had the parent's side, it would not hear that the parent has died.
             drop(channel);
             let process = self.process;
-            let task = Task { process, channel: side, report: self.report, start, preserve_fds };
+            let task = Task { process, channel: side, report: self.report, start, passed };
             Joining { task, id: self.id, user_of, console, keyring: self.keyring }.run()
         };
         let how = self.join()?;

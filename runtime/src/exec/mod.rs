@@ -17,6 +17,7 @@ use crate::contract::state::Status;
 use crate::create::{Console, attend, console};
 use crate::handshake::{ParentSide, ToInit, ToParent};
 use crate::init::Keyring;
+use crate::pass::Passed;
 use crate::plan::{Namespace, NamespaceKind, Process};
 use crate::procfs::Proc;
 use crate::report::{Attempt, Outcome, Reporter, refuse};
@@ -44,8 +45,8 @@ pub struct Request<'a> {
     pub paused: Paused,
     /// Over which socket the process is told to go on; without one, by the parent.
     pub start: Option<OwnedFd>,
-    /// Descriptors from 3 on that the process gets.
-    pub preserve_fds: u32,
+    /// Descriptors that the process gets.
+    pub passed: Passed,
 }
 
 /// What to do in a paused container.
@@ -97,7 +98,7 @@ pub fn exec(request: Request<'_>, report: &Reporter) -> Outcome<Entered> {
         report,
     };
     let proc = exec.process.oom_score_adj.map(|_| Proc::host()).transpose()?;
-    entering.enter(request.start, request.preserve_fds, console, proc.as_ref())
+    entering.enter(request.start, request.passed, console, proc.as_ref())
 }
 
 /// What is known of a container in which a process can be executed.
@@ -153,14 +154,14 @@ impl Entering<'_> {
     fn enter(
         self,
         start: Option<OwnedFd>,
-        preserve_fds: u32,
+        passed: Passed,
         console: Option<OwnedFd>,
         proc: Option<&Proc>,
     ) -> Outcome<Entered> {
         if let Some(cpus) = &self.process.attributes.exec_affinity.initial {
             self.affine(0, cpus, "initial")?;
         }
-        let (pid, how, channel) = self.launch(start, preserve_fds, console, proc)?;
+        let (pid, how, channel) = self.launch(start, passed, console, proc)?;
         match self.attend(pid, how, proc, &channel) {
             Ok(()) => Ok(Entered { pid, channel }),
             Err(failure) => {

@@ -5,6 +5,7 @@ use super::StartBy;
 use super::identity::{self, Until};
 use crate::contract::report::{Failure, StageKind};
 use crate::handshake::{Channel, InitSide, ToInit, ToParent};
+use crate::pass::Passed;
 use crate::plan::Process;
 use crate::procfs::Proc;
 use crate::report::{Attempt, Outcome, Place, Reporter, refuse};
@@ -28,8 +29,8 @@ pub struct Task<'a> {
     pub report: &'a Reporter,
     /// How it is told to go on.
     pub start: StartBy,
-    /// Descriptors from 3 on that it gets.
-    pub preserve_fds: u32,
+    /// Descriptors that it gets.
+    pub passed: Passed,
 }
 
 impl Task<'_> {
@@ -50,6 +51,7 @@ impl Task<'_> {
         drop(proc);
         super::attributes::apply(&process.attributes, self.report)?;
         self.close_leaks(&[])?;
+        identity::own_stdio(process);
         let cwd = self.report.stage(StageKind::Cwd, process.cwd.to_string_lossy(), || enter(&process.cwd));
         self.report.stage(StageKind::User, process.uid.to_string(), || identity::become_user(process))?;
         match cwd {
@@ -100,7 +102,7 @@ impl Task<'_> {
     /// Only stdio, what is preserved, the runtime's own channels and `more`
     /// stay open, before anything of the container is entered (rule R4).
     pub(super) fn close_leaks(&self, more: &[i32]) -> Outcome<()> {
-        let mut keep: Vec<i32> = (3..3 + self.preserve_fds).filter_map(|fd| i32::try_from(fd).ok()).collect();
+        let mut keep: Vec<i32> = self.passed.fds().collect();
         keep.extend_from_slice(more);
         keep.push(self.channel.raw());
         keep.extend(self.report.fd());
@@ -153,10 +155,10 @@ impl Task<'_> {
 
     fn try_execute(&self, program: &CStr, channel: &InitSide) -> Outcome<Infallible> {
         let process = self.process;
-        let env = environment(process);
-        for fd in 3..3 + self.preserve_fds {
+        let env = environment(process, self.passed);
+        for fd in self.passed.fds() {
             // One that the caller did not open is simply not there.
-            drop(i32::try_from(fd).map(sys::file::keep_over_exec));
+            drop(sys::file::keep_over_exec(fd));
         }
         self.lower_limits()?;
         channel.say(&ToParent::Executing)?;
@@ -275,8 +277,9 @@ fn unusable(what: String, errno: Errno) -> Box<Failure> {
 }
 
 /// The environment: the config's, with `HOME` where it has none.
-fn environment(process: &Process) -> Vec<CString> {
+fn environment(process: &Process, passed: Passed) -> Vec<CString> {
     let mut env = process.env.clone();
+    env.extend(passed.environment());
     if !env.iter().any(|e| e.to_bytes().starts_with(b"HOME=")) {
         env.extend(CString::new(format!("HOME={}", identity::home_of(process.uid))));
     }

@@ -7,6 +7,7 @@ use crate::sys::privilege::{self, Keep, Sets};
 use nix::errno::Errno;
 use nix::sys::signal::{SigHandler, SigSet, Signal};
 use std::io::Read;
+use std::os::fd::AsFd;
 
 /// Largest passwd file that is read (security rule R6).
 const PASSWD_LIMIT: u64 = 1 << 20;
@@ -21,6 +22,20 @@ const SYS_ADMIN: u64 = 1 << 21;
 pub(super) fn reset_signals() -> sys::Result<()> {
     sys::named(SigSet::empty().thread_set_mask(), || "sigprocmask(SIG_SETMASK, [])".into())?;
     sys::process::default_signal(Signal::SIGPIPE, SigHandler::SigDfl)
+}
+
+/// Gives stdio to the user, so that the process can open it again by its name in
+/// `/dev` (a pipe and a terminal are their maker's alone). Never `/dev/null`, which
+/// is the host's, and never the group, which a terminal has from its devpts.
+pub(super) fn own_stdio(process: &Process) {
+    for fd in [std::io::stdin().as_fd(), std::io::stdout().as_fd(), std::io::stderr().as_fd()] {
+        let Ok(stat) = sys::file::stat(fd) else { continue };
+        let is_null = stat.st_mode & libc::S_IFMT == libc::S_IFCHR && stat.st_rdev == libc::makedev(1, 3);
+        if stat.st_uid != process.uid && !is_null {
+            // EINVAL, EPERM: it belongs to nobody in this user namespace. EROFS. It works as it is, then.
+            nix::unistd::fchown(fd, Some(nix::unistd::Uid::from_raw(process.uid)), None).ok();
+        }
+    }
 }
 
 /// Takes on groups, gid and uid; the permitted set is kept for [`limit`].
