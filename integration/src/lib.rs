@@ -27,12 +27,21 @@ pub use runtime::Runtime;
 
 /// The built binary of this name: in `$SEXTANT_BIN_DIR`, or `target/dist` of the workspace.
 pub fn binary(name: &str) -> PathBuf {
+    let path = place_of(name);
+    assert!(path.exists(), "{} is missing: run scripts/build", path.display());
+    path.canonicalize().unwrap_or(path)
+}
+
+/// Likewise one that only some builds make.
+pub fn binary_if_built(name: &str) -> Option<PathBuf> {
+    place_of(name).canonicalize().ok()
+}
+
+fn place_of(name: &str) -> PathBuf {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let dir =
         std::env::var_os("SEXTANT_BIN_DIR").map_or_else(|| workspace.join("target/dist"), PathBuf::from);
-    let path = dir.join(name);
-    assert!(path.exists(), "{} is missing: run scripts/build", path.display());
-    path.canonicalize().unwrap_or(path)
+    dir.join(name)
 }
 
 /// An id that no other test, of this or another process, has.

@@ -28,6 +28,12 @@ impl Runtime {
         Self { dir: temp_dir(), binary: binary("sextant-runtime") }
     }
 
+    /// Likewise of another build, if that is there.
+    pub fn of(name: &str) -> Option<Self> {
+        let binary = crate::binary_if_built(name)?;
+        Some(Self { dir: temp_dir(), binary })
+    }
+
     /// Its `--root`.
     pub fn root(&self) -> PathBuf {
         self.dir.path().join("root")

@@ -9,6 +9,7 @@
 //!   ◀──────────── MountsReady ──   (only when there are hooks for the parent)
 //!   ── HooksDone ──────────────▶
 //!   ◀─────────────────── Ready ──  all is set up
+//!   ── Stored ─────────────────▶   (`create`) the container is remembered: init outlives the parent
 //!   ── Start ──────────────────▶   (`run`; after `create` it comes by the start socket)
 //!   ◀─────────────── Executing ──  the next thing is execve; the end of the stream is its success
 //!   ◀───────────── Failed(why) ──  at any time, the last message
@@ -30,6 +31,8 @@ pub enum ToInit {
     Joined,
     /// The parent's hooks have run.
     HooksDone,
+    /// The state directory knows the container; the parent ends.
+    Stored,
     /// Execute the user's process.
     Start,
 }
@@ -66,6 +69,7 @@ impl Message for ToInit {
             Self::Mapped => b'm',
             Self::Joined => b'j',
             Self::HooksDone => b'h',
+            Self::Stored => b'd',
             Self::Start => b's',
         };
         vec![tag]
@@ -76,6 +80,7 @@ impl Message for ToInit {
             b"m" => Some(Self::Mapped),
             b"j" => Some(Self::Joined),
             b"h" => Some(Self::HooksDone),
+            b"d" => Some(Self::Stored),
             b"s" => Some(Self::Start),
             _ => None,
         }
@@ -196,7 +201,7 @@ mod tests {
     #[test]
     fn messages_cross_and_a_death_is_an_event() {
         let (parent, init) = pair().unwrap();
-        for message in [ToInit::Mapped, ToInit::Joined, ToInit::HooksDone, ToInit::Start] {
+        for message in [ToInit::Mapped, ToInit::Joined, ToInit::HooksDone, ToInit::Stored, ToInit::Start] {
             parent.say(&message).unwrap();
             assert_eq!(init.hear().unwrap(), Some(message));
         }

@@ -12,6 +12,7 @@ pub mod contract;
 pub mod create;
 mod criu;
 pub mod exec;
+mod faults;
 pub mod handshake;
 pub mod hooks;
 pub mod init;

@@ -3,6 +3,7 @@
 //! container's init alike.
 
 use crate::contract::report::{Failure, Record, Stage};
+use crate::faults;
 use crate::sys;
 use crate::sys::process::Cloned;
 use std::os::fd::{AsFd, OwnedFd};
@@ -46,7 +47,8 @@ impl Reporter {
         work: impl FnOnce() -> Outcome<T>,
     ) -> Outcome<T> {
         let start_ns = if self.is_on() { now_ns() } else { 0 };
-        self.stage_from(stage.into(), object.as_ref(), start_ns, work())
+        let stage = stage.into();
+        self.stage_from(stage, object.as_ref(), start_ns, faults::around(stage, self, work))
     }
 
     /// Names a failure and records the stage that began at `start_ns`.
@@ -79,12 +81,10 @@ impl Reporter {
     /// The clone's own.
     pub fn stage_of_clone(&self, clone: impl FnOnce() -> Outcome<Cloned>) -> Outcome<Cloned> {
         let start_ns = if self.is_on() { now_ns() } else { 0 };
-        match clone() {
+        let stage = crate::contract::report::StageKind::Clone.into();
+        match faults::before(stage, self).and_then(|()| clone()) {
             Ok(Cloned::Child) => Ok(Cloned::Child),
-            result => {
-                let stage = crate::contract::report::StageKind::Clone.into();
-                self.stage_from(stage, "", start_ns, result)
-            }
+            result => self.stage_from(stage, "", start_ns, result),
         }
     }
 

@@ -2,8 +2,13 @@
 //! container waits for `start`. It is all that lasts between two invocations.
 //! Written by write and rename; 0700 (security rule R8).
 
+mod lock;
+
+pub use lock::{IMPATIENCE, PATIENCE};
+
 use crate::cgroup::CgroupPaths;
 use crate::contract::check_id;
+use crate::contract::report::Failure;
 use crate::contract::state::{State, Status};
 use crate::report::{Attempt, Outcome, Place, refuse};
 use crate::sys;
@@ -123,7 +128,7 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// Makes the directory of a new container; its existence reserves the id.
+    /// Makes the directory of a new container, locked; its existence reserves the id.
     ///
     /// # Errors
     /// Refused when the id is taken or is none.
@@ -141,7 +146,9 @@ impl Directory {
             result => result.attempt(what)?,
         }
         let fd = open_below(&parent, id).attempt(what)?;
-        Ok(Self { fd, parent, id: id.into() })
+        let directory = Self { fd, parent, id: id.into() };
+        directory.lock(PATIENCE)?;
+        Ok(directory)
     }
 
     /// Opens the directory of an existing container.
@@ -152,17 +159,12 @@ impl Directory {
         let what = || format!("open the container {id} in {}", root.display());
         check_id(id).map_err(|because| refuse("name a container", because))?;
         let missing = |e: &sys::Error| e.errno == Errno::ENOENT;
-        let gone = || {
-            let mut failure = refuse(what(), "container does not exist");
-            failure.hint = "`sextant-runtime list` shows those of this --root".into();
-            failure
-        };
         let parent = match open_directory(root) {
-            Err(e) if missing(&e) => return Err(gone()),
+            Err(e) if missing(&e) => return Err(gone(what())),
             result => result.attempt(what)?,
         };
         let fd = match open_below(&parent, id) {
-            Err(e) if missing(&e) => return Err(gone()),
+            Err(e) if missing(&e) => return Err(gone(what())),
             result => result.attempt(what)?,
         };
         Ok(Self { fd, parent, id: id.into() })
@@ -252,10 +254,23 @@ impl Directory {
         if crate::cgroup::Cgroup::open(&stored.cgroup).frozen().unwrap_or(false) {
             return Status::Paused;
         }
-        match nix::sys::stat::fstatat(self.fd.as_fd(), START, nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW) {
-            Ok(_) => Status::Created,
-            Err(_) => Status::Running,
+        if self.has_waiting_init() { Status::Created } else { Status::Running }
+    }
+
+    /// Whether init listens on the start socket. The file alone says nothing: a
+    /// `start` that was killed has left it. A connection of another type is refused
+    /// by a living socket as such (unix(7), `EPROTOTYPE`), and not noticed by init.
+    fn has_waiting_init(&self) -> bool {
+        use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
+        if nix::sys::stat::fstatat(self.fd.as_fd(), START, nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW).is_err()
+        {
+            return false;
         }
+        let probe = || {
+            let fd = socket(AddressFamily::Unix, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
+            connect(fd.as_raw_fd(), &UnixAddr::new(&self.start_address())?)
+        };
+        probe() == Err(Errno::EPROTOTYPE)
     }
 
     /// The start socket's path, short enough for any depth of directories.
@@ -313,6 +328,13 @@ impl Directory {
         }
         sys::file::unlink(self.parent.as_fd(), Path::new(&self.id), UnlinkatFlags::RemoveDir).attempt(what)
     }
+}
+
+/// In runc's words, which callers look for.
+fn gone(what: String) -> Box<Failure> {
+    let mut failure = refuse(what, "container does not exist");
+    failure.hint = "`sextant-runtime list` shows those of this --root".into();
+    failure
 }
 
 fn make_root(root: &Path) -> sys::Result<()> {

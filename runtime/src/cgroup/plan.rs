@@ -76,6 +76,14 @@ pub struct CgroupPlan {
     pub devices: Devices,
 }
 
+impl CgroupPlan {
+    /// Where it will be.
+    pub fn paths(&self) -> super::CgroupPaths {
+        let place = |d: &Directory| (d.hierarchy.clone(), d.mount.join(&d.path));
+        super::CgroupPaths { layout: self.layout, paths: self.directories.iter().map(place).collect() }
+    }
+}
+
 /// Decides the cgroup of container `id`.
 ///
 /// # Errors

@@ -20,7 +20,7 @@ use std::process::ExitCode;
 /// Refused unless the container runs or is paused; CRIU's own failure, after
 /// which the container is as before.
 pub fn run(context: &Context, args: &cli::Checkpoint) -> Outcome<ExitCode> {
-    let directory = Directory::open(&context.root, &args.id)?;
+    let directory = Directory::claim(&context.root, &args.id)?;
     let stored = directory.read()?;
     let status = stored.state.status;
     if !matches!(status, Status::Running | Status::Paused) {

@@ -7,7 +7,7 @@ use crate::cli;
 use crate::contract::report::StageKind;
 use crate::contract::state::Status;
 use crate::report::{Outcome, Reporter, refuse};
-use crate::store::{Directory, Stored};
+use crate::store::{Directory, IMPATIENCE, PATIENCE, Stored};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -25,6 +25,12 @@ pub fn run(context: &Context, args: &cli::Delete) -> Outcome<ExitCode> {
         Err(_) if args.force && !exists(&context.root, &args.id) => return Ok(ExitCode::SUCCESS),
         result => result?,
     };
+    let alone = match directory.lock(if args.force { IMPATIENCE } else { PATIENCE }) {
+        Err(_) if args.force && !directory.is_current() => return Ok(ExitCode::SUCCESS),
+        // Whoever is at work on it fails when its init is gone.
+        Err(_) if args.force => false,
+        result => result.map(|()| true)?,
+    };
     let stored = match directory.read() {
         // Its creation was cut short before there was anything to remember.
         Err(_) if args.force => {
@@ -34,7 +40,13 @@ pub fn run(context: &Context, args: &cli::Delete) -> Outcome<ExitCode> {
         result => result?,
     };
     let status = stored.state.status;
-    if !args.force && !matches!(status, Status::Stopped | Status::Created) {
+    let ended = match status {
+        Status::Stopped | Status::Created => true,
+        // Its creation was cut short: nobody is at work on it.
+        Status::Creating => alone,
+        Status::Running | Status::Paused => false,
+    };
+    if !args.force && !ended {
         let mut failure = refuse(
             format!("delete the container {}", args.id),
             format!("cannot delete container {} that is not stopped: {status}", args.id),
@@ -44,6 +56,9 @@ pub fn run(context: &Context, args: &cli::Delete) -> Outcome<ExitCode> {
     }
     context.report.stage(StageKind::Delete, &args.id, || {
         end(&stored)?;
+        if status == Status::Creating && !alone {
+            Cgroup::open(&stored.cgroup).kill(libc::SIGKILL).map_err(Box::new)?;
+        }
         remove(&directory, &stored, &context.report)
     })?;
     Ok(ExitCode::SUCCESS)
@@ -66,6 +81,18 @@ pub(super) fn end(stored: &Stored) -> Outcome<()> {
     }
 }
 
+/// [`remove`] for who has made the container and waited for its end: somebody
+/// else may have removed it meanwhile.
+///
+/// # Errors
+/// As [`remove`].
+pub(super) fn remove_own(directory: &Directory, stored: &Stored, report: &Reporter) -> Outcome<()> {
+    match directory.lock(PATIENCE) {
+        Err(_) if !directory.is_current() => Ok(()),
+        result => result.and_then(|()| remove(directory, stored, report)),
+    }
+}
+
 /// Removes what is left of a container whose init is gone: processes that it
 /// left in its cgroup, the cgroup, the state; then poststop hooks run.
 ///
@@ -73,8 +100,18 @@ pub(super) fn end(stored: &Stored) -> Outcome<()> {
 /// As the steps; the state stays when the cgroup cannot be removed.
 pub(super) fn remove(directory: &Directory, stored: &Stored, report: &Reporter) -> Outcome<()> {
     let cgroup = Cgroup::open(&stored.cgroup);
-    cgroup.kill(libc::SIGKILL).map_err(Box::new)?;
-    cgroup.remove().map_err(Box::new)?;
+    let kill = || cgroup.kill(libc::SIGKILL).map_err(Box::new);
+    if stored.state.status != Status::Creating {
+        kill()?;
+    }
+    match cgroup.remove() {
+        // What a creation that was cut short has made ends by itself, before long. Somebody
+        // who does not is a child of a hook, or has come by exec while init was killed.
+        Err(failure) if failure.errno == libc::EBUSY => {
+            kill().and_then(|()| cgroup.remove().map_err(Box::new))?
+        }
+        result => result.map_err(Box::new)?,
+    }
     directory.remove()?;
     let hooks: Vec<_> = stored.poststop.iter().map(crate::plan::Hook::from).collect();
     let mut state = stored.state.clone();

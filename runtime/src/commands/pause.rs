@@ -16,7 +16,8 @@ use std::process::ExitCode;
 /// Refused for a container that has no process, or is paused; ETIMEDOUT when
 /// the kernel could not stop all processes in two seconds (they go on then).
 pub fn run(context: &Context, id: &str) -> Outcome<ExitCode> {
-    let stored = Directory::open(&context.root, id)?.read()?;
+    let directory = Directory::claim(&context.root, id)?;
+    let stored = directory.read()?;
     let what = || format!("pause the container {id}");
     match stored.state.status {
         Status::Created | Status::Running => {}

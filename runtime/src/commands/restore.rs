@@ -108,7 +108,7 @@ struct Restored<'a> {
 impl Restored<'_> {
     /// From here on a half-made container can be found and deleted.
     fn prepare(&mut self, cgroup: &Cgroup) -> Outcome<()> {
-        let stored = create::stored(self.plan, cgroup);
+        let stored = create::stored(self.plan, cgroup.paths());
         self.directory.write(&stored)?;
         self.directory.write_for_exec(&create::for_exec(self.plan, Keyring::Own))?;
         self.stored = Some(stored);
@@ -117,12 +117,13 @@ impl Restored<'_> {
 
     /// In the foreground, waits until the container has ended.
     fn attend(self) -> Outcome<ExitCode> {
+        self.directory.unlock()?;
         let (Some(stored), false) = (&self.stored, self.args.detach) else { return Ok(ExitCode::SUCCESS) };
         let signals = run::catch_signals()?;
         let ended = self.context.report.stage(StageKind::Wait, &self.args.id, || {
             run::attend(stored.state.pid, &signals, self.terminal.as_ref())
         })?;
-        delete::remove(&self.directory, stored, &self.context.report)?;
+        delete::remove_own(&self.directory, stored, &self.context.report)?;
         Ok(ExitCode::from(run::status_of(ended)))
     }
 

@@ -13,7 +13,8 @@ use std::process::ExitCode;
 /// # Errors
 /// Refused for a container that is not paused.
 pub fn run(context: &Context, id: &str) -> Outcome<ExitCode> {
-    let stored = Directory::open(&context.root, id)?.read()?;
+    let directory = Directory::claim(&context.root, id)?;
+    let stored = directory.read()?;
     if stored.state.status != Status::Paused {
         let because = format!("container not paused: {}", stored.state.status);
         return Err(refuse(format!("resume the container {id}"), because));

@@ -42,13 +42,14 @@ pub fn run(context: &Context, args: &cli::Run) -> Outcome<ExitCode> {
     create::send_pidfd(pidfd_to.as_ref(), &created)
         .and_then(|()| begin(&created, context))
         .map_err(|failure| create::undo(&created, context, failure))?;
+    created.directory.unlock()?;
     start::poststart(&created.stored, &context.report);
     let Some(signals) = signals else { return Ok(ExitCode::SUCCESS) };
     let ended = context
         .report
         .stage(StageKind::Wait, &args.create.id, || attend(pid, &signals, terminal.as_ref()))?;
     if !args.keep {
-        delete::remove(&created.directory, &created.stored, &context.report)?;
+        delete::remove_own(&created.directory, &created.stored, &context.report)?;
     }
     Ok(ExitCode::from(status_of(ended)))
 }

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 /// # Errors
 /// Refused unless the container is created and waits.
 pub fn run(context: &Context, id: &str) -> Outcome<ExitCode> {
-    let directory = Directory::open(&context.root, id)?;
+    let directory = Directory::claim(&context.root, id)?;
     let stored = directory.read()?;
     let because = match stored.state.status {
         Status::Created => None,
@@ -30,6 +30,7 @@ pub fn run(context: &Context, id: &str) -> Outcome<ExitCode> {
         context.report.stage(StageKind::Start, id, || directory.connect().map(Channel::from))?;
     let executed = hear_execution(&channel, &context.report);
     directory.started()?;
+    directory.unlock()?;
     executed?;
     poststart(&stored, &context.report);
     Ok(ExitCode::SUCCESS)

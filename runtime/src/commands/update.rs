@@ -50,7 +50,8 @@ const FLAGS: &[(&str, &str)] = &[
 /// All mistakes of what was asked for, before anything is written; then the
 /// first write that the kernel refused, and what was in force is in force again.
 pub fn run(context: &Context, args: &cli::Update) -> Outcome<ExitCode> {
-    let stored = Directory::open(&context.root, &args.id)?.read()?;
+    let directory = Directory::claim(&context.root, &args.id)?;
+    let stored = directory.read()?;
     if matches!(stored.state.status, Status::Stopped | Status::Creating) {
         let because = format!("container not running: {}", stored.state.status);
         return Err(refuse(format!("update the container {}", args.id), because));

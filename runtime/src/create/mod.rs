@@ -7,10 +7,10 @@ pub(crate) mod console;
 pub(crate) mod launch;
 
 use crate::bundle::Bundle;
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, CgroupPaths};
 use crate::contract::report::StageKind;
 use crate::contract::state::{State, Status};
-use crate::handshake::{self, ParentSide};
+use crate::handshake::{self, ParentSide, ToInit};
 use crate::init::{Keyring, Pivot, StartBy};
 use crate::namespaces::{self, Joined};
 use crate::pass::Passed;
@@ -125,23 +125,20 @@ pub fn create(request: &Request, report: &Reporter) -> Outcome<Created> {
         .or_else(|f| report.stage(StageKind::Console, "", || Err(f)))?;
     let directory =
         report.stage(StageKind::Store, &request.id, || Directory::reserve(&request.root, &request.id))?;
-    let cgroup = match report.stage(StageKind::Cgroup, "", || Cgroup::create(&plan.cgroup).map_err(Box::new))
-    {
+    // From here on a half-made container can be found and deleted.
+    let mut stored = stored(&plan, plan.cgroup.paths());
+    let made = report.stage(StageKind::Store, &request.id, || directory.write(&stored)).and_then(|()| {
+        report.stage(StageKind::Cgroup, "", || Cgroup::create(&plan.cgroup).map_err(Box::new))
+    });
+    let cgroup = match made {
         Ok(cgroup) => cgroup,
         Err(failure) => return Err(undo_directory(directory, failure)),
     };
+    stored.cgroup = cgroup.paths();
     for warning in cgroup.warnings() {
         crate::log::warn(warning);
     }
-    let mut attempt = Creation {
-        request,
-        report,
-        plan: &plan,
-        stored: stored(&plan, &cgroup),
-        directory,
-        cgroup,
-        pid: None,
-    };
+    let mut attempt = Creation { request, report, plan: &plan, stored, directory, cgroup, pid: None };
     match attempt.go(joined, console) {
         Ok(channel) => {
             let Creation { directory, stored, cgroup, .. } = attempt;
@@ -162,7 +159,7 @@ fn undo_directory(
 }
 
 /// What is remembered of a container that is to be made.
-pub(crate) fn stored(plan: &Plan, cgroup: &Cgroup) -> Stored {
+pub(crate) fn stored(plan: &Plan, cgroup: CgroupPaths) -> Stored {
     let state = State {
         oci_version: plan.oci_version.clone(),
         id: plan.id.clone(),
@@ -177,7 +174,7 @@ pub(crate) fn stored(plan: &Plan, cgroup: &Cgroup) -> Stored {
     Stored {
         state,
         init_started: 0,
-        cgroup: cgroup.paths(),
+        cgroup,
         joined: joined_paths(plan),
         poststart: plan.hooks.poststart.iter().map(StoredHook::from).collect(),
         poststop: plan.hooks.poststop.iter().map(StoredHook::from).collect(),
@@ -210,8 +207,6 @@ struct Creation<'a> {
 
 impl Creation<'_> {
     fn go(&mut self, joined: Vec<Joined>, console: Option<OwnedFd>) -> Outcome<ParentSide> {
-        // From here on a half-made container can be found and deleted.
-        self.directory.write(&self.stored)?;
         let sources = match self.plan.namespaces.mount {
             Namespace::Join { .. } => None,
             Namespace::Host | Namespace::Create => Some(sources::open(self.plan, self.report)?),
@@ -237,6 +232,10 @@ impl Creation<'_> {
             })
             .map_err(|failure| last_words(failure, &channel))?;
         self.finish(pid)?;
+        if self.request.mode == Mode::Create {
+            // Until it hears this, the end of this process is the end of init as well.
+            channel.say(&ToInit::Stored).map_err(|failure| last_words(failure, &channel))?;
+        }
         Ok(channel)
     }
 
@@ -271,7 +270,9 @@ impl Creation<'_> {
             left.extend(poststop.err().map(|e| e.to_string()));
         }
         left.extend(self.cgroup.remove().err().map(|e| e.to_string()));
-        left.extend(self.directory.remove().err().map(|e| e.to_string()));
+        if self.directory.is_current() {
+            left.extend(self.directory.remove().err().map(|e| e.to_string()));
+        }
         if !left.is_empty() {
             failure.because.push_str(&format!(" (and left behind: {})", left.join("; ")));
         }

@@ -4,6 +4,7 @@
 use super::StartBy;
 use super::identity::{self, Until};
 use crate::contract::report::{Failure, StageKind};
+use crate::faults;
 use crate::handshake::{Channel, InitSide, ToInit, ToParent};
 use crate::pass::Passed;
 use crate::plan::Process;
@@ -117,7 +118,10 @@ impl Task<'_> {
         let listener = match &self.start {
             StartBy::Parent => return self.expect(ToInit::Start).map(|()| None),
             StartBy::Held(fd) => return self.wait_at(fd).map(Some),
-            StartBy::Socket(listener) => listener,
+            StartBy::Socket(listener) => {
+                self.expect(ToInit::Stored)?;
+                listener
+            }
         };
         let what = || "wait for start".to_owned();
         loop {
@@ -173,6 +177,7 @@ impl Task<'_> {
                 identity::limit(&process.capabilities, Until::Exec)?;
             }
         }
+        faults::before(StageKind::Exec.into(), self.report)?;
         let error = sys::exec::execve(program, &process.args, &env);
         self.report.stage(StageKind::Exec, program.to_string_lossy(), || {
             Err(error)

@@ -96,6 +96,41 @@ pub fn replace_file(dir: BorrowedFd<'_>, name: &Path, mode: u32) -> Result<Owned
     })
 }
 
+/// Whose a lock is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Locked {
+    /// The caller's now.
+    Here,
+    /// Another open file's.
+    Elsewhere,
+}
+
+/// Takes the exclusive lock of a file, if nobody has it (flock(2)).
+///
+/// # Errors
+/// As the system call.
+pub fn try_lock(fd: BorrowedFd<'_>) -> Result<Locked> {
+    match flock(fd, libc::LOCK_EX | libc::LOCK_NB) {
+        Err(e) if e.errno == Errno::EWOULDBLOCK => Ok(Locked::Elsewhere),
+        Err(e) if e.errno == Errno::EINTR => Ok(Locked::Elsewhere),
+        result => result.map(|()| Locked::Here),
+    }
+}
+
+/// Gives it back.
+///
+/// # Errors
+/// As the system call.
+pub fn unlock(fd: BorrowedFd<'_>) -> Result<()> {
+    flock(fd, libc::LOCK_UN)
+}
+
+fn flock(fd: BorrowedFd<'_>, operation: i32) -> Result<()> {
+    // SAFETY: flock(2) takes two integers.
+    let value = unsafe { libc::flock(fd.as_raw_fd(), operation) };
+    named(Errno::result(value).map(drop), || format!("flock([{}], {operation:#x})", fd.as_raw_fd()))
+}
+
 /// mkdirat(2).
 ///
 /// # Errors

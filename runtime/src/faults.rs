@@ -1,0 +1,80 @@
+//! Failures on purpose, so that tests can prove what a failure leaves: nothing.
+//! Only a build with the cargo feature `faults` has them; in any other these
+//! functions do nothing. There, `SEXTANT_FAULT` says what happens at which stage:
+//!
+//! ```text
+//! ACTION:STAGE[#N]      at the Nth time (from 1) that this stage is reached
+//!   fail                the stage fails and does nothing
+//!   fail-after          it does its work, and fails
+//!   die                 the process dies in place of the stage
+//!   hold                it writes a record with the object "held" and sleeps a while
+//! ```
+
+use crate::contract::report::Stage;
+use crate::report::{Outcome, Reporter};
+
+/// Carries out a stage, or what the fault wants in its place.
+pub(crate) fn around<T>(stage: Stage, report: &Reporter, work: impl FnOnce() -> Outcome<T>) -> Outcome<T> {
+    let fault = at(stage, report)?;
+    let result = work();
+    if fault == Then::Fail { failed("fail-after").and(result) } else { result }
+}
+
+/// What a fault does at the beginning of a stage.
+pub(crate) fn before(stage: Stage, report: &Reporter) -> Outcome<()> {
+    at(stage, report).map(drop)
+}
+
+/// What is left to do when the work is done.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Then {
+    Nothing,
+    #[cfg_attr(not(feature = "faults"), allow(dead_code, reason = "never made there"))]
+    Fail,
+}
+
+fn failed(action: &str) -> Outcome<()> {
+    Err(crate::report::refuse("go on", format!("SEXTANT_FAULT says {action}")))
+}
+
+#[cfg(not(feature = "faults"))]
+#[inline(always)]
+fn at(_: Stage, _: &Reporter) -> Outcome<Then> {
+    Ok(Then::Nothing)
+}
+
+#[cfg(feature = "faults")]
+fn at(stage: Stage, report: &Reporter) -> Outcome<Then> {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static REACHED: AtomicU32 = AtomicU32::new(0);
+    let text = std::env::var("SEXTANT_FAULT").unwrap_or_default();
+    let Some((action, place)) = text.split_once(':') else { return Ok(Then::Nothing) };
+    let (wanted, nth) = place.split_once('#').unwrap_or((place, "1"));
+    if stage.to_string() != wanted || (REACHED.fetch_add(1, Ordering::Relaxed) + 1).to_string() != nth {
+        return Ok(Then::Nothing);
+    }
+    match action {
+        "fail" => failed(action).map(|()| Then::Nothing),
+        "fail-after" => Ok(Then::Fail),
+        "hold" => {
+            let now = crate::report::now_ns();
+            let pid = std::process::id().cast_signed();
+            let object = "held".to_owned();
+            report.write(&crate::contract::report::Record {
+                stage,
+                start_ns: now,
+                end_ns: now,
+                pid,
+                object,
+                failure: None,
+            });
+            std::thread::sleep(std::time::Duration::from_millis(200));
+            Ok(Then::Nothing)
+        }
+        _ => {
+            // The kernel keeps a pid 1 from killing itself; it exits.
+            crate::sys::signal::kill(std::process::id().cast_signed(), libc::SIGKILL).ok();
+            crate::sys::process::exit_now(137)
+        }
+    }
+}
