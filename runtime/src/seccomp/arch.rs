@@ -1,9 +1,9 @@
 //! The architectures that filters can be compiled for.
 
-use super::tables;
+use super::calls::{ARM_PRIVATE, Call};
 use oci_spec::runtime::Arch as SpecArch;
 
-/// One architecture, in the order of [`tables::TABLE`].
+/// One architecture, in the order of the table's columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Arch {
     X86_64,
@@ -20,12 +20,10 @@ pub(super) enum Arch {
 /// Bit that marks a system call of x32 (asm/unistd.h, `__X32_SYSCALL_BIT`).
 pub(super) const X32_BIT: u32 = 0x4000_0000;
 
-/// From here on, numbers of arm are its private calls (`__ARM_NR_BASE`).
-const ARM_PRIVATE: u32 = 0x000f_0000;
-
 impl Arch {
     /// All of them, in the order of the table.
-    pub(super) const ALL: [Self; tables::ARCHES] = [
+    #[cfg(test)]
+    pub(super) const ALL: [Self; super::tables::ARCHES] = [
         Self::X86_64,
         Self::X86,
         Self::X32,
@@ -52,7 +50,7 @@ impl Arch {
         supported.into_iter().find_map(|(is, arch)| is.then_some(arch))
     }
 
-    /// The config's, given what `SCMP_ARCH_NATIVE` is; `None` for one that is not supported.
+    /// The config's, given what `SCMP_ARCH_NATIVE` is; `None` for one that has no column.
     pub(super) fn from_spec(arch: SpecArch, native: Self) -> Option<Self> {
         Some(match arch {
             SpecArch::ScmpArchNative => native,
@@ -95,19 +93,9 @@ impl Arch {
     }
 
     /// The number of a system call, where the architecture has it.
-    pub(super) fn number(self, name: &str) -> Option<u32> {
-        self.number_in(tables::numbers(name)?)
-    }
-
-    /// Likewise of a row of the table.
-    pub(super) fn number_in(self, row: &tables::Row) -> Option<u32> {
-        let index = Self::ALL.iter().position(|a| *a == self)?;
-        u32::try_from(*row.get(index)?).ok()
-    }
-
-    /// Whether `number` is in the sequence to which new calls are added.
-    pub(super) fn is_sequential(self, number: u32) -> bool {
-        self != Self::Arm || number < ARM_PRIVATE
+    pub(super) fn number(self, call: Call) -> Option<u32> {
+        let number = call.number(self as usize)?;
+        Some(if self == Self::X32 { number | X32_BIT } else { number })
     }
 
     /// First and last number that belong to it among those of its audit value.
@@ -115,56 +103,17 @@ impl Arch {
         match self {
             Self::X86_64 => (0, X32_BIT - 1),
             Self::X32 => (X32_BIT, u32::MAX),
-            Self::Arm => (0, ARM_PRIVATE - 1),
             _ => (0, u32::MAX),
         }
     }
 
-    /// The multiplexer through which `name` can be called as well, and its
-    /// first argument there.
-    pub(super) fn multiplexed(self, name: &str) -> Option<(&'static str, u64)> {
-        if !matches!(self, Self::X86 | Self::S390x | Self::Ppc64le) {
-            return None;
-        }
-        multiplexer(name)
+    /// The last number of the sequence to which new calls are added.
+    pub(super) fn last_of_sequence(self) -> u32 {
+        if self == Self::Arm { ARM_PRIVATE - 1 } else { self.range().1 }
     }
-}
 
-/// What a multiplexer does by number (linux/net.h, linux/ipc.h).
-fn multiplexer(name: &str) -> Option<(&'static str, u64)> {
-    Some(match name {
-        "socket" => ("socketcall", 1),
-        "bind" => ("socketcall", 2),
-        "connect" => ("socketcall", 3),
-        "listen" => ("socketcall", 4),
-        "accept" => ("socketcall", 5),
-        "getsockname" => ("socketcall", 6),
-        "getpeername" => ("socketcall", 7),
-        "socketpair" => ("socketcall", 8),
-        "send" => ("socketcall", 9),
-        "recv" => ("socketcall", 10),
-        "sendto" => ("socketcall", 11),
-        "recvfrom" => ("socketcall", 12),
-        "shutdown" => ("socketcall", 13),
-        "setsockopt" => ("socketcall", 14),
-        "getsockopt" => ("socketcall", 15),
-        "sendmsg" => ("socketcall", 16),
-        "recvmsg" => ("socketcall", 17),
-        "accept4" => ("socketcall", 18),
-        "recvmmsg" => ("socketcall", 19),
-        "sendmmsg" => ("socketcall", 20),
-        "semop" => ("ipc", 1),
-        "semget" => ("ipc", 2),
-        "semctl" => ("ipc", 3),
-        "semtimedop" => ("ipc", 4),
-        "msgsnd" => ("ipc", 11),
-        "msgrcv" => ("ipc", 12),
-        "msgget" => ("ipc", 13),
-        "msgctl" => ("ipc", 14),
-        "shmat" => ("ipc", 21),
-        "shmdt" => ("ipc", 22),
-        "shmget" => ("ipc", 23),
-        "shmctl" => ("ipc", 24),
-        _ => return None,
-    })
+    /// Whether socketcall(2) and ipc(2) stand for other calls.
+    pub(super) fn multiplexes(self) -> bool {
+        matches!(self, Self::X86 | Self::S390x | Self::Ppc64le)
+    }
 }

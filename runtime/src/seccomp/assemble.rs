@@ -1,14 +1,18 @@
-//! Blocks → a program of classic BPF (Documentation/networking/filter.rst).
+//! Decisions → a program of classic BPF (Documentation/networking/filter.rst).
+//!
+//! For each audit architecture a binary search over [`Stretch`]es of numbers.
+//! Most single numbers that are treated differently lie within others: one
+//! comparison for equality tells such a number from both its neighbours, where
+//! the search would need two.
 //!
 //! Jumps go forward only, so the program is written from its end: whatever a
 //! jump leads to is there already. The offsets of a comparison have 8 bits;
 //! where they do not reach, a copy of the target's `ret`, or a `ja`, whose
 //! offset has 32 bits, is put between.
 
-use super::Instruction;
-use super::decide::{Block, Decision};
+use super::decide::{Decided, Decision};
 use super::rules::{Answer, Condition, Test};
-use std::collections::HashMap;
+use super::{Instruction, MAX_INSTRUCTIONS};
 
 // Operations of linux/filter.h and linux/bpf_common.h.
 pub(super) const LD_ABS: u16 = 0x20;
@@ -32,23 +36,31 @@ const REACH: usize = 253;
 struct Label(usize);
 
 /// The program so far, its last instruction first.
-#[derive(Default)]
-struct Assembler {
+struct Assembler<'a> {
+    decided: &'a Decided,
     reversed: Vec<Instruction>,
-    answers: HashMap<Answer, Label>,
-    decisions: HashMap<Decision, Label>,
+    /// The last `ret` of each answer.
+    answers: Vec<(Answer, Label)>,
+    /// The beginning of each choice that is there already.
+    choices: Vec<Option<Label>>,
 }
 
 /// Assembles the whole program. An unknown architecture is killed, as by libseccomp.
-pub(super) fn assemble(blocks: &[Block]) -> Vec<Instruction> {
-    let mut assembler = Assembler::default();
-    let entries: Vec<(u32, Label)> = blocks
-        .iter()
-        .map(|block| {
-            let tree = assembler.tree(&block.ranges);
-            (block.audit, assembler.load_before(NUMBER, tree))
-        })
-        .collect();
+pub(super) fn assemble(decided: &Decided) -> Vec<Instruction> {
+    let mut assembler = Assembler {
+        decided,
+        reversed: Vec::with_capacity(512),
+        answers: Vec::with_capacity(8),
+        choices: vec![None; decided.choices.len()],
+    };
+    let mut entries = Vec::with_capacity(decided.blocks.len());
+    for block in &decided.blocks {
+        let tree = assembler.tree(&stretches(&block.ranges));
+        entries.push((block.audit, assembler.load_before(NUMBER, tree)));
+        if assembler.reversed.len() > MAX_INSTRUCTIONS {
+            break;
+        }
+    }
     let mut next = assembler.answer(libc::SECCOMP_RET_KILL_PROCESS);
     for (audit, entry) in entries {
         next = assembler.compare(JEQ, audit, entry, next);
@@ -58,7 +70,32 @@ pub(super) fn assemble(blocks: &[Block]) -> Vec<Instruction> {
     assembler.reversed
 }
 
-impl Assembler {
+/// Numbers with one decision, but for some single ones among them.
+#[derive(Clone, Copy)]
+struct Stretch<'a> {
+    first: u32,
+    decision: Decision,
+    /// Ranges, every other one of which has a single number and a decision of its own.
+    exceptions: &'a [(u32, Decision)],
+}
+
+/// More exceptions than this are split: they are compared one after the other.
+const MAX_EXCEPTIONS: usize = 4;
+
+fn stretches(ranges: &[(u32, Decision)]) -> Vec<Stretch<'_>> {
+    let mut stretches = Vec::with_capacity(ranges.len() / 2);
+    let mut rest = ranges;
+    while let [(first, decision), behind @ ..] = rest {
+        let is_exception = |pair: &[(u32, Decision)]| matches!(pair, [(single, _), (next, again)] if single.checked_add(1) == Some(*next) && again == decision);
+        let count = behind.chunks(2).take(MAX_EXCEPTIONS).take_while(|pair| is_exception(pair)).count();
+        let Some((exceptions, others)) = behind.split_at_checked(2 * count) else { break };
+        stretches.push(Stretch { first: *first, decision: *decision, exceptions });
+        rest = others;
+    }
+    stretches
+}
+
+impl Assembler<'_> {
     fn here(&self) -> Label {
         Label(self.reversed.len())
     }
@@ -76,14 +113,17 @@ impl Assembler {
 
     /// A `ret` in reach.
     fn answer(&mut self, answer: Answer) -> Label {
-        match self.answers.get(&answer) {
-            Some(label) if self.distance(*label) <= REACH => *label,
-            _ => {
-                let label = self.push(RET, 0, 0, answer);
-                self.answers.insert(answer, label);
-                label
-            }
+        let known = self.answers.iter().position(|(other, _)| *other == answer);
+        let label = known.and_then(|at| self.answers.get(at)).map(|(_, label)| *label);
+        if let Some(label) = label.filter(|label| self.distance(*label) <= REACH) {
+            return label;
         }
+        let label = self.push(RET, 0, 0, answer);
+        match known.and_then(|at| self.answers.get_mut(at)) {
+            Some(last) => last.1 = label,
+            None => self.answers.push((answer, label)),
+        }
+        label
     }
 
     /// A place in reach that leads to `label`.
@@ -119,32 +159,45 @@ impl Assembler {
     }
 
     /// A binary search for the number in A.
-    fn tree(&mut self, ranges: &[(u32, Decision)]) -> Label {
-        let (left, right) = ranges.split_at(ranges.len() / 2);
+    fn tree(&mut self, stretches: &[Stretch<'_>]) -> Label {
+        let (left, right) = stretches.split_at(stretches.len() / 2);
         match (left, right) {
-            ([], [(_, decision), ..]) => self.decision(decision),
-            (_, [(first, _), ..]) => {
-                let first = *first;
+            ([], [stretch, ..]) => self.stretch(stretch),
+            (_, [first, ..]) => {
                 let above = self.tree(right);
                 let below = self.tree(left);
-                self.compare(JGE, first, above, below)
+                self.compare(JGE, first.first, above, below)
             }
             (_, []) => self.answer(libc::SECCOMP_RET_KILL_PROCESS),
         }
     }
 
-    fn decision(&mut self, decision: &Decision) -> Label {
-        if decision.alternatives.is_empty() {
-            return self.answer(decision.otherwise);
+    fn stretch(&mut self, stretch: &Stretch<'_>) -> Label {
+        let mut next = self.decision(stretch.decision);
+        for (number, decision) in stretch.exceptions.iter().step_by(2).rev() {
+            let exception = self.decision(*decision);
+            next = self.compare(JEQ, *number, exception, next);
         }
-        if let Some(label) = self.decisions.get(decision) {
+        next
+    }
+
+    fn decision(&mut self, decision: Decision) -> Label {
+        let choice = match decision {
+            Decision::Always(answer) => return self.answer(answer),
+            Decision::Choice(choice) => usize::try_from(choice).unwrap_or(usize::MAX),
+        };
+        if let Some(Some(label)) = self.choices.get(choice) {
             return *label;
         }
-        let mut next = self.answer(decision.otherwise);
-        for (conditions, answer) in decision.alternatives.iter().rev() {
-            next = self.all(conditions, *answer, next);
+        let decided = self.decided;
+        let mut next = self.answer(decided.otherwise);
+        let alternatives = decided.choices.get(choice).map(|span| span.of(&decided.alternatives));
+        for alternative in alternatives.unwrap_or_default().iter().rev() {
+            next = self.all(alternative.conditions.of(&decided.conditions), alternative.answer, next);
         }
-        self.decisions.insert(decision.clone(), next);
+        if let Some(known) = self.choices.get_mut(choice) {
+            *known = Some(next);
+        }
         next
     }
 

@@ -1,23 +1,27 @@
 //! Rules → for each audit architecture, ranges of numbers with one decision each.
+//!
+//! Everything is a number, a decision of one word, or a [`Span`] of a list, and
+//! sorting replaces maps: a profile of 380 names costs a few pages of memory.
 
 use super::arch::{Arch, X32_BIT};
-use super::rules::{Answer, Condition, Rules, Test};
+use super::rules::{Answer, Condition, Rules, Span, Test};
 use oci_spec::runtime::LinuxSeccompAction;
-use std::collections::BTreeMap;
 
 /// What happens with a system call.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Decision {
-    /// Alternatives in the config's order: the first whose conditions all hold decides.
-    pub(super) alternatives: Vec<(Vec<Condition>, Answer)>,
-    /// Otherwise.
-    pub(super) otherwise: Answer,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Decision {
+    /// This.
+    Always(Answer),
+    /// One of the [`Decided::choices`].
+    Choice(u32),
 }
 
-impl Decision {
-    fn plain(answer: Answer) -> Self {
-        Self { alternatives: Vec::new(), otherwise: answer }
-    }
+/// The first alternative whose conditions all hold decides, else the default.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Alternative {
+    /// Of [`Decided::conditions`].
+    pub(super) conditions: Span,
+    pub(super) answer: Answer,
 }
 
 /// All system calls of one audit architecture.
@@ -29,102 +33,164 @@ pub(super) struct Block {
     pub(super) ranges: Vec<(u32, Decision)>,
 }
 
-/// One block for each audit architecture, in the order of the rules'.
-pub(super) fn blocks(rules: &Rules<'_>) -> Vec<Block> {
-    let mut blocks: Vec<(u32, BTreeMap<u32, Decision>)> = Vec::new();
-    for arch in &rules.arches {
-        let points = match blocks.iter_mut().find(|(audit, _)| *audit == arch.audit()) {
-            Some((_, points)) => points,
-            None => {
-                let points = BTreeMap::from([(0, Decision::plain(rules.default))]);
-                blocks.push((arch.audit(), points));
-                let Some((_, points)) = blocks.last_mut() else { continue };
-                points
+/// What the program has to say.
+#[derive(Debug)]
+pub(super) struct Decided {
+    /// One for each audit architecture, in the order of the rules'.
+    pub(super) blocks: Vec<Block>,
+    /// Parts of `alternatives`; no two say the same.
+    pub(super) choices: Vec<Span>,
+    pub(super) alternatives: Vec<Alternative>,
+    pub(super) conditions: Vec<Condition>,
+    /// Where no alternative holds.
+    pub(super) otherwise: Answer,
+}
+
+/// Decides about every number of every architecture.
+pub(super) fn decide(mut rules: Rules) -> Decided {
+    let conditions = std::mem::take(&mut rules.conditions);
+    let (choices, alternatives) = (Vec::new(), Vec::new());
+    let mut decided =
+        Decided { blocks: Vec::new(), choices, alternatives, conditions, otherwise: rules.default };
+    // Those of one audit value behind each other, by their ranges.
+    let mut arches = rules.arches.clone();
+    if let Some(native) = arches.first().copied() {
+        arches.sort_by_key(|arch| (arch.audit() != native.audit(), arch.audit(), arch.range().0));
+    }
+    for arch in &arches {
+        let mut ranges = match decided.blocks.last_mut() {
+            Some(block) if block.audit == arch.audit() => std::mem::take(&mut block.ranges),
+            _ => {
+                decided.blocks.push(Block { audit: arch.audit(), ranges: Vec::new() });
+                Vec::with_capacity(rules.list.len() / 2)
             }
         };
-        if *arch == Arch::X86_64 {
-            // Unless x32 is listed and replaces this.
-            points.insert(X32_BIT, Decision::plain(foreign(rules)));
+        decided.lay(&mut ranges, *arch, &rules);
+        if *arch == Arch::X86_64 && !arches.contains(&Arch::X32) {
+            // As another architecture that is not listed. The number -1 is no
+            // call of x32: a tracer sets it to skip a call.
+            extend(&mut ranges, X32_BIT, Decision::Always(libc::SECCOMP_RET_KILL_PROCESS));
+            extend(&mut ranges, u32::MAX, Decision::Always(rules.default));
         }
-        lay(points, *arch, rules);
+        if let Some(block) = decided.blocks.last_mut() {
+            block.ranges = ranges;
+        }
     }
-    let merged = |points: BTreeMap<u32, Decision>| {
-        let mut ranges: Vec<(u32, Decision)> = points.into_iter().collect();
-        ranges.dedup_by(|next, previous| next.1 == previous.1);
-        ranges
-    };
-    blocks.into_iter().map(|(audit, points)| Block { audit, ranges: merged(points) }).collect()
+    decided
 }
 
-/// x32 where it is not listed: refused in the profile's own way, and killed
-/// where that would let it through.
-fn foreign(rules: &Rules<'_>) -> Answer {
-    use LinuxSeccompAction as A;
-    match rules.default_action {
-        A::ScmpActAllow | A::ScmpActLog | A::ScmpActTrace | A::ScmpActNotify => {
-            libc::SECCOMP_RET_KILL_PROCESS
-        }
-        _ => rules.default,
+/// From `number` on, `decision`.
+fn extend(ranges: &mut Vec<(u32, Decision)>, number: u32, decision: Decision) {
+    match ranges.last_mut() {
+        Some((first, last)) if *first == number => *last = decision,
+        Some((_, last)) if *last == decision => {}
+        _ => ranges.push((number, decision)),
     }
 }
 
-/// Writes the decisions of one architecture over what is in its range. Each
-/// number is the beginning of a range; the number after it goes on with the default.
-fn lay(points: &mut BTreeMap<u32, Decision>, arch: Arch, rules: &Rules<'_>) {
-    let (first, last) = arch.range();
-    points.insert(first, Decision::plain(rules.default));
-    let decisions = decisions(arch, rules);
-    let newest = decisions.newest;
-    for (number, decision) in decisions.calls {
-        points.insert(number, decision);
-        if let Some(next) = number.checked_add(1) {
-            points.entry(next).or_insert_with(|| Decision::plain(rules.default));
+/// One rule for one number; small, since there is one for each name.
+#[derive(Clone, Copy)]
+struct Entry {
+    number: u32,
+    /// The rule's place in the config's order: the first counts.
+    place: u32,
+    /// The first argument of a multiplexer that stands for the rule's call, else 0.
+    multiplexed: u32,
+}
+
+impl Decided {
+    /// Adds the ranges of one architecture.
+    fn lay(&mut self, ranges: &mut Vec<(u32, Decision)>, arch: Arch, rules: &Rules) {
+        let background = Background::new(arch, rules);
+        let (mut next, last) = arch.range();
+        for entries in sorted(arch, rules).chunk_by(|a, b| a.number == b.number) {
+            let Some(number) = entries.first().map(|entry| entry.number) else { continue };
+            background.fill(ranges, next, number);
+            let decision = self.decision(entries, arch, rules);
+            extend(ranges, number, decision);
+            if number == last {
+                return;
+            }
+            next = number.saturating_add(1);
         }
+        background.fill(ranges, next, last);
+        extend(ranges, last, background.at(last));
     }
-    // A call newer than the profile: it cannot have been meant. ENOSYS makes
-    // programs fall back to an older one (as runc does).
-    if rules.default_action == LinuxSeccompAction::ScmpActErrno
-        && let Some(newest) = newest.filter(|newest| *newest < last)
-    {
-        let enosys = libc::SECCOMP_RET_ERRNO | libc::ENOSYS.cast_unsigned();
-        points.insert(newest + 1, Decision::plain(enosys));
-        if arch == Arch::Arm {
-            points.entry(last + 1).or_insert_with(|| Decision::plain(rules.default));
+
+    /// What the rules for one number say, in the config's order. As with
+    /// libseccomp one without conditions is stronger than all with conditions,
+    /// wherever it stands, and the first of several counts.
+    fn decision(&mut self, entries: &[Entry], arch: Arch, rules: &Rules) -> Decision {
+        let ruled =
+            || entries.iter().filter_map(|entry| Some((entry, rules.list.get(to_index(entry.place))?)));
+        let always = ruled().find(|(entry, rule)| entry.multiplexed == 0 && rule.conditions.count == 0);
+        if let Some((_, rule)) = always {
+            return Decision::Always(rule.answer);
         }
+        let first = self.alternatives.len();
+        for (entry, rule) in ruled() {
+            let conditions = match entry.multiplexed {
+                0 => self.conditions_on(arch, rule.conditions),
+                call => self.condition_on_first(call),
+            };
+            self.alternatives.push(Alternative { conditions, answer: rule.answer });
+        }
+        let choice = Span { first, count: self.alternatives.len() - first };
+        let known = self.choices.iter().position(|other| self.say_the_same(*other, choice));
+        match known {
+            Some(_) => self.alternatives.truncate(first),
+            None => self.choices.push(choice),
+        }
+        let index = known.unwrap_or(self.choices.len() - 1);
+        u32::try_from(index).map_or(Decision::Always(rules.default), Decision::Choice)
+    }
+
+    /// These conditions as they are on `arch`.
+    fn conditions_on(&mut self, arch: Arch, span: Span) -> Span {
+        if !arch.has_narrow_arguments() || span.of(&self.conditions).iter().all(|c| c.narrowed() == *c) {
+            return span;
+        }
+        let first = self.conditions.len();
+        self.conditions.extend_from_within(span.first..span.first + span.count);
+        self.conditions.iter_mut().skip(first).for_each(|c| *c = c.narrowed());
+        Span { first, ..span }
+    }
+
+    fn condition_on_first(&mut self, argument: u32) -> Span {
+        let first = self.conditions.len();
+        self.conditions.push(Condition { argument: 0, test: Test::Equal(argument.into()) });
+        Span { first, count: 1 }
+    }
+
+    fn say_the_same(&self, a: Span, b: Span) -> bool {
+        let (a, b) = (a.of(&self.alternatives), b.of(&self.alternatives));
+        let conditions = |alternative: &Alternative| alternative.conditions.of(&self.conditions);
+        let same = |(a, b)| conditions(a) == conditions(b) && a.answer == b.answer;
+        a.len() == b.len() && a.iter().zip(b).all(same)
     }
 }
 
-/// What the rules say about an architecture's calls.
-struct Calls {
-    calls: BTreeMap<u32, Decision>,
-    /// The highest number that the profile names.
-    newest: Option<u32>,
-}
-
-fn decisions(arch: Arch, rules: &Rules<'_>) -> Calls {
-    let mut gathered: BTreeMap<u32, Gathered> = BTreeMap::new();
-    for rule in &rules.list {
-        let conditions: Vec<Condition> = rule.conditions.iter().map(|c| narrowed(*c, arch)).collect();
-        if let Some((multiplexer, call)) = arch.multiplexed(rule.name)
+/// The rules by number, then in the config's order.
+fn sorted(arch: Arch, rules: &Rules) -> Vec<Entry> {
+    let mut entries = Vec::with_capacity(rules.list.len());
+    for (place, rule) in (0_u32..).zip(&rules.list) {
+        if arch.multiplexes()
+            && let Some((multiplexer, call)) = rule.call.multiplexed()
             && let Some(number) = arch.number(multiplexer)
-            && (conditions.is_empty() || !is_permissive(rule.answer))
+            && (rule.conditions.count == 0 || !is_permissive(rule.answer))
         {
-            let test = vec![Condition { argument: 0, test: Test::Equal(call) }];
-            gathered.entry(number).or_default().add(test, rule.answer);
+            entries.push(Entry { number, place, multiplexed: call });
         }
-        if let Some(number) = arch.number_in(rule.row) {
-            gathered.entry(number).or_default().add(conditions, rule.answer);
+        if let Some(number) = arch.number(rule.call) {
+            entries.push(Entry { number, place, multiplexed: 0 });
         }
     }
-    let newest = rules.newest(arch);
-    let calls = gathered.into_iter().map(|(number, g)| (number, g.decide(rules.default))).collect();
-    Calls { calls, newest }
+    entries.sort_unstable_by_key(|entry| (entry.number, entry.place));
+    entries
 }
 
-impl Rules<'_> {
-    fn newest(&self, arch: Arch) -> Option<u32> {
-        self.named.iter().filter_map(|row| arch.number_in(row)).filter(|n| arch.is_sequential(*n)).max()
-    }
+fn to_index(place: u32) -> usize {
+    usize::try_from(place).unwrap_or(usize::MAX)
 }
 
 /// Conditions cannot be checked behind a multiplexer, where the arguments lie
@@ -134,46 +200,61 @@ fn is_permissive(answer: Answer) -> bool {
     [libc::SECCOMP_RET_ALLOW, libc::SECCOMP_RET_LOG].contains(&answer)
 }
 
-#[derive(Default)]
-struct Gathered {
-    alternatives: Vec<(Vec<Condition>, Answer)>,
-    always: Option<Answer>,
+/// What happens with numbers that no rule names.
+struct Background {
+    default: Answer,
+    /// Numbers that cannot have been meant: newer than the newest of the
+    /// profile. ENOSYS makes programs fall back to an older call.
+    unknown: Option<(u32, u32)>,
 }
 
-impl Gathered {
-    fn add(&mut self, conditions: Vec<Condition>, answer: Answer) {
-        if conditions.is_empty() {
-            self.always.get_or_insert(answer);
-        } else {
-            self.alternatives.push((conditions, answer));
-        }
+impl Background {
+    /// As in runc: a default that lets calls through, or to a tracer, does so
+    /// with newer ones as well.
+    fn new(arch: Arch, rules: &Rules) -> Self {
+        use LinuxSeccompAction as A;
+        let last = arch.last_of_sequence();
+        let newest = rules.named.iter().filter_map(|call| arch.number(*call)).filter(|n| *n <= last).max();
+        let unknown = match rules.default_action {
+            A::ScmpActAllow | A::ScmpActLog | A::ScmpActTrace | A::ScmpActNotify => None,
+            _ => newest.and_then(|n| n.checked_add(1)).filter(|n| *n <= last).map(|first| (first, last)),
+        };
+        Self { default: rules.default, unknown }
     }
 
-    /// As with libseccomp a rule without conditions is stronger than all with
-    /// conditions, wherever it stands, and the first of several counts.
-    fn decide(self, default: Answer) -> Decision {
-        match self.always {
-            Some(answer) => Decision::plain(answer),
-            None => Decision { alternatives: self.alternatives, otherwise: default },
+    fn at(&self, number: u32) -> Decision {
+        let enosys = libc::SECCOMP_RET_ERRNO | libc::ENOSYS.cast_unsigned();
+        let is_unknown = self.unknown.is_some_and(|(first, last)| (first..=last).contains(&number));
+        Decision::Always(if is_unknown { enosys } else { self.default })
+    }
+
+    /// From `next` up to the number before `until`.
+    fn fill(&self, ranges: &mut Vec<(u32, Decision)>, next: u32, until: u32) {
+        if next < until {
+            extend(ranges, next, self.at(next));
+        }
+        let (first, last) = self.unknown.unwrap_or_default();
+        for turn in [first, last.saturating_add(1)] {
+            if next < turn && turn < until {
+                extend(ranges, turn, self.at(turn));
+            }
         }
     }
 }
 
-/// On a 32-bit architecture a negative number of the config stands for its low half.
-fn narrowed(condition: Condition, arch: Arch) -> Condition {
-    const HIGH: u64 = 0xffff_ffff_0000_0000;
-    if !arch.has_narrow_arguments() {
-        return condition;
+impl Condition {
+    /// On a 32-bit architecture only the low half of a value counts, as with libseccomp.
+    fn narrowed(self) -> Self {
+        const LOW: u64 = 0xffff_ffff;
+        let test = match self.test {
+            Test::Equal(v) => Test::Equal(v & LOW),
+            Test::Unequal(v) => Test::Unequal(v & LOW),
+            Test::Less(v) => Test::Less(v & LOW),
+            Test::LessOrEqual(v) => Test::LessOrEqual(v & LOW),
+            Test::Greater(v) => Test::Greater(v & LOW),
+            Test::GreaterOrEqual(v) => Test::GreaterOrEqual(v & LOW),
+            Test::MaskedEqual { mask, value } => Test::MaskedEqual { mask: mask & LOW, value: value & LOW },
+        };
+        Self { test, ..self }
     }
-    let low = |value: u64| if value & HIGH == HIGH { value & !HIGH } else { value };
-    let test = match condition.test {
-        Test::Equal(v) => Test::Equal(low(v)),
-        Test::Unequal(v) => Test::Unequal(low(v)),
-        Test::Less(v) => Test::Less(low(v)),
-        Test::LessOrEqual(v) => Test::LessOrEqual(low(v)),
-        Test::Greater(v) => Test::Greater(low(v)),
-        Test::GreaterOrEqual(v) => Test::GreaterOrEqual(low(v)),
-        Test::MaskedEqual { mask, value } => Test::MaskedEqual { mask: mask & !HIGH, value: low(value) },
-    };
-    Condition { test, ..condition }
 }

@@ -1,7 +1,7 @@
 //! The seccomp filter of the container: from the config's rules to a BPF
 //! program (seccomp(2)). Pure; [`crate::sys::seccomp::load`] installs it.
 //!
-//! `rules` checks, `decide` sorts by architecture and number, `assemble`
+//! `rules` and `options` check, `decide` sorts by architecture and number, `assemble`
 //! writes the program: for each architecture a binary search over ranges of
 //! numbers with the same decision.
 //!
@@ -12,15 +12,16 @@
 //!
 //! - a rule that says the same as the default action is left out, as by runc;
 //! - a system call newer than the newest that the profile names answers
-//!   ENOSYS when the default action is ERRNO, as runc does;
-//! - architectures that are not listed are killed, x32 on x86_64 gets the
-//!   default action when that refuses;
+//!   ENOSYS when the default action is to refuse, as runc does;
+//! - architectures that are not listed are killed, x32 on x86_64 among them;
 //! - socketcall(2) and ipc(2) follow the rules for what they stand for.
 
 mod arch;
 mod assemble;
+mod calls;
 mod decide;
 pub mod known;
+mod options;
 mod rules;
 mod tables;
 #[cfg(test)]
@@ -92,7 +93,7 @@ pub fn compile(spec: &LinuxSeccomp, warnings: &mut Vec<Problem>) -> Result<Filte
     let native = arch::Arch::native()
         .ok_or_else(|| refused("filters for this machine's architecture cannot be compiled".into()))?;
     let (rules, mut filter) = rules::check(spec, native, warnings)?;
-    filter.program = assemble::assemble(&decide::blocks(&rules));
+    filter.program = assemble::assemble(&decide::decide(rules));
     let length = filter.program.len();
     if length > MAX_INSTRUCTIONS {
         return Err(refused(format!(

@@ -1,15 +1,17 @@
 //! The config's rules, checked: one [`Rule`] for each name and alternative.
+//! Conditions lie in one list, of which a rule has a [`Span`]: hundreds of
+//! names have none or the same.
 
 use super::Filter;
 use super::arch::Arch;
-use super::tables;
+use super::calls::{self, Call};
+use super::options;
 use crate::plan::Problem;
 use oci_spec::runtime::{
-    LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompFilterFlag, LinuxSeccompOperator,
-    LinuxSyscall,
+    Arch as SpecArch, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompOperator, LinuxSyscall,
 };
 
-const BASE: &str = "/linux/seccomp";
+pub(super) const BASE: &str = "/linux/seccomp";
 
 /// What the kernel is answered: `SECCOMP_RET_*` with its data (linux/seccomp.h).
 pub(super) type Answer = u32;
@@ -33,108 +35,97 @@ pub(super) enum Test {
     MaskedEqual { mask: u64, value: u64 },
 }
 
+/// A part of a list.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Span {
+    pub(super) first: usize,
+    pub(super) count: usize,
+}
+
+impl Span {
+    /// The part of `list`.
+    pub(super) fn of<T>(self, list: &[T]) -> &[T] {
+        list.get(self.first..self.first.saturating_add(self.count)).unwrap_or_default()
+    }
+}
+
 /// One rule: all conditions must hold; none always holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Rule<'a> {
-    pub(super) name: &'a str,
-    /// Its numbers.
-    pub(super) row: &'static tables::Row,
-    pub(super) conditions: Vec<Condition>,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Rule {
+    pub(super) call: Call,
+    /// Of [`Rules::conditions`].
+    pub(super) conditions: Span,
     pub(super) answer: Answer,
 }
 
 /// All of `/linux/seccomp`, checked.
 #[derive(Debug)]
-pub(super) struct Rules<'a> {
+pub(super) struct Rules {
     pub(super) arches: Vec<Arch>,
     pub(super) default: Answer,
     pub(super) default_action: LinuxSeccompAction,
-    pub(super) list: Vec<Rule<'a>>,
-    /// Numbers of every name of the profile, those of the default action included.
-    pub(super) named: Vec<&'static tables::Row>,
+    pub(super) list: Vec<Rule>,
+    pub(super) conditions: Vec<Condition>,
+    /// Every name of the profile, those of the default action included.
+    pub(super) named: Vec<Call>,
 }
 
+/// More rules than this are refused: no program could hold them, and a name
+/// list times an argument list grows beyond any memory.
+const MAX_RULES: usize = 1 << 16;
+
 /// Collects mistakes and warnings.
-struct Judge<'a> {
+pub(super) struct Judge<'a> {
     problems: Vec<Problem>,
     warnings: &'a mut Vec<Problem>,
 }
 
 impl Judge<'_> {
-    fn refuse(&mut self, pointer: String, message: impl Into<String>) {
+    pub(super) fn refuse(&mut self, pointer: String, message: impl Into<String>) {
         self.problems.push(Problem { pointer, message: message.into(), hint: String::new() });
     }
 
-    fn warn(&mut self, pointer: String, message: impl Into<String>) {
+    pub(super) fn warn(&mut self, pointer: String, message: impl Into<String>) {
         self.warnings.push(Problem { pointer, message: message.into(), hint: String::new() });
     }
 }
 
 /// Checks everything; gives the rules, and a [`Filter`] that lacks only its program.
-pub(super) fn check<'a>(
-    spec: &'a LinuxSeccomp,
+pub(super) fn check(
+    spec: &LinuxSeccomp,
     native: Arch,
     warnings: &mut Vec<Problem>,
-) -> Result<(Rules<'a>, Filter), Vec<Problem>> {
+) -> Result<(Rules, Filter), Vec<Problem>> {
     let mut judge = Judge { problems: Vec::new(), warnings };
     let default_action = spec.default_action();
     let default = answer(default_action, spec.default_errno_ret(), "default", BASE, &mut judge);
     if default_action == LinuxSeccompAction::ScmpActNotify {
         judge.refuse(format!("{BASE}/defaultAction"), "SCMP_ACT_NOTIFY would stop the runtime itself");
     }
-    let arches = arches(spec, native, &mut judge);
-    let (mut list, mut named) = (Vec::new(), Vec::new());
+    let names = spec.syscalls().iter().flatten().map(|entry| entry.names().len()).sum();
+    let mut rules = Rules {
+        arches: arches(spec, native, &mut judge),
+        default,
+        default_action,
+        list: Vec::with_capacity(names),
+        conditions: Vec::new(),
+        named: Vec::with_capacity(names),
+    };
     let mut notifies = false;
-    for (index, call) in spec.syscalls().iter().flatten().enumerate() {
-        notifies |= call.action() == LinuxSeccompAction::ScmpActNotify;
-        let pointer = format!("{BASE}/syscalls/{index}");
-        list.extend(one(call, &pointer, default, &mut named, &mut judge));
+    for (index, entry) in spec.syscalls().iter().flatten().enumerate() {
+        notifies |= entry.action() == LinuxSeccompAction::ScmpActNotify;
+        rules.add(entry, &format!("{BASE}/syscalls/{index}"), &mut judge);
+        if rules.list.len() > MAX_RULES {
+            let message = format!("the profile has more than {MAX_RULES} rules, no filter can hold them");
+            judge.refuse(format!("{BASE}/syscalls"), message);
+            break;
+        }
     }
-    let mut filter = Filter { flags: flags(spec), ..Filter::default() };
-    filter.listener = listener(spec, notifies, &mut judge);
-    if filter.listener.is_some() && filter.flags & TSYNC != 0 {
-        filter.flags |= TSYNC_ESRCH;
-    }
-    if filter.listener.is_none() && filter.flags & WAIT_KILLABLE_RECV != 0 {
-        judge.warn(format!("{BASE}/flags"), "WAIT_KILLABLE_RECV has no effect without a rule that notifies");
-        filter.flags &= !WAIT_KILLABLE_RECV;
-    }
+    let filter = options::check(spec, notifies, &mut judge);
     if !judge.problems.is_empty() {
         return Err(judge.problems);
     }
-    Ok((Rules { arches, default, default_action, list, named }, filter))
-}
-
-const TSYNC: u32 = 1;
-const WAIT_KILLABLE_RECV: u32 = 32;
-/// Lets TSYNC fail with an error, because a listener's descriptor is returned already.
-const TSYNC_ESRCH: u32 = 16;
-
-fn flags(spec: &LinuxSeccomp) -> u32 {
-    spec.flags().iter().flatten().fold(0, |sum, flag| {
-        sum | match flag {
-            LinuxSeccompFilterFlag::SeccompFilterFlagTsync => TSYNC,
-            LinuxSeccompFilterFlag::SeccompFilterFlagLog => 2,
-            LinuxSeccompFilterFlag::SeccompFilterFlagSpecAllow => 4,
-            LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv => WAIT_KILLABLE_RECV,
-        }
-    })
-}
-
-fn listener(spec: &LinuxSeccomp, notifies: bool, judge: &mut Judge<'_>) -> Option<super::Listener> {
-    let metadata = spec.listener_metadata().clone().unwrap_or_default();
-    match spec.listener_path().as_ref().filter(|p| !p.as_os_str().is_empty()) {
-        Some(path) if notifies => return Some(super::Listener { path: path.clone(), metadata }),
-        Some(_) => judge.warn(format!("{BASE}/listenerPath"), "has no effect without a rule that notifies"),
-        None if notifies => {
-            judge.refuse(format!("{BASE}/listenerPath"), "is needed by a rule with SCMP_ACT_NOTIFY");
-        }
-        None if !metadata.is_empty() => {
-            judge.refuse(format!("{BASE}/listenerMetadata"), "is set, but listenerPath is not");
-        }
-        None => {}
-    }
-    None
+    Ok((rules, filter))
 }
 
 /// The native one always; others that are listed and can run here.
@@ -142,15 +133,22 @@ fn arches(spec: &LinuxSeccomp, native: Arch, judge: &mut Judge<'_>) -> Vec<Arch>
     let mut arches = vec![native];
     for (index, listed) in spec.architectures().iter().flatten().enumerate() {
         match Arch::from_spec(*listed, native) {
-            None => judge.warn(
+            Some(arch) if arch.runs_on(native) && !arches.contains(&arch) => arches.push(arch),
+            Some(_) => {}
+            None if is_half_of(*listed, native) => judge.warn(
                 format!("{BASE}/architectures/{index}"),
                 format!("{listed} is not supported: its programs are killed at their first system call"),
             ),
-            Some(arch) if arch.runs_on(native) && !arches.contains(&arch) => arches.push(arch),
-            Some(_) => {}
+            // Its programs cannot run here.
+            None => {}
         }
     }
     arches
+}
+
+/// Whether it is the 32-bit side of `native`, and has no table here.
+fn is_half_of(listed: SpecArch, native: Arch) -> bool {
+    matches!((listed, native), (SpecArch::ScmpArchS390, Arch::S390x) | (SpecArch::ScmpArchPpc, Arch::Ppc64le))
 }
 
 /// `kind` is `default` or empty: it begins the names of the fields.
@@ -191,50 +189,66 @@ fn answer(
     base | (data & most)
 }
 
-/// The rules of one entry. One that says what happens anyway is left out, as
-/// by runc. Where an argument has several conditions, each of the entry's
-/// conditions is an alternative, as with runc; else all must hold.
-fn one<'a>(
-    call: &'a LinuxSyscall,
-    pointer: &str,
-    default: Answer,
-    named: &mut Vec<&'static tables::Row>,
-    judge: &mut Judge<'_>,
-) -> Vec<Rule<'a>> {
-    let answer = answer(call.action(), call.errno_ret(), "", pointer, judge);
-    let conditions: Vec<Condition> = call
-        .args()
-        .iter()
-        .flatten()
-        .enumerate()
-        .filter_map(|(index, arg)| condition(arg, &format!("{pointer}/args/{index}"), judge))
-        .collect();
-    let mut arguments: Vec<u8> = conditions.iter().map(|c| c.argument).collect();
-    arguments.sort_unstable();
-    let repeated = !arguments.is_sorted_by(|a, b| a < b);
-    let alternatives: Vec<Vec<Condition>> = if repeated {
-        judge.warn(format!("{pointer}/args"), "one argument has several conditions: any of them is enough");
-        conditions.into_iter().map(|c| vec![c]).collect()
-    } else {
-        vec![conditions]
-    };
-    let mut rules = Vec::new();
-    for (index, name) in call.names().iter().enumerate() {
-        let pointer = || format!("{pointer}/names/{index}");
-        let Some(row) = tables::numbers(name) else {
-            judge.warn(pointer(), format!("no system call is named {name:?}: ignored"));
-            continue;
-        };
-        named.push(row);
-        if call.action() == LinuxSeccompAction::ScmpActNotify && name == "write" {
-            judge.refuse(pointer(), "SCMP_ACT_NOTIFY for write would stop the runtime itself");
-        }
-        if answer != default {
-            let rule = |c: &Vec<Condition>| Rule { name, row, conditions: c.clone(), answer };
-            rules.extend(alternatives.iter().map(rule));
+impl Rules {
+    /// Adds the rules of one entry. One that says what happens anyway is left
+    /// out, as by runc.
+    fn add(&mut self, entry: &LinuxSyscall, pointer: &str, judge: &mut Judge<'_>) {
+        let answer = answer(entry.action(), entry.errno_ret(), "", pointer, judge);
+        let alternatives = self.alternatives(entry, pointer, judge);
+        for (index, name) in entry.names().iter().enumerate() {
+            let pointer = || format!("{pointer}/names/{index}");
+            let Some(call) = calls::find(name) else {
+                judge.warn(pointer(), format!("no system call is named {name:?}: ignored"));
+                continue;
+            };
+            self.named.push(call);
+            if entry.action() == LinuxSeccompAction::ScmpActNotify && name == "write" {
+                judge.refuse(pointer(), "SCMP_ACT_NOTIFY for write would stop the runtime itself");
+            }
+            if self.list.len() > MAX_RULES {
+                return;
+            }
+            if answer != self.default {
+                let rule = |at| Rule { call, conditions: alternatives.nth(at), answer };
+                self.list.extend((0..alternatives.count).map(rule));
+            }
         }
     }
-    rules
+
+    /// The conditions of one entry. Where an argument has several, each of the
+    /// entry's conditions is an alternative, as with runc; else all must hold.
+    fn alternatives(&mut self, entry: &LinuxSyscall, pointer: &str, judge: &mut Judge<'_>) -> Alternatives {
+        let first = self.conditions.len();
+        let (mut seen, mut repeated) = (0_u8, false);
+        for (index, arg) in entry.args().iter().flatten().enumerate() {
+            if let Some(condition) = condition(arg, &format!("{pointer}/args/{index}"), judge) {
+                let bit = 1 << condition.argument;
+                repeated |= seen & bit != 0;
+                seen |= bit;
+                self.conditions.push(condition);
+            }
+        }
+        let each = self.conditions.len() - first;
+        if !repeated {
+            return Alternatives { first, each, count: 1 };
+        }
+        judge.warn(format!("{pointer}/args"), "one argument has several conditions: any of them is enough");
+        Alternatives { first, each: 1, count: each }
+    }
+}
+
+/// Alternatives that lie behind each other and have `each` conditions.
+#[derive(Clone, Copy)]
+struct Alternatives {
+    first: usize,
+    each: usize,
+    count: usize,
+}
+
+impl Alternatives {
+    fn nth(self, at: usize) -> Span {
+        Span { first: self.first + at * self.each, count: self.each }
+    }
 }
 
 fn condition(arg: &LinuxSeccompArg, pointer: &str, judge: &mut Judge<'_>) -> Option<Condition> {
