@@ -110,6 +110,26 @@ pub fn refuse(attempted: impl Into<String>, because: impl Into<String>) -> Box<F
     Box::new(Failure { attempted: attempted.into(), because: because.into(), ..Failure::default() })
 }
 
+/// One failure that tells every problem; the first one's place is the failure's.
+pub fn refuse_all(attempted: impl Into<String>, problems: &[crate::plan::Problem]) -> Box<Failure> {
+    let mut failure = refuse(attempted, "");
+    if let Some((first, rest)) = problems.split_first() {
+        failure.pointer.clone_from(&first.pointer);
+        failure.because.clone_from(&first.message);
+        failure.hint.clone_from(&first.hint);
+        failure.because.extend(rest.iter().map(|problem| format!("\n{problem}")));
+    }
+    failure
+}
+
+/// Tells with a failure what could not be taken back after it.
+pub fn with_leftovers(mut failure: Box<Failure>, left: &[String]) -> Box<Failure> {
+    if !left.is_empty() {
+        failure.because.push_str(&format!(" (and left behind: {})", left.join("; ")));
+    }
+    failure
+}
+
 /// Says what was attempted when a system call failed.
 pub trait Attempt<T> {
     /// Turns the error into a [`Failure`].

@@ -13,7 +13,7 @@ use crate::criu::{self, Criu};
 use crate::init::Keyring;
 use crate::pidfile::PidFile;
 use crate::plan::{Namespace, Plan};
-use crate::report::{Attempt, Outcome, refuse};
+use crate::report::{Attempt, Outcome, refuse, with_leftovers};
 use crate::store::{Directory, Stored, started_at};
 use crate::sys;
 use nix::fcntl::OFlag;
@@ -128,7 +128,7 @@ impl Restored<'_> {
     }
 
     /// Takes everything back.
-    fn undo(self, cgroup: Option<&Cgroup>, mut failure: Box<Failure>) -> Box<Failure> {
+    fn undo(self, cgroup: Option<&Cgroup>, failure: Box<Failure>) -> Box<Failure> {
         let mut left = Vec::new();
         if let Some(cgroup) = cgroup {
             left.extend(cgroup.kill(libc::SIGKILL).err().map(|e| e.to_string()));
@@ -136,10 +136,7 @@ impl Restored<'_> {
             left.extend(cgroup.remove().err().map(|e| e.to_string()));
         }
         left.extend(self.directory.remove().err().map(|e| e.to_string()));
-        if !left.is_empty() {
-            failure.because.push_str(&format!(" (and left behind: {})", left.join("; ")));
-        }
-        failure
+        with_leftovers(failure, &left)
     }
 }
 

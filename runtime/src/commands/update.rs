@@ -5,15 +5,15 @@
 //! go through the same loader and planner; a mistake is then told by the flag,
 //! or by its place in the file.
 
-use super::Context;
 use super::quantity::bytes;
+use super::{Context, resctrl};
 use crate::bundle::Bundle;
 use crate::cgroup::{Cgroup, update};
 use crate::cli;
 use crate::contract::report::{Failure, StageKind};
 use crate::contract::state::Status;
 use crate::plan::Problem;
-use crate::report::{Attempt, Outcome, refuse};
+use crate::report::{Attempt, Outcome, refuse, refuse_all};
 use crate::store::{Directory, Stored};
 use serde_json::{Map, Value, json};
 use std::io::Read;
@@ -58,11 +58,13 @@ pub fn run(context: &Context, args: &cli::Update) -> Outcome<ExitCode> {
     }
     warn_of_ignored(args);
     let asked = Asked::from(args, &stored)?;
+    let (l3_cache, memory_bandwidth) = (args.l3_cache_schema.as_deref(), args.mem_bw_schema.as_deref());
     context.report.stage(StageKind::Update, &args.id, || {
         let cgroup = Cgroup::open(&stored.cgroup);
         let settings = asked.plan(&cgroup)?;
+        resctrl::check(l3_cache, memory_bandwidth)?;
         cgroup.update(&settings).map_err(|failure| asked.place(Box::new(failure)))?;
-        super::resctrl::update(&stored, args.l3_cache_schema.as_deref(), args.mem_bw_schema.as_deref())
+        resctrl::update(&stored, l3_cache, memory_bandwidth)
     })?;
     Ok(ExitCode::SUCCESS)
 }
@@ -130,7 +132,10 @@ impl<'a> Asked<'a> {
         for warning in warnings {
             crate::log::warn(&self.named(&warning).to_string());
         }
-        planned.map_err(|problems| self.all(&problems))
+        planned.map_err(|problems| {
+            let named: Vec<_> = problems.iter().map(|problem| self.named(problem)).collect();
+            refuse_all(self.attempted(), &named)
+        })
     }
 
     fn attempted(&self) -> String {
@@ -138,21 +143,6 @@ impl<'a> Asked<'a> {
             Source::Flags => "update the limits".into(),
             Source::File(path) => format!("update the limits from {}", path.display()),
         }
-    }
-
-    /// One failure that tells every mistake.
-    fn all(&self, problems: &[Problem]) -> Box<Failure> {
-        let mut failure = refuse(self.attempted(), "");
-        if let Some((first, rest)) = problems.split_first() {
-            let first = self.named(first);
-            failure.pointer = first.pointer;
-            failure.because = first.message;
-            failure.hint = first.hint;
-            for problem in rest {
-                failure.because.push_str(&format!("\n{}", self.named(problem)));
-            }
-        }
-        failure
     }
 
     fn named(&self, problem: &Problem) -> Problem {

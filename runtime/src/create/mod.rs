@@ -8,16 +8,16 @@ pub(crate) mod launch;
 
 use crate::bundle::Bundle;
 use crate::cgroup::{Cgroup, CgroupPaths};
-use crate::contract::report::StageKind;
+use crate::contract::report::{Failure, StageKind};
 use crate::contract::state::{State, Status};
 use crate::handshake::{self, ParentSide, ToInit};
 use crate::init::{Keyring, Pivot, StartBy};
 use crate::namespaces::{self, Joined};
 use crate::pass::Passed;
 use crate::pidfile::PidFile;
-use crate::plan::{Host, Namespace, NamespaceKind, Plan, Problem};
+use crate::plan::{Host, Namespace, NamespaceKind, Plan};
 use crate::procfs::Proc;
-use crate::report::{Outcome, Reporter, refuse};
+use crate::report::{Outcome, Reporter, refuse, refuse_all, with_leftovers};
 use crate::rootfs::sources;
 use crate::store::{Directory, ForExec, Stored, StoredHook, started_at};
 use crate::sys;
@@ -91,22 +91,9 @@ pub fn plan(bundle: &Path, id: &str, report: &Reporter) -> Outcome<Plan> {
     let path = bundle.display().to_string();
     let bundle = report.stage(StageKind::Load, &path, || Bundle::load(bundle).map_err(Box::new))?;
     report.stage(StageKind::Plan, id, || {
-        crate::plan::plan(&bundle, id, &Host::probe()).map_err(|problems| all(&problems))
+        crate::plan::plan(&bundle, id, &Host::probe())
+            .map_err(|problems| refuse_all("plan the container", &problems))
     })
-}
-
-/// One failure that tells every problem; the first one's place is the failure's.
-fn all(problems: &[Problem]) -> Box<crate::contract::report::Failure> {
-    let mut failure = refuse("plan the container", "");
-    if let Some((first, rest)) = problems.split_first() {
-        failure.pointer.clone_from(&first.pointer);
-        failure.because.clone_from(&first.message);
-        failure.hint.clone_from(&first.hint);
-        for problem in rest {
-            failure.because.push_str(&format!("\n{problem}"));
-        }
-    }
-    failure
 }
 
 /// Creates the container up to the point where its init waits.
@@ -148,14 +135,9 @@ pub fn create(request: &Request, report: &Reporter) -> Outcome<Created> {
     }
 }
 
-fn undo_directory(
-    directory: Directory,
-    mut failure: Box<crate::contract::report::Failure>,
-) -> Box<crate::contract::report::Failure> {
-    if let Err(left) = directory.remove() {
-        failure.because.push_str(&format!(" (and left behind: {left})"));
-    }
-    failure
+fn undo_directory(directory: Directory, failure: Box<Failure>) -> Box<Failure> {
+    let left = directory.remove().err().map(|e| e.to_string());
+    with_leftovers(failure, left.as_slice())
 }
 
 /// What is remembered of a container that is to be made.
@@ -251,10 +233,7 @@ impl Creation<'_> {
     }
 
     /// Takes everything back; poststop hooks run, since prestart ones may have.
-    fn undo(
-        self,
-        mut failure: Box<crate::contract::report::Failure>,
-    ) -> Box<crate::contract::report::Failure> {
+    fn undo(self, failure: Box<Failure>) -> Box<Failure> {
         let mut left = Vec::new();
         if let Some(pid) = self.pid {
             let killed = sys::process::pidfd_open(pid)
@@ -273,9 +252,6 @@ impl Creation<'_> {
         if self.directory.is_current() {
             left.extend(self.directory.remove().err().map(|e| e.to_string()));
         }
-        if !left.is_empty() {
-            failure.because.push_str(&format!(" (and left behind: {})", left.join("; ")));
-        }
-        failure
+        with_leftovers(failure, &left)
     }
 }

@@ -20,7 +20,7 @@ use crate::init::Keyring;
 use crate::pass::Passed;
 use crate::plan::{Namespace, NamespaceKind, Process};
 use crate::procfs::Proc;
-use crate::report::{Attempt, Outcome, Reporter, refuse};
+use crate::report::{Attempt, Outcome, Reporter, refuse, with_leftovers};
 use crate::store::{Directory, ForExec, Stored};
 use crate::sys;
 use nix::sched::CloneFlags;
@@ -215,18 +215,13 @@ impl Entered {
 }
 
 /// Kills and reaps a process that could not be set up.
-fn end(pid: i32, mut failure: Box<Failure>) -> Box<Failure> {
+fn end(pid: i32, failure: Box<Failure>) -> Box<Failure> {
     let killed = sys::process::pidfd_open(pid)
         .and_then(|pidfd| sys::process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL))
         .or_else(|e| if e.errno == nix::errno::Errno::ESRCH { Ok(()) } else { Err(e) })
         .and_then(|()| sys::process::wait(pid));
-    match killed {
-        Err(e) if e.errno != nix::errno::Errno::ECHILD => {
-            failure.because.push_str(&format!(" (and left behind: {e})"));
-        }
-        _ => {}
-    }
-    failure
+    let left = killed.err().filter(|e| e.errno != nix::errno::Errno::ECHILD).map(|e| e.to_string());
+    with_leftovers(failure, left.as_slice())
 }
 
 fn died() -> Box<Failure> {

@@ -5,9 +5,9 @@
 
 use crate::bundle;
 use crate::contract::report::Failure;
+use crate::plan::Host;
 use crate::plan::exec::Exec;
-use crate::plan::{Host, Problem};
-use crate::report::{Outcome, refuse};
+use crate::report::{Outcome, refuse, refuse_all};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 
@@ -64,7 +64,7 @@ pub fn plan(mut config: Value, source: &Source<'_>, id: &str) -> Outcome<Exec> {
     }
     let (spec, warnings) = bundle::spec_of(config, &place).map_err(|f| in_file(Box::new(f), source))?;
     crate::plan::exec::plan(&spec, &Host::probe_caller(), warnings)
-        .map_err(|problems| in_file(all(&problems), source))
+        .map_err(|problems| in_file(refuse_all("plan the process", &problems), source))
 }
 
 fn from_file(path: &Path, own: Value) -> Outcome<Value> {
@@ -139,18 +139,6 @@ fn append<T: Clone + Into<Value>>(map: &mut Map<String, Value>, name: &str, more
     {
         list.extend(more.iter().cloned().map(Into::into));
     }
-}
-
-/// One failure that tells every problem.
-fn all(problems: &[Problem]) -> Box<Failure> {
-    let mut failure = refuse("plan the process", "");
-    if let Some((first, rest)) = problems.split_first() {
-        failure.pointer.clone_from(&first.pointer);
-        failure.because.clone_from(&first.message);
-        failure.hint.clone_from(&first.hint);
-        failure.because.extend(rest.iter().map(|problem| format!("\n{problem}")));
-    }
-    failure
 }
 
 /// The root of a process file is what a config has at `/process`.
