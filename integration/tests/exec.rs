@@ -116,6 +116,69 @@ fn it_is_one_more_process_of_the_container() {
     }
 }
 
+/// Without CAP_SYS_RESOURCE nobody limits the process of another user: it limits itself.
+#[test]
+fn limits_are_in_force_for_another_user() {
+    if skip_unless_root() {
+        return;
+    }
+    let limit = json!([{ "type": "RLIMIT_NOFILE", "soft": 100, "hard": 200 }]);
+    let bundle = Bundle::without_user().set("/process/rlimits", limit).set("/process/user/uid", json!(7));
+    let nofile = |seen: &Seen| (seen.uid[0], seen.rlimits["Max open files"]);
+    let seen = Runtime::new().run(&bundle, &unique("limit")).ok().seen();
+    assert_eq!(nofile(&seen), (7, (Some(100), Some(200))));
+    let running = Running::start(bundle.args(&["/bin/probe", "sleep", "1000"]));
+    assert_eq!(nofile(&running.seen(&[])), (7, (Some(100), Some(200))));
+    running.end();
+}
+
+#[test]
+fn a_process_file_that_is_missing_is_told_as_one() {
+    if skip_unless_root() {
+        return;
+    }
+    let running = Running::start(sleeper());
+    let ran = running.runtime.call(["exec", "--process", "/nowhere.json", &running.id]);
+    assert!(!ran.stderr.contains("bundle"), "{}", ran.stderr);
+    refused(ran, &["read the process", "/nowhere.json"]);
+    running.end();
+}
+
+/// Root without CAP_SYS_ADMIN has it in the user namespace only that he owns: as
+/// somebody who is not root has.
+#[test]
+fn rights_inside_the_user_namespace_are_enough() {
+    if skip_unless_root() {
+        return;
+    }
+    let setpriv = ["--bounding-set", "-sys_admin", "--inh-caps", "-sys_admin"];
+    if !std::process::Command::new("setpriv").args(setpriv).arg("true").status().is_ok_and(|s| s.success()) {
+        return skip("needs setpriv");
+    }
+    let limit = json!([{ "type": "RLIMIT_NOFILE", "soft": 100, "hard": 200 }]);
+    let bundle = sleeper().set("/process/oomScoreAdj", json!(500)).set("/process/rlimits", limit);
+    let running = Running::start(bundle);
+    let exec = |command: &[&str]| {
+        let runtime = running.runtime.command();
+        let mut less = std::process::Command::new("setpriv");
+        less.args(setpriv).arg(runtime.get_program()).args(runtime.get_args());
+        less.args(["exec", &running.id]).args(command);
+        sextant_integration::process::run(&mut less, running.runtime.dir())
+    };
+    let seen = exec(&["/bin/probe"]).ok().seen();
+    let pid = running.runtime.pid(&running.id);
+    for (name, inode) in &seen.namespaces {
+        let link = fs::read_link(format!("/proc/{pid}/ns/{name}")).unwrap();
+        assert!(link.to_string_lossy().contains(&format!("[{inode}]")), "{name}: {inode}, not {link:?}");
+    }
+    assert_eq!((seen.uid[0], seen.ppid, seen.oom_score_adj), (0, 0, 500));
+    assert_eq!(seen.rlimits["Max open files"], (Some(100), Some(200)));
+    assert_eq!(seen.fds.len(), 3, "{:?}", seen.fds);
+    exec(&["/bin/probe", "exit", "4"]).exited(4);
+    refused(exec(&["/bin/nothing"]), &["no such file"]);
+    running.end();
+}
+
 #[test]
 fn it_is_in_the_cgroup_of_the_container() {
     if skip_unless_root() {

@@ -83,7 +83,11 @@ pub(crate) fn spec_of(raw: Value, file: &Path) -> Result<(Spec, Vec<Problem>), F
 /// # Errors
 /// When it cannot be read, is not a regular file, is too large or not JSON.
 pub(crate) fn read_json(path: &Path) -> Result<Value, Failure> {
-    serde_json::from_slice(&read(path)?).map_err(|e| not_json(&e, path))
+    const HINT: &str = "a file with one JSON object, of the form of /process in a config";
+    let wanted =
+        |failure: Failure| Failure { attempted: format!("read the process {}", path.display()), ..failure };
+    let bytes = read(path).map_err(|failure| Failure { hint: HINT.into(), ..wanted(failure) })?;
+    serde_json::from_slice(&bytes).map_err(|e| wanted(not_json(&e, path)))
 }
 
 /// Reads a regular file of at most [`MAX_CONFIG`] bytes.

@@ -18,7 +18,8 @@ use std::process::ExitCode;
 pub fn run(context: &Context, args: &cli::Create) -> Outcome<ExitCode> {
     let pidfd_to = pidfd_socket(args)?;
     let created = crate::create::create(&request(context, args, Mode::Create), &context.report)?;
-    send_pidfd(pidfd_to.as_ref(), &created).map_err(|failure| undo(&created, context, failure))?;
+    send_pidfd(pidfd_to.as_ref(), created.stored.state.pid)
+        .map_err(|failure| undo(&created, context, failure))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -27,10 +28,10 @@ pub(super) fn pidfd_socket(args: &cli::Create) -> Outcome<Option<OwnedFd>> {
     args.pidfd_socket.as_deref().map(|path| crate::pass::reach("--pidfd-socket", path)).transpose()
 }
 
-/// Gives it a pidfd of init.
-pub(super) fn send_pidfd(socket: Option<&OwnedFd>, created: &Created) -> Outcome<()> {
+/// Gives it a pidfd.
+pub(super) fn send_pidfd(socket: Option<&OwnedFd>, pid: i32) -> Outcome<()> {
     let Some(socket) = socket else { return Ok(()) };
-    let pidfd = sys::process::pidfd_open(created.stored.state.pid).attempt(|| "open init's pidfd".into())?;
+    let pidfd = sys::process::pidfd_open(pid).attempt(|| format!("open a pidfd of process {pid}"))?;
     crate::pass::send(socket, pidfd.as_fd(), "pidfd")
 }
 

@@ -1,7 +1,7 @@
 //! `exec`: one more process of a container. Unless detached, wait: signals are
 //! passed on, and its exit status is our own.
 
-use super::{Context, run, start, terminal};
+use super::{Context, create, run, start, terminal};
 use crate::cli;
 use crate::contract::report::StageKind;
 use crate::create::Console;
@@ -12,7 +12,7 @@ use crate::pass::Passed;
 use crate::pidfile::PidFile;
 use crate::report::{Attempt, Outcome, refuse};
 use crate::sys;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 
 /// Carries it out.
@@ -41,7 +41,7 @@ pub fn run(context: &Context, args: &cli::Exec) -> Outcome<ExitCode> {
     let begun = || {
         let terminal = way.as_ref().map(terminal::receive).transpose()?.flatten();
         let signals = if args.detach { None } else { Some(run::catch_signals()?) };
-        send_pidfd(pidfd_to.as_ref(), entered.pid)?;
+        create::send_pidfd(pidfd_to.as_ref(), entered.pid)?;
         begin(&entered, held, context)?;
         pid_file.as_ref().map_or(Ok(()), |file| file.write(entered.pid))?;
         Ok((terminal, signals))
@@ -119,12 +119,6 @@ fn console(args: &cli::Exec) -> Outcome<(Option<OwnedFd>, Console)> {
 
 fn adopt(fd: i32) -> Outcome<OwnedFd> {
     sys::file::adopt_fd(fd).attempt(|| format!("use --start-fd {fd}"))
-}
-
-fn send_pidfd(socket: Option<&OwnedFd>, pid: i32) -> Outcome<()> {
-    let Some(socket) = socket else { return Ok(()) };
-    let pidfd = sys::process::pidfd_open(pid).attempt(|| "open the process's pidfd".into())?;
-    crate::pass::send(socket, pidfd.as_fd(), "pidfd")
 }
 
 #[cfg(test)]

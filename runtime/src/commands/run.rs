@@ -36,12 +36,15 @@ pub fn run(context: &Context, args: &cli::Run) -> Outcome<ExitCode> {
     let pidfd_to = create::pidfd_socket(&args.create)?;
     let created = crate::create::create(&request, &context.report)?;
     drop(request);
-    let terminal = way.as_ref().map(terminal::receive).transpose()?.flatten();
     let pid = created.stored.state.pid;
-    let signals = if args.detach { None } else { Some(catch_signals()?) };
-    create::send_pidfd(pidfd_to.as_ref(), &created)
-        .and_then(|()| begin(&created, context))
-        .map_err(|failure| create::undo(&created, context, failure))?;
+    let begun = || {
+        let terminal = way.as_ref().map(terminal::receive).transpose()?.flatten();
+        let signals = if args.detach { None } else { Some(catch_signals()?) };
+        create::send_pidfd(pidfd_to.as_ref(), pid)?;
+        begin(&created, context)?;
+        Ok((terminal, signals))
+    };
+    let (terminal, signals) = begun().map_err(|failure| create::undo(&created, context, failure))?;
     created.directory.unlock()?;
     start::poststart(&created.stored, &context.report);
     let Some(signals) = signals else { return Ok(ExitCode::SUCCESS) };

@@ -115,10 +115,9 @@ pub(crate) fn locate(name: &Path) -> Option<PathBuf> {
 /// One question with one answer.
 fn ask(binary: &Path, request: &Request) -> Outcome<Response> {
     let session = Session::begin(binary, &Setting::default())?;
-    session.say(request)?;
-    let (response, _) = session.hear()?;
+    let answer = session.say(request).and_then(|()| session.hear());
     session.end();
-    Ok(response)
+    answer.map(|(response, _)| response)
 }
 
 /// `--manage-cgroups-mode`

@@ -98,9 +98,9 @@ impl Entering<'_> {
     }
 
     fn join_and_clone(&self, proc: Option<&Proc>) -> Outcome<Cloned> {
-        if let (Some(score), Some(_)) = (self.process.oom_score_adj, proc) {
+        if let (Some(score), Some(proc)) = (self.process.oom_score_adj, proc) {
             // Inherited; the parent may not write it once the process is another user's.
-            set_oom_score("self", score, &Proc::host()?, self.report)?;
+            set_oom_score("self", score, proc, self.report)?;
         }
         self.report.stage(StageKind::NamespaceUser, "", || {
             sys::process::setns(self.init.as_fd(), self.others | namespaces::user::FLAG)
