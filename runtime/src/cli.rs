@@ -19,7 +19,7 @@ pub struct Cli {
 /// Options of every command.
 #[derive(Debug, Args)]
 pub struct Global {
-    /// Directory for the states of containers (default: /run/sextant-runtime, or below $XDG_RUNTIME_DIR for a user who is not root)
+    /// Directory for the states of containers (default: /run/sextant-runtime, or below $XDG_RUNTIME_DIR for a user who is not root of the host)
     #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,
     /// File that takes errors and warnings (default: errors to stderr)
@@ -40,7 +40,7 @@ pub struct Global {
     /// The criu binary for checkpoint and restore, by path or by its name in PATH
     #[arg(long, value_name = "FILE", default_value = "criu")]
     pub criu: PathBuf,
-    /// Accepted for compatibility: it is found out
+    /// Whether a container may lack the cgroup that the caller cannot make; auto: without limits, for a user who is not root, unless cgroupsPath is set
     #[arg(long, value_name = "MODE", default_value = "auto")]
     pub rootless: Rootless,
     /// Print version and runtime-spec version
@@ -51,12 +51,22 @@ pub struct Global {
 /// Values of `--rootless`, as runc's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Rootless {
-    /// Permission errors of cgroups that the config does not ask for are ignored.
+    /// It may, whatever the config says.
     True,
-    /// Likewise: whether the caller may make them is found out.
+    /// It may not.
     False,
-    /// Likewise.
+    /// It may, for a caller who is not root of the host, where the config names no cgroup.
     Auto,
+}
+
+impl From<Rootless> for crate::cgroup::plan::MayLack {
+    fn from(mode: Rootless) -> Self {
+        match mode {
+            Rootless::True => Self::Anybody,
+            Rootless::False => Self::Nobody,
+            Rootless::Auto => Self::Unprivileged,
+        }
+    }
 }
 
 /// The commands.

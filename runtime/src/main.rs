@@ -111,10 +111,12 @@ fn context(global: Global) -> Outcome<Context> {
     };
     let root = global.root.unwrap_or_else(default_root);
     log::debug(&format!("sextant-runtime {}, state in {}", env!("CARGO_PKG_VERSION"), root.display()));
-    Ok(Context { root, criu: global.criu, report: Reporter::new(report) })
+    let may_lack = global.rootless.into();
+    Ok(Context { root, criu: global.criu, may_lack, report: Reporter::new(report) })
 }
 
 fn default_root() -> PathBuf {
-    let user = std::env::var_os("XDG_RUNTIME_DIR").filter(|_| !nix::unistd::geteuid().is_root());
+    let user =
+        std::env::var_os("XDG_RUNTIME_DIR").filter(|_| !sextant_runtime::namespaces::user::is_root_of_host());
     user.map_or_else(|| PathBuf::from("/run"), PathBuf::from).join("sextant-runtime")
 }

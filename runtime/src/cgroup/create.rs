@@ -5,7 +5,7 @@ use super::devices::Devices;
 use super::files::{self, Made};
 use super::handle::{Cgroup, Dir};
 use super::layout::Version;
-use super::plan::{CgroupPlan, Directory, Necessity, Setting};
+use super::plan::{CgroupPlan, Directory, MayLack, Necessity, Setting};
 use super::{device_program, procs};
 use crate::contract::report::{Failure, StageKind};
 use crate::sys;
@@ -38,15 +38,30 @@ pub(super) fn create(plan: &CgroupPlan) -> Result<Cgroup, Failure> {
         Ok(cgroup) => Ok(cgroup),
         Err(failure) => {
             trail.undo();
-            match plan.necessity {
-                Necessity::Implied if is_forbidden(&failure) => Ok(Cgroup::without(
-                    plan.layout,
-                    format!("the container runs without a cgroup: {failure}"),
-                )),
-                _ => Err(failure),
+            if is_forbidden(&failure) && can_do_without(plan) {
+                return Ok(Cgroup::without(plan.layout, without_what(plan, &failure)));
             }
+            Err(failure)
         }
     }
+}
+
+/// Asked only after a failure: looking into the user namespace costs a read.
+fn can_do_without(plan: &CgroupPlan) -> bool {
+    match (plan.may_lack, plan.necessity) {
+        (MayLack::Nobody, _) => false,
+        (MayLack::Anybody, _) | (MayLack::Unprivileged, Necessity::Implied) => true,
+        (MayLack::Unprivileged, Necessity::Limits) => !crate::namespaces::user::is_root_of_host(),
+        (MayLack::Unprivileged, Necessity::Named) => false,
+    }
+}
+
+fn without_what(plan: &CgroupPlan, failure: &Failure) -> String {
+    let limits: Vec<&str> = plan.settings.iter().map(|s| s.what.as_str()).collect();
+    if limits.is_empty() {
+        return format!("the container runs without a cgroup: {failure}");
+    }
+    format!("the container runs without a cgroup, and so without {}: {failure}", limits.join(", "))
 }
 
 /// Whether the caller lacks the permission to make cgroups.
@@ -221,7 +236,7 @@ fn attach(fd: BorrowedFd<'_>, words: &[u64]) -> Result<Option<String>, Failure> 
         .and_then(|program| sys::bpf::attach_device_program(fd, program.as_fd()));
     match result {
         Ok(()) => Ok(None),
-        Err(error) if error.errno == Errno::EPERM && !nix::unistd::geteuid().is_root() => {
+        Err(error) if error.errno == Errno::EPERM && !crate::namespaces::user::is_root_of_host() => {
             Ok(Some(format!("device rules are not enforced: {error}")))
         }
         Err(error) => Err(Failure {
@@ -235,7 +250,9 @@ fn attach(fd: BorrowedFd<'_>, words: &[u64]) -> Result<Option<String>, Failure> 
 fn hint_of_directory(errno: Errno) -> &'static str {
     match errno {
         Errno::EACCES | Errno::EPERM => {
-            "run as root, or have the cgroup delegated to this user (systemd: Delegate=yes)"
+            "run as root, or have a cgroup delegated to this user: on cgroup v2 with systemd, \
+             `systemd-run --user --scope -p Delegate=yes COMMAND`; on v1 and hybrid hosts, \
+             leave /linux/cgroupsPath out to run without"
         }
         Errno::EROFS => "the cgroup file system is mounted read-only here",
         Errno::ENOENT => "the cgroup file system is not mounted in this mount namespace any more",
@@ -255,7 +272,8 @@ fn hint_of_value(file: &str, errno: Errno, version: Version) -> &'static str {
         Errno::ENOENT if is("cpu.rt_") => "needs a kernel with CONFIG_RT_GROUP_SCHED",
         Errno::ENOENT if version == Version::V2 => {
             "the controller is not enabled here: a parent's cgroup.subtree_control lacks it, \
-             because that cgroup has processes of its own or is not delegated"
+             because that cgroup has processes of its own or is not delegated \
+             (systemd: `Delegate=cpu cpuset io memory pids` in a drop-in of user@.service)"
         }
         Errno::EBUSY if is("memory.") => "more memory than this is in use in the cgroup",
         Errno::EINVAL | Errno::ERANGE if is("cpuset.") => "not online, or not in the parent's cpuset",

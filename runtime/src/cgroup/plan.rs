@@ -23,8 +23,23 @@ pub enum Necessity {
     /// permission to make one, the container runs without, with a warning.
     #[default]
     Implied,
-    /// It does: failing to make it is an error.
-    Asked,
+    /// It asks for limits, but names no cgroup: whoever is not root of the host
+    /// runs it without limits where cgroups are not delegated, with a warning.
+    Limits,
+    /// It names its cgroup: failing to make it is an error.
+    Named,
+}
+
+/// Who may do without a cgroup that he cannot make (`--rootless`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MayLack {
+    /// `auto`: a user who is not root of the host, unless the config names the cgroup.
+    #[default]
+    Unprivileged,
+    /// `true`: everybody, whatever the config says.
+    Anybody,
+    /// `false`: nobody.
+    Nobody,
 }
 
 /// A directory to make.
@@ -68,6 +83,8 @@ pub struct CgroupPlan {
     pub layout: Layout,
     /// Whether the container can do without.
     pub necessity: Necessity,
+    /// Who can do without.
+    pub may_lack: MayLack,
     /// One directory a hierarchy; empty where the host has none.
     pub directories: Vec<Directory>,
     /// What to write, in this order.
@@ -111,11 +128,13 @@ pub fn plan_on(
     }
     let necessity = match (configured, settings.is_empty()) {
         (None, true) => Necessity::Implied,
-        _ => Necessity::Asked,
+        (None, false) => Necessity::Limits,
+        (Some(_), _) => Necessity::Named,
     };
     let path = configured.unwrap_or(Path::new(id));
     let directories = host.hierarchies.iter().map(|h| directory(h, path)).collect();
-    Ok(CgroupPlan { layout: host.layout, necessity, directories, settings, devices })
+    let may_lack = MayLack::default();
+    Ok(CgroupPlan { layout: host.layout, necessity, may_lack, directories, settings, devices })
 }
 
 fn check_path(path: Option<&Path>, builder: &mut Builder<'_>) {

@@ -34,6 +34,8 @@ pub struct Context {
     pub root: PathBuf,
     /// criu(8), by path or by its name in `PATH`.
     pub criu: PathBuf,
+    /// Who may do without a cgroup (`--rootless`).
+    pub may_lack: crate::cgroup::plan::MayLack,
     /// For the stages.
     pub report: Reporter,
 }

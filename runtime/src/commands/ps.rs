@@ -17,7 +17,11 @@ use std::process::{Command, ExitCode};
 /// Refused when the options give a list without a PID column; ps's own failure.
 pub fn run(context: &Context, args: &cli::Ps) -> Outcome<ExitCode> {
     let stored = Directory::open(&context.root, &args.id)?.read()?;
-    let pids = Cgroup::open(&stored.cgroup).procs().map_err(Box::new)?;
+    let pids = if stored.cgroup.paths.is_empty() {
+        in_pid_namespace_of(stored.state.pid)
+    } else {
+        Cgroup::open(&stored.cgroup).procs().map_err(Box::new)?
+    };
     match args.format {
         ListFormat::Json => {
             let json = serde_json::to_string(&pids).map_err(|e| refuse("print as JSON", e.to_string()))?;
@@ -28,6 +32,18 @@ pub fn run(context: &Context, args: &cli::Ps) -> Outcome<ExitCode> {
             print(&select(&table, &pids.into_iter().collect())?)
         }
     }
+}
+
+/// Without a cgroup: those of init's pid namespace that the caller may look into.
+fn in_pid_namespace_of(init: i32) -> Vec<i32> {
+    let namespace = |pid: &i32| std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+    let (Some(wanted), Ok(entries)) = (namespace(&init), std::fs::read_dir("/proc")) else {
+        return Vec::new();
+    };
+    let numbers = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let mut pids: Vec<i32> = numbers.filter(|pid| namespace(pid).as_ref() == Some(&wanted)).collect();
+    pids.sort_unstable();
+    pids
 }
 
 /// What ps(1) prints about the whole machine.

@@ -44,9 +44,10 @@ impl Creation<'_> {
         let cloned = self.report.stage_of_clone(|| {
             clone3(flags, Parentage::Child, self.cgroup.join_fd())
                 .attempt(|| "clone the container's init".into())
-                .hint(Errno::ENOSPC, "a limit in /proc/sys/user/max_*_namespaces is reached")
-                .hint(Errno::EPERM, "creating namespaces takes root, or a user namespace in the config")
-                .hint(Errno::EUSERS, "user namespaces are nested too deeply")
+                .map_err(|mut failure| {
+                    failure.hint = hint_of_clone(Errno::from_raw(failure.errno));
+                    failure
+                })
         });
         match cloned? {
             Cloned::Parent(pid) => Ok(Child { pid, channel: launched.channel, sources: launched.sources }),
@@ -95,6 +96,20 @@ impl Creation<'_> {
             keyring: self.request.keyring,
         }
         .run()
+    }
+}
+
+/// Why the kernel did not clone init.
+fn hint_of_clone(errno: Errno) -> String {
+    let advise = namespaces::advice::user_namespaces;
+    match errno {
+        Errno::ENOSPC => advise("a limit in /proc/sys/user/max_*_namespaces is reached"),
+        Errno::EPERM => advise("creating namespaces takes root, or a user namespace in the config"),
+        Errno::EUSERS => "user namespaces are nested too deeply".into(),
+        Errno::EACCES => "the cgroup takes no process from the caller's own cgroup: both must be in one \
+                          that is delegated to this user, as in `systemd-run --user --scope -p Delegate=yes COMMAND`"
+            .into(),
+        _ => String::new(),
     }
 }
 

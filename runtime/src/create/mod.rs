@@ -7,6 +7,7 @@ pub(crate) mod console;
 pub(crate) mod launch;
 
 use crate::bundle::Bundle;
+use crate::cgroup::plan::MayLack;
 use crate::cgroup::{Cgroup, CgroupPaths};
 use crate::contract::report::{Failure, StageKind};
 use crate::contract::state::{State, Status};
@@ -66,6 +67,8 @@ pub struct Request {
     pub pivot: Pivot,
     /// Whether the process gets a session keyring of its own.
     pub keyring: Keyring,
+    /// Who may do without a cgroup.
+    pub may_lack: MayLack,
     /// See [`Mode`].
     pub mode: Mode,
 }
@@ -102,7 +105,8 @@ pub fn plan(bundle: &Path, id: &str, report: &Reporter) -> Outcome<Plan> {
 /// The stage that failed; nothing is left of the container.
 pub fn create(request: &Request, report: &Reporter) -> Outcome<Created> {
     crate::contract::check_id(&request.id).map_err(|because| refuse("name a container", because))?;
-    let plan = plan(&request.bundle, &request.id, report)?;
+    let mut plan = plan(&request.bundle, &request.id, report)?;
+    plan.cgroup.may_lack = request.may_lack;
     for warning in &plan.warnings {
         crate::log::warn(&warning.to_string());
     }
@@ -191,6 +195,11 @@ impl Creation<'_> {
     fn go(&mut self, joined: Vec<Joined>, console: Option<OwnedFd>) -> Outcome<ParentSide> {
         let sources = match self.plan.namespaces.mount {
             Namespace::Join { .. } => None,
+            // Without rights over mounts: init opens them, as root of its user namespace.
+            _ if !nix::unistd::geteuid().is_root() => {
+                sources::refuse_id_maps(self.plan)?;
+                None
+            }
             Namespace::Host | Namespace::Create => Some(sources::open(self.plan, self.report)?),
         };
         let start = match self.request.mode {

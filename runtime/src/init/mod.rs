@@ -21,7 +21,7 @@ use crate::report::{Attempt, Outcome, Place, Reporter};
 use crate::rootfs::mounts::Cgroupns;
 use crate::rootfs::root::{Root, Target};
 use crate::rootfs::sources::Sources;
-use crate::rootfs::{console, dev, mask, mounts};
+use crate::rootfs::{console, dev, mask, mounts, sources};
 use crate::sys;
 use nix::errno::Errno;
 use std::ffi::CString;
@@ -64,7 +64,7 @@ pub struct Init<'a> {
     pub plan: &'a Plan,
     /// The process, and whom it talks to.
     pub task: Task<'a>,
-    /// What the parent has opened; none when a mount namespace is joined.
+    /// What the parent has opened; none when a mount namespace is joined, or it had no right to.
     pub sources: Option<Sources>,
     /// For the stages.
     pub report: &'a Reporter,
@@ -106,7 +106,14 @@ impl Init<'_> {
         sys::privilege::forbid_dump().attempt(|| "forbid dumps".into())?;
         let proc = self.own_proc()?;
         self.set_up_namespaces(proc.as_ref())?;
-        let slave = match self.sources.take() {
+        let sources = match self.sources.take() {
+            // The parent had no right to: the caller is not root.
+            None if !matches!(plan.namespaces.mount, Namespace::Join { .. }) => {
+                Some(sources::open(plan, self.report)?)
+            }
+            opened => opened,
+        };
+        let slave = match sources {
             Some(sources) => self.set_up_root(sources, proc.as_ref())?,
             None => {
                 self.join_cgroup()?;

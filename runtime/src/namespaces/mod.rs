@@ -2,6 +2,7 @@
 //! what has to be set up inside. Create or join is data of the plan; this
 //! module opens what is joined and says what clone3(2) is asked for.
 
+pub mod advice;
 pub mod cgroup;
 pub mod ipc;
 pub mod mount;

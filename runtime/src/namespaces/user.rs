@@ -2,6 +2,7 @@
 //! over what it owns as soon as the *parent* has written the id maps. Joined:
 //! the ids are there already. Either way init then takes on root's ids.
 
+use super::advice;
 use crate::plan::IdMapping;
 use crate::report::{Attempt, Outcome, Place, refuse};
 use crate::sys;
@@ -34,6 +35,21 @@ impl Map {
         match self {
             Self::Uid => "newuidmap",
             Self::Gid => "newgidmap",
+        }
+    }
+
+    fn ranges(self) -> &'static str {
+        match self {
+            Self::Uid => "/etc/subuid",
+            Self::Gid => "/etc/subgid",
+        }
+    }
+
+    /// Of usermod(8).
+    fn option(self) -> &'static str {
+        match self {
+            Self::Uid => "--add-subuids",
+            Self::Gid => "--add-subgids",
         }
     }
 
@@ -103,8 +119,18 @@ fn run_helper(pid: i32, map: Map, mappings: &[IdMapping]) -> Outcome<()> {
         return Ok(());
     }
     let mut failure = refuse(what(), String::from_utf8_lossy(&output.stderr).trim().to_owned());
-    failure.hint = "the range must be yours in /etc/subuid and /etc/subgid".into();
+    failure.hint = advice::ranges(map.ranges(), map.option());
     Err(failure)
+}
+
+/// Whether the caller is root, and its user namespace is the first one: only
+/// that maps every id (user_namespaces(7)).
+pub fn is_root_of_host() -> bool {
+    let first = || {
+        let map = sys::file::read_kernel_text("/proc/self/uid_map").unwrap_or_default();
+        map.split_whitespace().eq(["0", "0", "4294967295"])
+    };
+    nix::unistd::geteuid().is_root() && first()
 }
 
 /// Takes on uid and gid 0 of the user namespace that the caller is in, so that

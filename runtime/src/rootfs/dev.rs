@@ -40,9 +40,17 @@ pub fn node(root: &Root, device: &DeviceNode, host: Option<&OwnedFd>) -> Outcome
             let target = root.destination(&device.path, Target::File)?;
             sys::mount::attach(tree.as_fd(), target.as_fd()).attempt(what).at(&pointer)
         }
-        None => {
-            make(root, device).at(&pointer).hint(Errno::EPERM, "making nodes needs CAP_MKNOD on the host")
-        }
+        None => match make(root, device) {
+            // Root in a user namespace that somebody else has made (podman's) binds as well. The
+            // path is the host's: the container's root is not `/` before pivot_root(2).
+            Err(failure) if failure.errno == libc::EPERM => match super::sources::open_device(device) {
+                Ok(host) => node(root, device, Some(&host)),
+                Err(_) => {
+                    Err(failure).at(&pointer).hint(Errno::EPERM, "making nodes needs CAP_MKNOD on the host")
+                }
+            },
+            result => result.at(&pointer),
+        },
     }
 }
 

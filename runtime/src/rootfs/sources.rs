@@ -43,6 +43,25 @@ pub fn open(plan: &Plan, report: &Reporter) -> Outcome<Sources> {
     Ok(Sources { root, binds, devices, null: open_null()? })
 }
 
+/// Refuses mounts with mapped ids where the parent cannot open their sources.
+///
+/// # Errors
+/// With the pointer of the first.
+pub fn refuse_id_maps(plan: &Plan) -> Outcome<()> {
+    let refused = |pointer: String| {
+        let mut failure = refuse("map the ids of a mount", "it needs root on the host");
+        failure.hint = "own the files with the ids of the container instead (`unshare --map-auto`)".into();
+        Err(failure).at(&pointer)
+    };
+    if plan.rootfs.idmapped {
+        return refused("/annotations/dev.sextant.rootfs.idmap".into());
+    }
+    match plan.mounts.iter().find(|m| m.idmap.is_some()) {
+        Some(mount) => refused(format!("/mounts/{}", mount.index)),
+        None => Ok(()),
+    }
+}
+
 /// mknod(2) is for the initial user namespace alone.
 fn makes_nodes(plan: &Plan) -> bool {
     plan.namespaces.user == Namespace::Host && nix::unistd::geteuid().is_root()
@@ -51,9 +70,14 @@ fn makes_nodes(plan: &Plan) -> bool {
 fn open_root(path: &Path) -> Outcome<OwnedFd> {
     let what = || format!("open the root file system {}", path.display());
     let directory = sys::file::open_host(path, OFlag::O_PATH | OFlag::O_DIRECTORY).attempt(what)?;
-    cut_off(directory.as_fd(), Depth::Recursive)
-        .attempt(what)
-        .hint(Errno::EPERM, "creating mounts needs CAP_SYS_ADMIN: add a user namespace with id mappings")
+    cut_off(directory.as_fd(), Depth::Recursive).attempt(what).map_err(|mut failure| {
+        if failure.errno == libc::EPERM {
+            failure.hint = crate::namespaces::advice::user_namespaces(
+                "creating mounts needs CAP_SYS_ADMIN: add a user namespace with id mappings",
+            );
+        }
+        failure
+    })
 }
 
 /// A detached copy of a mount that hears of the host's mounts below it, but is
@@ -89,7 +113,7 @@ fn open_bind(mount: &Mount, report: &Reporter) -> Outcome<Option<OwnedFd>> {
     })
 }
 
-fn open_device(device: &DeviceNode) -> Outcome<OwnedFd> {
+pub(super) fn open_device(device: &DeviceNode) -> Outcome<OwnedFd> {
     let what = || format!("bind the host's device {}", device.path.display());
     let pointer = device.index.map_or(String::new(), |i| format!("/linux/devices/{i}"));
     let node = sys::file::open_host(&device.path, OFlag::O_PATH | OFlag::O_NOFOLLOW)

@@ -196,8 +196,8 @@ fn the_path_is_taken_as_runc_takes_it() {
 fn only_what_is_asked_for_is_necessary() {
     let necessity = |linux| plan(&v1(), linux).unwrap().0.necessity;
     assert_eq!(necessity(json!({"resources": {"devices": [{"allow": false}]}})), Necessity::Implied);
-    assert_eq!(necessity(json!({"cgroupsPath": "/x"})), Necessity::Asked);
-    assert_eq!(necessity(json!({"resources": {"pids": {"limit": 1}}})), Necessity::Asked);
+    assert_eq!(necessity(json!({"cgroupsPath": "/x"})), Necessity::Named);
+    assert_eq!(necessity(json!({"resources": {"pids": {"limit": 1}}})), Necessity::Limits);
 }
 
 #[test]
