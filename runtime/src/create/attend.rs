@@ -8,9 +8,11 @@ use crate::namespaces;
 use crate::plan::{Namespace, Process};
 use crate::procfs::Proc;
 use crate::report::{Attempt, Outcome, Place, Reporter, refuse};
-use crate::rootfs::sources::{self, Sources};
+use crate::rootfs::idmap;
+use crate::rootfs::sources::Sources;
 use crate::sys;
 use nix::errno::Errno;
+use std::os::fd::AsFd;
 
 /// Whether the clone put init into the v2 cgroup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +39,10 @@ impl Creation<'_> {
                 namespaces::user::write_maps(proc, pid, &ns.uid_mappings, &ns.gid_mappings)
             })?;
             if let Some(sources) = sources {
-                sources::map_ids(self.plan, sources, pid)?;
+                if idmap::needs_container(self.plan) {
+                    let user = namespaces::user::open_of(pid)?;
+                    idmap::to_container(self.plan, sources, user.as_fd())?;
+                }
             }
         }
         if let Some(score) = self.plan.process.oom_score_adj {

@@ -19,7 +19,7 @@ use crate::pidfile::PidFile;
 use crate::plan::{Host, Namespace, NamespaceKind, Plan};
 use crate::procfs::Proc;
 use crate::report::{Outcome, Reporter, refuse, refuse_all, with_leftovers};
-use crate::rootfs::sources;
+use crate::rootfs::{idmap, sources};
 use crate::store::{Directory, ForExec, Stored, StoredHook, started_at};
 use crate::sys;
 use attend::{Born, last_words};
@@ -202,6 +202,10 @@ impl Creation<'_> {
             }
             Namespace::Host | Namespace::Create => Some(sources::open(self.plan, self.report)?),
         };
+        let user = joined.iter().find(|ns| ns.kind == NamespaceKind::User);
+        if let (Some(sources), Some(user)) = (&sources, user) {
+            idmap::to_container(self.plan, sources, user.fd.as_fd())?;
+        }
         let start = match self.request.mode {
             Mode::Create => StartBy::Socket(self.directory.listen()?),
             Mode::Run => StartBy::Parent,

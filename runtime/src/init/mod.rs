@@ -166,7 +166,7 @@ impl Init<'_> {
     /// From the host's view to the container's. Gives the terminal's slave.
     fn set_up_root(&self, sources: Sources, proc: Option<&Proc>) -> Outcome<Option<OwnedFd>> {
         let plan = self.plan;
-        let Sources { root, binds, devices, null } = sources;
+        let Sources { root, mounts: opened, devices, null } = sources;
         self.report.stage(StageKind::NamespaceMount, "", || namespaces::mount::isolate(&plan.rootfs))?;
         let root = self
             .report
@@ -176,7 +176,7 @@ impl Init<'_> {
             Namespace::Create | Namespace::Join { .. } => Cgroupns::Own,
         };
         let mut in_cgroup = false;
-        for (mount, source) in plan.mounts.iter().zip(&binds) {
+        for (mount, source) in plan.mounts.iter().zip(&opened) {
             if mount.kind == crate::plan::MountKind::Cgroup && !in_cgroup {
                 self.join_cgroup()?;
                 in_cgroup = true;

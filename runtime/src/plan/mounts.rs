@@ -23,6 +23,9 @@ pub(super) fn plan(
     entries.iter().enumerate().filter_map(|(index, entry)| planner.mount(index, entry, problems)).collect()
 }
 
+/// Views of the kernel's own objects: without `FS_ALLOW_IDMAP`.
+const NEVER_MAPPED: [&str; 6] = ["proc", "sysfs", "mqueue", "devpts", "cgroup", "cgroup2"];
+
 struct Planner<'a> {
     bundle: &'a Path,
     namespaces: &'a Namespaces,
@@ -191,12 +194,17 @@ impl Planner<'_> {
         match (uid.is_empty(), gid.is_empty()) {
             (true, false) => problems.refuse(missing("uidMappings"), "needed beside gidMappings"),
             (false, true) => problems.refuse(missing("gidMappings"), "needed beside uidMappings"),
-            (true, true) if self.namespaces.user != Namespace::Create => problems.refuse_hint(
+            (true, true) if self.namespaces.user == Namespace::Host => problems.refuse_hint(
                 format!("{pointer}/options"),
-                "an id-mapped mount needs mappings: its own, or those of a user namespace that is created",
+                "an id-mapped mount needs mappings: its own, or those of the container's user namespace",
                 "add uidMappings and gidMappings to the mount",
             ),
             _ => {}
+        }
+        if let Some(fstype) = entry.typ().as_deref().filter(|t| NEVER_MAPPED.contains(t)) {
+            if options.bind.is_none() {
+                problems.refuse(pointer, format!("{fstype} has no id-mapped mounts on any kernel"));
+            }
         }
         if self.host.kernel < (5, 12) {
             let release = &self.host.kernel_release;

@@ -6,6 +6,7 @@
 pub mod cgroupfs;
 pub mod console;
 pub mod dev;
+pub mod idmap;
 pub mod mask;
 pub mod mounts;
 pub mod root;

@@ -14,7 +14,7 @@ use std::path::Path;
 /// Where `/dev` is: it takes its nodes before it becomes read-only.
 const DEV: &str = "/dev";
 
-/// Mounts one entry of the config. `source` is its opened source, if it is a bind mount.
+/// Mounts one entry of the config. `source` is what the parent has opened of it.
 ///
 /// # Errors
 /// With the pointer of the entry.
@@ -24,7 +24,12 @@ pub fn mount(root: &Root, mount: &Mount, source: Option<&OwnedFd>, cgroupns: Cgr
         (MountKind::Cgroup, _) => super::cgroupfs::mount(root, mount, cgroupns),
         (MountKind::Bind { .. }, Some(tree)) => bind(root, mount, tree),
         (MountKind::Bind { .. }, None) => Err(refuse("attach a bind mount", "its source was not opened")),
-        (MountKind::Fs { fstype, source, options }, _) => file_system(root, mount, fstype, source, options),
+        (MountKind::Fs { fstype, .. }, Some(tree)) => target(root, mount, fstype)
+            .and_then(|target| attach_file_system(mount, fstype, tree, target.as_fd())),
+        (MountKind::Fs { fstype, source, options }, None) => target(root, mount, fstype).and_then(|target| {
+            let tree = make_file_system(mount, fstype, source, options)?;
+            attach_file_system(mount, fstype, &tree, target.as_fd())
+        }),
     };
     result.at(&pointer)
 }
@@ -51,15 +56,17 @@ fn bind(root: &Root, mount: &Mount, tree: &OwnedFd) -> Outcome<()> {
     finish(tree.as_fd(), mount)
 }
 
-fn file_system(
-    root: &Root,
+/// A new file system as a detached mount.
+///
+/// # Errors
+/// As the calls of the mount API, with the kernel's own words where it logged some.
+pub(super) fn make_file_system(
     mount: &Mount,
     fstype: &str,
     source: &str,
     options: &[(String, Option<String>)],
-) -> Outcome<()> {
+) -> Outcome<OwnedFd> {
     let what = || format!("mount {fstype} on {}", mount.destination.display());
-    let target = target(root, mount, fstype)?;
     let context = sys::mount::fsopen(fstype)
         .attempt(what)
         .hint(Errno::ENODEV, "the kernel has no such file system; is its module loaded?")?;
@@ -69,12 +76,15 @@ fn file_system(
     for (key, value) in options {
         context.set(key, value.as_deref()).attempt(what)?;
     }
-    let attrs = attrs_now(mount);
-    let tree = context.mount(attrs.set).attempt(what).map_err(|f| explain(f, fstype))?;
+    context.mount(attrs_at_birth(mount)).attempt(what).map_err(|f| explain(f, fstype))
+}
+
+fn attach_file_system(mount: &Mount, fstype: &str, tree: &OwnedFd, target: BorrowedFd<'_>) -> Outcome<()> {
     if mount.copy_up {
-        super::dev::copy_up(target.as_fd(), tree.as_fd())?;
+        super::dev::copy_up(target, tree.as_fd())?;
     }
-    sys::mount::attach(tree.as_fd(), target.as_fd()).attempt(what)?;
+    sys::mount::attach(tree.as_fd(), target)
+        .attempt(|| format!("mount {fstype} on {}", mount.destination.display()))?;
     finish(tree.as_fd(), mount)
 }
 
@@ -106,6 +116,12 @@ fn target(root: &Root, mount: &Mount, fstype: &str) -> Outcome<OwnedFd> {
         }
         result => result,
     }
+}
+
+/// What is set when the mount is made. One that is copied into becomes read-only after it.
+fn attrs_at_birth(mount: &Mount) -> u64 {
+    let late = if mount.copy_up { MOUNT_ATTR_RDONLY } else { 0 };
+    attrs_now(mount).set & !late
 }
 
 /// What is set at once: `/dev` stays writable until its nodes are made.

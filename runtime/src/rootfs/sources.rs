@@ -1,17 +1,19 @@
 //! What of the host a container is given, opened once by the parent, with the
 //! host's rights and before the clone: the root directory, sources of bind
-//! mounts, and device nodes where the container cannot make its own. Each is a
-//! detached copy of a mount; init inherits the descriptors and attaches them.
+//! mounts, file systems that are id-mapped, and device nodes where the container
+//! cannot make its own. Each is a detached mount; init inherits the descriptors
+//! and attaches them. Ids are mapped in [`super::idmap`].
 
+use super::idmap;
 use crate::contract::report::{Stage, StageKind};
-use crate::plan::{Attrs, Depth, DeviceNode, IdMapping, Mount, MountKind, Namespace, Plan, Propagation};
+use crate::plan::{Attrs, Depth, DeviceNode, Mount, MountKind, Namespace, Plan, Propagation};
 use crate::report::{Attempt, Outcome, Place, Reporter, refuse};
 use crate::sys;
 use crate::sys::mount::Attr;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::SFlag;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 /// All that was opened.
@@ -19,8 +21,9 @@ use std::path::Path;
 pub struct Sources {
     /// The root directory with what is mounted below it.
     pub root: OwnedFd,
-    /// The source of each bind mount, by the mount's place in the plan.
-    pub binds: Vec<Option<OwnedFd>>,
+    /// By the mount's place in the plan: the source of a bind mount, or a new file
+    /// system that is id-mapped, which takes rights over it that init may lack.
+    pub mounts: Vec<Option<OwnedFd>>,
     /// The host's node of each device, where it is bound instead of made.
     pub devices: Vec<Option<OwnedFd>>,
     /// The host's `/dev/null`, verified.
@@ -34,13 +37,13 @@ pub struct Sources {
 pub fn open(plan: &Plan, report: &Reporter) -> Outcome<Sources> {
     let path = plan.rootfs.path.display().to_string();
     let root = report.stage(StageKind::Rootfs, &path, || open_root(&plan.rootfs.path).at("/root/path"))?;
-    let binds = plan.mounts.iter().map(|m| open_bind(m, report)).collect::<Outcome<_>>()?;
+    let mounts = plan.mounts.iter().map(|m| open_mount(m, report)).collect::<Outcome<_>>()?;
     let devices = if makes_nodes(plan) {
         plan.devices.iter().map(|_| None).collect()
     } else {
         plan.devices.iter().map(|d| open_device(d).map(Some)).collect::<Outcome<_>>()?
     };
-    Ok(Sources { root, binds, devices, null: open_null()? })
+    Ok(Sources { root, mounts, devices, null: open_null()? })
 }
 
 /// Refuses mounts with mapped ids where the parent cannot open their sources.
@@ -91,8 +94,28 @@ fn cut_off(object: BorrowedFd<'_>, depth: Depth) -> sys::Result<OwnedFd> {
     Ok(tree)
 }
 
-fn open_bind(mount: &Mount, report: &Reporter) -> Outcome<Option<OwnedFd>> {
-    let MountKind::Bind { source, depth } = &mount.kind else { return Ok(None) };
+/// What the parent opens of one mount, id-mapped already where it has mappings of its own.
+fn open_mount(mount: &Mount, report: &Reporter) -> Outcome<Option<OwnedFd>> {
+    let pointer = format!("/mounts/{}", mount.index);
+    let tree = match (&mount.kind, &mount.idmap) {
+        (MountKind::Bind { source, depth }, _) => open_bind(mount, source, *depth, report)?,
+        (MountKind::Fs { fstype, source, options }, Some(_)) => {
+            let stage = Stage::nth(StageKind::Mount, mount.index);
+            report.stage(stage, fstype, || {
+                super::mounts::make_file_system(mount, fstype, source, options).at(&pointer)
+            })?
+        }
+        _ => return Ok(None),
+    };
+    if mount.idmap.is_some() {
+        let stage = Stage::nth(StageKind::Mount, mount.index);
+        let object = mount.destination.to_string_lossy();
+        report.stage(stage, object, || idmap::to_own(mount, tree.as_fd()).at(&pointer))?;
+    }
+    Ok(Some(tree))
+}
+
+fn open_bind(mount: &Mount, source: &Path, depth: Depth, report: &Reporter) -> Outcome<OwnedFd> {
     let open = || {
         let what = || {
             format!("open the source {} of the mount on {}", source.display(), mount.destination.display())
@@ -100,12 +123,12 @@ fn open_bind(mount: &Mount, report: &Reporter) -> Outcome<Option<OwnedFd>> {
         let object = sys::file::open_host(source, OFlag::O_PATH)
             .attempt(what)
             .hint(Errno::ENOENT, "make the source first; a runtime does not")?;
-        let tree = sys::mount::clone_tree(object.as_fd(), *depth).attempt(what)?;
+        let tree = sys::mount::clone_tree(object.as_fd(), depth).attempt(what)?;
         if !mount.propagation.iter().any(|(p, _)| *p == Propagation::Shared) {
             let attr = Attr { propagation: sys::mount_flag(Propagation::Slave), ..Attr::default() };
             sys::mount::set_attr(tree.as_fd(), Depth::Recursive, &attr).attempt(what)?;
         }
-        Ok(Some(tree))
+        Ok(tree)
     };
     let pointer = format!("/mounts/{}/source", mount.index);
     report.stage(Stage::nth(StageKind::Mount, mount.index), source.display().to_string(), || {
@@ -145,64 +168,6 @@ fn open_null() -> Outcome<OwnedFd> {
         return Err(refuse(what(), "the host's /dev/null is not the null device 1:3"));
     }
     cut_off(node.as_fd(), Depth::One).attempt(what)
-}
-
-/// Maps ids of the opened mounts, as soon as the container's user namespace
-/// exists: by the parent, since it takes rights over the file systems.
-///
-/// # Errors
-/// `EINVAL` when a file system has no id-mapped mounts, with what to do.
-pub fn map_ids(plan: &Plan, sources: &Sources, pid: i32) -> Outcome<()> {
-    let wanted = plan.rootfs.idmapped || plan.mounts.iter().any(|m| m.idmap.is_some());
-    if !wanted {
-        return Ok(());
-    }
-    let container = super::super::namespaces::user::open_of(pid)?;
-    if plan.rootfs.idmapped {
-        map_tree(sources.root.as_fd(), Depth::Recursive, container.as_fd())
-            .at("/annotations/dev.sextant.rootfs.idmap")?;
-    }
-    for (mount, source) in plan.mounts.iter().zip(&sources.binds) {
-        let (Some(idmap), Some(source)) = (&mount.idmap, source) else { continue };
-        let pointer = format!("/mounts/{}", mount.index);
-        if idmap.uid_mappings.is_empty() {
-            map_tree(source.as_fd(), idmap.depth, container.as_fd()).at(&pointer)?;
-        } else {
-            let own = holder(&idmap.uid_mappings, &idmap.gid_mappings)?;
-            map_tree(source.as_fd(), idmap.depth, own.as_fd()).at(&pointer)?;
-        }
-    }
-    Ok(())
-}
-
-fn map_tree(tree: BorrowedFd<'_>, depth: Depth, user: BorrowedFd<'_>) -> Outcome<()> {
-    let userns_fd = u64::try_from(user.as_raw_fd()).unwrap_or(0);
-    let attr = Attr { set: sys::mount::MOUNT_ATTR_IDMAP, userns_fd, ..Attr::default() };
-    sys::mount::set_attr(tree, depth, &attr)
-        .attempt(|| "map the ids of the mount".into())
-        .hint(Errno::EINVAL, "its file system has no id-mapped mounts on this kernel, or is mapped already")
-        .hint(Errno::EPERM, "mapping the ids of a host's mount needs root on the host")
-}
-
-/// A user namespace with these mappings, held open by its descriptor alone.
-fn holder(uids: &[IdMapping], gids: &[IdMapping]) -> Outcome<OwnedFd> {
-    use crate::sys::process::{Cloned, Parentage, clone3, exit_now, pidfd_open, pidfd_send_signal, wait};
-    let what = || "make a user namespace for the mount's id mapping".to_owned();
-    match clone3(super::super::namespaces::user::FLAG, Parentage::Child, None).attempt(what)? {
-        Cloned::Child => {
-            nix::unistd::pause();
-            exit_now(0)
-        }
-        Cloned::Parent(pid) => {
-            let result = crate::procfs::Proc::host()
-                .and_then(|proc| crate::namespaces::user::write_maps(&proc, pid, uids, gids))
-                .and_then(|()| crate::namespaces::user::open_of(pid));
-            let pidfd = pidfd_open(pid).attempt(what)?;
-            pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL).attempt(what)?;
-            wait(pid).attempt(what)?;
-            result
-        }
-    }
 }
 
 /// Applies what a mount asks for to a detached or attached mount.
