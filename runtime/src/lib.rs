@@ -16,6 +16,7 @@ mod faults;
 pub mod handshake;
 pub mod hooks;
 pub mod init;
+pub mod listener;
 pub mod log;
 pub mod namespaces;
 pub mod pass;

@@ -5,6 +5,7 @@ use super::Creation;
 use crate::contract::report::StageKind;
 use crate::handshake::{InitSide, ParentSide};
 use crate::init::{Init, StartBy, Task};
+use crate::listener::Connected;
 use crate::namespaces::{self, Joined};
 use crate::report::{Attempt, Outcome, Place, refuse};
 use crate::rootfs::sources::Sources;
@@ -23,6 +24,7 @@ pub(super) struct Launched {
     pub(super) sources: Option<Sources>,
     pub(super) start: StartBy,
     pub(super) console: Option<OwnedFd>,
+    pub(super) listener: Option<Connected>,
 }
 
 /// What the parent has after the clone.
@@ -75,7 +77,7 @@ impl Creation<'_> {
     }
 
     fn become_init(&self, launched: Launched) -> ! {
-        let Launched { channel, side, sources, start, console } = launched;
+        let Launched { channel, side, sources, start, console, listener } = launched;
         drop(channel);
         let mut state = self.stored.state.clone();
         state.pid = std::process::id().cast_signed();
@@ -87,6 +89,7 @@ impl Creation<'_> {
                 report: self.report,
                 start,
                 passed: self.request.passed,
+                listener,
             },
             sources,
             report: self.report,

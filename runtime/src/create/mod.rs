@@ -13,6 +13,7 @@ use crate::contract::report::{Failure, StageKind};
 use crate::contract::state::{State, Status};
 use crate::handshake::{self, ParentSide, ToInit};
 use crate::init::{Keyring, Pivot, StartBy};
+use crate::listener::{self, Connected};
 use crate::namespaces::{self, Joined};
 use crate::pass::Passed;
 use crate::pidfile::PidFile;
@@ -213,7 +214,8 @@ impl Creation<'_> {
         let proc = Proc::host()?;
         let how = if joined.is_empty() { Born::Inside } else { Born::Beside };
         let (channel, side) = handshake::pair()?;
-        let launched = Launched { channel, side, sources, start, console };
+        let listener = self.listener()?;
+        let launched = Launched { channel, side, sources, start, console, listener };
         let Child { pid, channel, sources } = self.launch(launched, &joined)?;
         drop(joined);
         self.pid = Some(pid);
@@ -232,6 +234,13 @@ impl Creation<'_> {
             channel.say(&ToInit::Stored).map_err(|failure| last_words(failure, &channel))?;
         }
         Ok(channel)
+    }
+
+    /// Who decides about system calls; its state of the container is the one being created.
+    fn listener(&self) -> Outcome<Option<Connected>> {
+        let filter = self.plan.process.seccomp.as_ref();
+        listener::connected(filter, &self.stored.state)
+            .or_else(|f| self.report.stage(StageKind::SeccompListener, "", || Err(f)))
     }
 
     fn finish(&mut self, pid: i32) -> Outcome<()> {

@@ -35,12 +35,14 @@ impl Entering<'_> {
         proc: Option<&Proc>,
     ) -> Outcome<(i32, Born, ParentSide)> {
         let (channel, side) = handshake::pair()?;
+        let listener = crate::listener::connected(self.process.seccomp.as_ref(), self.state)
+            .or_else(|f| self.report.stage(StageKind::SeccompListener, "", || Err(f)))?;
         let start = start.map_or(StartBy::Parent, StartBy::Held);
         let become_process = |side: InitSide, channel: ParentSide, user_of| -> ! {
             // While it had the parent's side, it would not hear that the parent has died.
             drop(channel);
             let process = self.process;
-            let task = Task { process, channel: side, report: self.report, start, passed };
+            let task = Task { process, channel: side, report: self.report, start, passed, listener };
             Joining { task, id: self.id, user_of, console, keyring: self.keyring }.run()
         };
         let how = self.join()?;

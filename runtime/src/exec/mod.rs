@@ -13,7 +13,7 @@ pub mod process;
 
 use crate::cgroup::{Cgroup, SubCgroups};
 use crate::contract::report::{Failure, StageKind};
-use crate::contract::state::Status;
+use crate::contract::state::{State, Status};
 use crate::create::{Console, attend, console};
 use crate::handshake::{ParentSide, ToInit, ToParent};
 use crate::init::Keyring;
@@ -88,6 +88,7 @@ pub fn exec(request: Request<'_>, report: &Reporter) -> Outcome<Entered> {
     })?;
     let entering = Entering {
         id,
+        state: &stored.state,
         process: &exec.process,
         init_pid: stored.state.pid,
         init,
@@ -140,6 +141,7 @@ fn flags_of(namespaces: &crate::plan::Namespaces) -> CloneFlags {
 /// An `exec` under way; everything by descriptor.
 struct Entering<'a> {
     id: &'a str,
+    state: &'a State,
     process: &'a Process,
     init_pid: i32,
     init: OwnedFd,

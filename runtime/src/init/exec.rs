@@ -6,10 +6,12 @@ use super::identity::{self, Until};
 use crate::contract::report::{Failure, StageKind};
 use crate::faults;
 use crate::handshake::{Channel, InitSide, ToInit, ToParent};
+use crate::listener::Connected;
 use crate::pass::Passed;
 use crate::plan::Process;
 use crate::procfs::Proc;
 use crate::report::{Attempt, Outcome, Place, Reporter, refuse};
+use crate::seccomp::Filter;
 use crate::sys;
 use nix::errno::Errno;
 use nix::sys::socket::{SockFlag, accept4};
@@ -32,6 +34,8 @@ pub struct Task<'a> {
     pub start: StartBy,
     /// Descriptors that it gets.
     pub passed: Passed,
+    /// To who decides about its system calls, where its filter asks somebody.
+    pub listener: Option<Connected>,
 }
 
 impl Task<'_> {
@@ -107,6 +111,7 @@ impl Task<'_> {
         keep.extend_from_slice(more);
         keep.push(self.channel.raw());
         keep.extend(self.report.fd());
+        keep.extend(self.listener.as_ref().map(Connected::raw));
         if let StartBy::Socket(fd) | StartBy::Held(fd) = &self.start {
             keep.push(fd.as_raw_fd());
         }
@@ -167,12 +172,7 @@ impl Task<'_> {
         self.lower_limits()?;
         channel.say(&ToParent::Executing)?;
         if let Some(filter) = &process.seccomp {
-            self.report.stage(StageKind::Seccomp, "", || {
-                sys::seccomp::load(filter)
-                    .attempt(|| "load the seccomp filter".into())
-                    .at("/linux/seccomp")
-                    .map(drop)
-            })?;
+            self.load(filter)?;
             if loads_early(process) {
                 identity::limit(&process.capabilities, Until::Exec)?;
             }
@@ -189,6 +189,21 @@ impl Task<'_> {
 }
 
 impl Task<'_> {
+    /// Loads the filter, and sends its notification descriptor away.
+    fn load(&self, filter: &Filter) -> Outcome<()> {
+        let message = self.listener.as_ref().map(Connected::message).transpose()?;
+        let notifications = self.report.stage(StageKind::Seccomp, "", || {
+            sys::seccomp::load(filter).attempt(|| "load the seccomp filter".into()).at("/linux/seccomp")
+        })?;
+        match (&self.listener, message, notifications) {
+            (Some(listener), Some(message), Some(notifications)) => {
+                self.report
+                    .stage(StageKind::SeccompListener, "", || listener.send(&message, notifications.as_fd()))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The limits that the parent may have left to the process itself; in force
     /// already, they cost nothing.
     fn lower_limits(&self) -> Outcome<()> {

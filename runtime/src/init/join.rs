@@ -41,6 +41,9 @@ impl Joining<'_> {
     }
 
     fn set_up(&mut self) -> Outcome<CString> {
+        if let Some(listener) = &mut self.task.listener {
+            listener.learn_pid()?;
+        }
         // First of all: from now on the container can see this process (CVE-2016-9962).
         let user_of = self.user_of.as_ref().map(AsRawFd::as_raw_fd);
         let console = self.console.as_ref().map(AsRawFd::as_raw_fd);

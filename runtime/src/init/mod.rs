@@ -96,6 +96,9 @@ impl Init<'_> {
         identity::reset_signals().attempt(|| "reset the signals".into())?;
         nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
         let plan = self.plan;
+        if let Some(listener) = &mut self.task.listener {
+            listener.learn_pid()?;
+        }
         attributes::join_keyring(&plan.id, self.keyring, self.report)?;
         if plan.namespaces.user == Namespace::Create {
             self.task.expect(ToInit::Mapped)?;

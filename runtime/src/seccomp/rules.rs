@@ -72,6 +72,10 @@ pub(super) struct Rules {
 
 /// More rules than this are refused: no program could hold them, and a name
 /// list times an argument list grows beyond any memory.
+/// What the process itself calls between the load of its filter and the moment
+/// when somebody listens: reports, and the descriptor.
+const SENDS: [&str; 2] = ["write", "sendmsg"];
+
 const MAX_RULES: usize = 1 << 16;
 
 /// Collects mistakes and warnings.
@@ -202,8 +206,11 @@ impl Rules {
                 continue;
             };
             self.named.push(call);
-            if entry.action() == LinuxSeccompAction::ScmpActNotify && name == "write" {
-                judge.refuse(pointer(), "SCMP_ACT_NOTIFY for write would stop the runtime itself");
+            if entry.action() == LinuxSeccompAction::ScmpActNotify && SENDS.contains(&name.as_str()) {
+                judge.refuse(
+                    pointer(),
+                    format!("SCMP_ACT_NOTIFY for {name} would stop the runtime, which sends the descriptor"),
+                );
             }
             if self.list.len() > MAX_RULES {
                 return;
