@@ -82,6 +82,7 @@ fn a_missing_working_directory_is_made() {
     assert_eq!(seen.cwd, "/tmp/a/b");
 }
 
+// proves: identity and limits of the process
 #[test]
 fn user_group_and_additional_groups() {
     if skip_unless_root() {
@@ -104,6 +105,7 @@ fn the_groups_of_the_caller_are_dropped() {
     assert_eq!(seen_in(&Bundle::new()).groups, Vec::<u32>::new());
 }
 
+// proves: identity and limits of the process
 #[test]
 fn five_capability_sets() {
     if skip_unless_root() {
@@ -141,6 +143,7 @@ fn without_capabilities_there_are_none() {
     }
 }
 
+// proves: identity and limits of the process
 #[test]
 fn an_unknown_capability_warns_and_does_not_fail() {
     if skip_unless_root() {
@@ -162,6 +165,7 @@ fn an_unknown_capability_warns_and_does_not_fail() {
     assert!(!ran.stderr.contains("CAP_TIME_TRAVEL"), "{}", ran.stderr);
 }
 
+// proves: identity and limits of the process
 #[test]
 fn no_new_privileges_on_and_off() {
     if skip_unless_root() {
@@ -172,6 +176,7 @@ fn no_new_privileges_on_and_off() {
     }
 }
 
+// proves: identity and limits of the process
 #[test]
 fn resource_limits() {
     if skip_unless_root() {
@@ -188,6 +193,7 @@ fn resource_limits() {
     }
 }
 
+// proves: identity and limits of the process
 #[test]
 fn oom_score_adj() {
     if skip_unless_root() {
@@ -209,6 +215,7 @@ fn the_process_leads_a_session_of_its_own() {
 
 // --- root and mounts -------------------------------------------------------
 
+// proves: root and propagation
 #[test]
 fn a_read_only_root() {
     if skip_unless_root() {
@@ -222,6 +229,7 @@ fn a_read_only_root() {
     }
 }
 
+// proves: mount options
 #[test]
 fn a_bind_mount_with_options() {
     if skip_unless_root() {
@@ -263,6 +271,7 @@ fn a_bind_mount_of_a_file() {
     }
 }
 
+// proves: mount options
 #[test]
 fn a_tmpfs_with_options() {
     if skip_unless_root() {
@@ -293,6 +302,7 @@ fn mounts_are_made_in_the_order_of_the_config() {
     assert_eq!(order.iter().map(|m| m.target.as_str()).collect::<Vec<_>>(), ["/mnt", "/mnt/a", "/mnt/a/b"]);
 }
 
+// proves: root and propagation
 #[test]
 fn the_propagation_of_the_root_and_of_a_mount() {
     if skip_unless_root() {
@@ -308,6 +318,7 @@ fn the_propagation_of_the_root_and_of_a_mount() {
     assert_eq!(mount_at(&seen, "/mnt").tags, ["unbindable"]);
 }
 
+// proves: masked and read-only paths
 #[test]
 fn masked_paths_are_empty_and_read_only_paths_are_read_only() {
     if skip_unless_root() {
@@ -330,6 +341,7 @@ fn masked_paths_are_empty_and_read_only_paths_are_read_only() {
 
 // --- devices ---------------------------------------------------------------
 
+// proves: default devices and links
 #[test]
 fn default_devices_and_links() {
     if skip_unless_root() {
@@ -365,6 +377,7 @@ fn default_devices_and_links() {
     }
 }
 
+// proves: default devices and links
 #[test]
 fn a_device_of_the_config_with_mode_and_owner() {
     if skip_unless_root() {
@@ -382,6 +395,7 @@ fn a_device_of_the_config_with_mode_and_owner() {
     assert_eq!(file(&seen, "/dev/pipe").kind, "fifo");
 }
 
+// proves: device rules
 #[test]
 fn the_device_rules_of_the_cgroup() {
     if skip_unless_root() {
@@ -407,6 +421,7 @@ fn the_device_rules_of_the_cgroup() {
 
 // --- linux -----------------------------------------------------------------
 
+// proves: hostname, domainname, sysctl
 #[test]
 fn sysctls_of_owned_namespaces() {
     if skip_unless_root() {
@@ -423,6 +438,7 @@ fn sysctls_of_owned_namespaces() {
     }
 }
 
+// proves: seccomp actions
 #[test]
 fn seccomp_gives_the_errno_of_the_profile() {
     if skip_unless_root() {
@@ -455,6 +471,7 @@ fn annotations_are_kept_in_the_state() {
 
 // --- hooks -----------------------------------------------------------------
 
+// proves: hooks
 #[test]
 fn each_kind_of_hook_gets_the_state_on_stdin() {
     if skip_unless_root() {
@@ -517,6 +534,7 @@ fn a_failing_hook_undoes_the_creation_and_is_named() {
     }
 }
 
+// proves: hooks
 #[test]
 fn a_hook_that_takes_too_long_is_ended() {
     if skip_unless_root() {
@@ -560,6 +578,7 @@ fn assert_limit(pid: i32, controller: &str, files: &[(&str, &str)]) {
     assert_eq!(got, **want, "{}/{file}", dir.display());
 }
 
+// proves: cgroup limits
 #[test]
 fn limits_are_in_the_kernels_files() {
     if skip_unless_root() {

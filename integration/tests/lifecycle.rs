@@ -265,6 +265,7 @@ fn the_json_log_has_the_fields_of_runcs() {
     assert!(time.len() >= 20 && time.as_bytes()[10] == b'T', "{time}");
 }
 
+// proves: errors name stage, call, errno, object, pointer
 #[test]
 fn a_failure_in_the_child_names_stage_call_errno_object_and_pointer() {
     if skip_unless_root() {

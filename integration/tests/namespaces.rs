@@ -45,6 +45,7 @@ fn sleeper(runtime: &Runtime, bundle: Bundle) -> (Bundle, String, i32) {
     (bundle, id, pid)
 }
 
+// proves: namespaces created or joined
 #[test]
 fn six_namespaces_and_the_cgroup_namespace_are_new_from_outside_and_inside() {
     if skip_unless_root() {
@@ -126,6 +127,7 @@ fn mount_the_root_is_its_own_and_the_hosts_mounts_are_gone() {
     }
 }
 
+// proves: hostname, domainname, sysctl
 #[test]
 fn uts_has_a_host_name_of_its_own() {
     if skip_unless_root() {
@@ -138,6 +140,7 @@ fn uts_has_a_host_name_of_its_own() {
     assert_eq!((before.hostname, before.domainname), (after.hostname, after.domainname));
 }
 
+// proves: id mappings, joined user namespace
 #[test]
 fn user_ids_are_mapped_to_unprivileged_ones() {
     if skip_unless_root() {
@@ -195,6 +198,7 @@ fn ipc_objects_of_the_container_are_seen_inside_only() {
     assert!(Command::new("ipcrm").args(["-q", &number]).status().unwrap().success());
 }
 
+// proves: namespaces created or joined
 #[test]
 fn each_of_the_six_but_mount_is_joined_by_path() {
     if skip_unless_root() {
@@ -220,6 +224,7 @@ fn each_of_the_six_but_mount_is_joined_by_path() {
     runtime.leftovers(&[&first_id]).assert_none();
 }
 
+// proves: id mappings, joined user namespace
 #[test]
 fn a_user_namespace_is_joined_by_path_with_the_namespaces_it_owns() {
     if skip_unless_root() {
@@ -291,6 +296,7 @@ fn a_joined_ipc_namespace_shows_the_objects_of_the_first() {
     drop(first);
 }
 
+// proves: wrong or repeated namespace type
 #[test]
 fn a_namespace_of_another_type_is_refused_by_name() {
     if skip_unless_root() {
@@ -336,6 +342,7 @@ fn a_path_that_is_no_namespace_is_refused() {
     }
 }
 
+// proves: wrong or repeated namespace type
 #[test]
 fn a_type_named_twice_is_refused() {
     if skip_unless_root() {

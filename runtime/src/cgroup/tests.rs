@@ -44,6 +44,7 @@ fn sleeper(cgroup: &Cgroup) -> Child {
     child
 }
 
+// proves: cgroup drivers
 #[test]
 fn limits_are_in_the_files_and_removal_leaves_nothing() {
     if !matches!(Layout::probe(), Layout::V1 | Layout::Hybrid) {
@@ -143,6 +144,7 @@ fn sub_cgroups_are_listed_and_removed() {
     assert!(!freezer.exists());
 }
 
+// proves: device rules
 #[test]
 fn devices_outside_of_the_rules_cannot_be_opened() {
     let rules = json!({"devices": [{"allow": false}, {"allow": true, "type": "c", "major": 1, "minor": 11, "access": "w"}]});

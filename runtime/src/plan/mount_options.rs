@@ -236,6 +236,7 @@ mod tests {
         assert_eq!(options(&["noatime", "strictatime"]).attrs, Attrs { set: 0x20, clear: 0x70 });
     }
 
+    // proves: recursive attributes
     #[test]
     fn recursive_options_are_told_from_others_with_an_r() {
         let parsed = options(&["rro", "rnosuid", "rbind", "rshared", "relatime", "rrelatime", "ridmap"]);
@@ -273,6 +274,7 @@ mod tests {
         );
     }
 
+    // proves: mount options
     #[test]
     fn every_option_of_the_spec_is_known() {
         let names = names();

@@ -19,17 +19,30 @@ pub(super) fn plan(
     problems: &mut Problems,
 ) -> Vec<Mount> {
     let entries = bundle.spec.mounts().as_deref().unwrap_or_default();
-    let planner = Planner { bundle: &bundle.dir, namespaces, host };
+    let label = bundle.spec.linux().as_ref().and_then(|l| l.mount_label().as_deref()).unwrap_or_default();
+    if !host.selinux && !label.is_empty() {
+        problems.refuse_hint(
+            "/linux/mountLabel",
+            format!("the label {label:?} cannot be applied: SELinux is not in force on this host"),
+            "remove it, or enable SELinux",
+        );
+    }
+    let planner = Planner { bundle: &bundle.dir, namespaces, host, label };
     entries.iter().enumerate().filter_map(|(index, entry)| planner.mount(index, entry, problems)).collect()
 }
 
 /// Views of the kernel's own objects: without `FS_ALLOW_IDMAP`.
 const NEVER_MAPPED: [&str; 6] = ["proc", "sysfs", "mqueue", "devpts", "cgroup", "cgroup2"];
 
+/// What takes no `context=`: its labels are those of the policy.
+const NEVER_LABELLED: [&str; 5] = ["proc", "sysfs", "mqueue", "cgroup", "cgroup2"];
+
 struct Planner<'a> {
     bundle: &'a Path,
     namespaces: &'a Namespaces,
     host: &'a Host,
+    /// `linux.mountLabel`, empty where none.
+    label: &'a str,
 }
 
 impl Planner<'_> {
@@ -134,10 +147,15 @@ impl Planner<'_> {
         let device = source.starts_with('/') && options.attrs.set & MOUNT_ATTR_RDONLY != 0;
         let readonly = device.then(|| ("ro".to_owned(), None));
         let data = options.data.iter().map(|(_, key, value)| (key.clone(), value.clone()));
+        // Those of the kernel's own have labels that the policy gives them.
+        let labelled = !self.label.is_empty()
+            && !NEVER_LABELLED.contains(&fstype)
+            && !options.data.iter().any(|(_, key, _)| key == "context");
+        let label = labelled.then(|| ("context".to_owned(), Some(self.label.to_owned())));
         Some(MountKind::Fs {
             fstype: fstype.to_owned(),
             source: source.to_owned(),
-            options: flags.chain(readonly).chain(data).collect(),
+            options: flags.chain(readonly).chain(data).chain(label).collect(),
         })
     }
 

@@ -46,6 +46,7 @@ fn every_minor_version_is_taken() {
     }
 }
 
+// proves: AppArmor and SELinux labels
 #[test]
 fn security_modules_are_needed_only_where_they_are_asked_for() {
     let host = Host::sample();
@@ -58,6 +59,25 @@ fn security_modules_are_needed_only_where_they_are_asked_for() {
     assert_eq!(plan.process.selinux_label, "a:b:c:s0");
     let none = planned(&[("/process/apparmorProfile", json!("unconfined"))], &host).unwrap();
     assert_eq!(none.process.apparmor_profile, "");
+}
+
+// proves: mountLabel
+#[test]
+fn a_mount_label_is_the_context_of_new_file_systems() {
+    let label = [("/linux/mountLabel", json!("a:b:c:s0"))];
+    assert_eq!(pointers(planned(&label, &Host::sample())), ["/linux/mountLabel"]);
+    let plan = planned(&label, &Host { selinux: true, ..Host::sample() }).unwrap();
+    let labelled: Vec<&str> = plan
+        .mounts
+        .iter()
+        .filter_map(|mount| match &mount.kind {
+            MountKind::Fs { fstype, options, .. } => {
+                options.contains(&("context".into(), Some("a:b:c:s0".into()))).then_some(fstype.as_str())
+            }
+            MountKind::Bind { .. } | MountKind::Cgroup => None,
+        })
+        .collect();
+    assert_eq!(labelled, ["tmpfs", "devpts", "tmpfs"]);
 }
 
 #[test]

@@ -16,7 +16,6 @@ pub(super) fn check(spec: &Spec, problems: &mut Problems) {
     if let Some(linux) = spec.linux() {
         not_yet(linux.intel_rdt().is_some(), "/linux/intelRdt");
         not_yet(linux.net_devices().as_ref().is_some_and(|d| !d.is_empty()), "/linux/netDevices");
-        not_yet(linux.mount_label().as_ref().is_some_and(|l| !l.is_empty()), "/linux/mountLabel");
     }
     for (present, pointer) in [
         (spec.windows().is_some(), "/windows"),

@@ -260,6 +260,7 @@ fn x32_is_killed_when_it_is_not_listed() {
     }
 }
 
+// proves: ENOSYS for newer calls
 #[test]
 fn a_newer_call_is_unknown_to_every_profile_that_refuses() {
     let native = Arch::native().unwrap();
@@ -295,6 +296,7 @@ fn multiplexers_cannot_go_round_a_rule() {
     assert_eq!(socketcall(&program, 1), errno(libc::EPERM), "the domain cannot be seen there");
 }
 
+// proves: seccomp actions
 #[test]
 fn several_rules_for_one_call_mean_what_they_mean_to_libseccomp() {
     let native = Arch::native().unwrap();
@@ -346,6 +348,7 @@ fn unknown_names_are_skipped_with_a_warning() {
     assert_eq!(places, ["/linux/seccomp/syscalls/0/names/1"]);
 }
 
+// proves: seccomp actions
 #[test]
 fn flags_and_listener() {
     let spec = parse(json!({

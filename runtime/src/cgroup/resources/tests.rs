@@ -50,6 +50,7 @@ fn refused(host: &HostCgroups, resources: Value) -> Vec<String> {
     problems.into_iter().map(|p| p.pointer.trim_start_matches("/linux/resources/").to_owned()).collect()
 }
 
+// proves: cgroup limits
 #[test]
 fn memory() {
     let config = json!({"memory": {"limit": 1 << 20, "swap": 3 << 20, "reservation": 8192}});
@@ -80,6 +81,7 @@ fn memory() {
     assert_eq!(refused(&v2(), json!({"memory": {"swappiness": 1, "disableOOMKiller": true}})).len(), 2);
 }
 
+// proves: cgroup limits
 #[test]
 fn cpu() {
     let config =
@@ -117,6 +119,7 @@ fn cpu() {
     assert_eq!(refused(&v2(), json!({"cpu": {"realtimeRuntime": 1}})), ["cpu/realtimeRuntime"]);
 }
 
+// proves: cgroup limits
 #[test]
 fn block_io() {
     let config =
@@ -133,6 +136,7 @@ fn block_io() {
     assert_eq!(refused(&v1(), bad), ["blockIO/throttleWriteIOPSDevice/0"]);
 }
 
+// proves: cgroup limits
 #[test]
 fn small_controllers() {
     assert_eq!(writes(&v1(), json!({"pids": {"limit": 7}})), ["pids.max=7"]);
@@ -155,6 +159,7 @@ fn small_controllers() {
     );
 }
 
+// proves: cgroup limits
 #[test]
 fn a_pid_limit_of_zero_depends_on_the_version() {
     for (version, expected) in [("1.0.2", 0), ("1.3.0", 1)] {
@@ -164,6 +169,7 @@ fn a_pid_limit_of_zero_depends_on_the_version() {
     }
 }
 
+// proves: cgroup limits
 #[test]
 fn unified_files() {
     let config = json!({"unified": {"io.max": "8:0 rbps=1\n8:16 rbps=2\n", "memory.high": "max"}});
