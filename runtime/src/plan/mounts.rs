@@ -219,10 +219,9 @@ impl Planner<'_> {
             ),
             _ => {}
         }
-        if let Some(fstype) = entry.typ().as_deref().filter(|t| NEVER_MAPPED.contains(t)) {
-            if options.bind.is_none() {
-                problems.refuse(pointer, format!("{fstype} has no id-mapped mounts on any kernel"));
-            }
+        let fstype = entry.typ().as_deref().unwrap_or_default();
+        if options.bind.is_none() && NEVER_MAPPED.contains(&fstype) {
+            problems.refuse(pointer, format!("{fstype} has no id-mapped mounts on any kernel"));
         }
         if self.host.kernel < (5, 12) {
             let release = &self.host.kernel_release;
