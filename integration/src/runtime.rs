@@ -14,6 +14,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
 
+/// The runtime that tests drive: ours, or the one that `SEXTANT_RUNTIME` names.
+pub fn binary_under_test() -> PathBuf {
+    std::env::var_os(crate::process::OTHER).map_or_else(|| binary("sextant-runtime"), PathBuf::from)
+}
+
 /// A runtime with its state in a temporary directory. What it still has when it
 /// is dropped is deleted by force.
 #[derive(Debug)]
@@ -25,7 +30,7 @@ pub struct Runtime {
 impl Runtime {
     /// One that knows no container.
     pub fn new() -> Self {
-        Self { dir: temp_dir(), binary: binary("sextant-runtime") }
+        Self { dir: temp_dir(), binary: binary_under_test() }
     }
 
     /// Likewise of another build, if that is there.

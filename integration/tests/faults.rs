@@ -306,6 +306,37 @@ fn start_that_fails_or_dies_leaves_a_container_that_can_be_deleted() {
     }
 }
 
+// proves: a fault at any stage of delete leaves a container that can be deleted
+#[test]
+fn a_fault_at_a_stage_of_delete_is_mended_by_the_next_one() {
+    let delete: &[&str] = &["delete", "--force"];
+    let Some((place, _)) = running(rich(Bundle::without_user())) else { return };
+    let args = |place: &Place| -> Vec<std::ffi::OsString> {
+        delete.iter().copied().chain([place.id.as_str()]).map(Into::into).collect()
+    };
+    let words = args(&place);
+    let words: Vec<&OsStr> = words.iter().map(AsRef::as_ref).collect();
+    let (ran, records) = place.runtime.report(&words, place.runtime.dir());
+    ran.ok();
+    let stages = stages(&records);
+    for expected in ["delete", "hook-poststop/0"] {
+        assert!(stages.iter().any(|s| s.name == expected), "{expected} is not in {stages:?}");
+    }
+    for stage in &stages {
+        for action in ["fail", "fail-after", "die"] {
+            let Some((place, _)) = running(rich(Bundle::without_user())) else { return };
+            let fault = stage.fault(action);
+            let words = args(&place);
+            let words: Vec<&OsStr> = words.iter().map(AsRef::as_ref).collect();
+            let ran = place.with_fault(&fault, &words);
+            // A hook that fails is a warning.
+            assert!(ran.code != 0 || stage.name.starts_with("hook"), "{fault}: {ran:?}");
+            place.delete_by_force();
+            place.assert_clean(&fault);
+        }
+    }
+}
+
 /// A running container, and the pids in it.
 fn running(bundle: Bundle) -> Option<(Place, Value)> {
     let place = Place::new(faulty()?, bundle);

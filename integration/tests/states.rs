@@ -63,13 +63,14 @@ enum Command {
     Pause,
     Resume,
     Exec,
+    Update,
     Delete,
     DeleteForce,
     /// SIGKILL of its init by somebody else.
     Murder,
 }
 
-const COMMANDS: [Command; 12] = [
+const COMMANDS: [Command; 13] = [
     Command::Create,
     Command::RunDetached,
     Command::Start,
@@ -79,6 +80,7 @@ const COMMANDS: [Command; 12] = [
     Command::Pause,
     Command::Resume,
     Command::Exec,
+    Command::Update,
     Command::Delete,
     Command::DeleteForce,
     Command::Murder,
@@ -108,6 +110,7 @@ impl State {
                 _ => None,
             },
             Command::Exec => matches!(self, Created | Running).then_some(self),
+            Command::Update => alive.then_some(self),
             Command::Delete => matches!(self, Created | Stopped).then_some(Absent),
             Command::DeleteForce => Some(Absent),
         }
@@ -158,6 +161,7 @@ impl Subject {
             Command::Pause => self.call(&["pause", id]),
             Command::Resume => self.call(&["resume", id]),
             Command::Exec => self.call(&["exec", id, "/bin/true"]),
+            Command::Update => self.call(&["update", "--pids-limit", "100", id]),
             Command::Delete => self.call(&["delete", id]),
             Command::DeleteForce => self.call(&["delete", "--force", id]),
             Command::Murder => self.murder(),
