@@ -345,6 +345,7 @@ fn features_are_json_with_the_namespaces() {
     assert!(features["hooks"].as_array().is_some_and(|h| h.contains(&json!("createRuntime"))), "{features}");
 }
 
+// proves: explain
 #[test]
 fn explain_prints_the_plan_and_makes_nothing() {
     if skip_unless_root() {

@@ -37,6 +37,7 @@ fn cve_2016_9962_the_joining_process_is_not_open_to_the_container() {
     runtime.delete(&first);
 }
 
+// proves: the binary is sealed against the container; private procfs
 #[test]
 fn cve_2019_5736_the_runtime_is_not_written_through_its_process() {
     if skip_unless_root() {
@@ -108,7 +109,6 @@ fn cve_2024_21626_the_working_directory_cannot_be_a_leaked_descriptor() {
     drop(host);
 }
 
-// proves: the binary is sealed against the container; private procfs
 #[test]
 fn cve_2024_21626_the_working_directory_is_not_made_through_a_descriptor_of_the_runtime() {
     if skip_unless_root() {
