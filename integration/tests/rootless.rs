@@ -283,3 +283,24 @@ fn root_of_somebody_elses_user_namespace_makes_containers() {
     assert!(format!("{:?}", seen.files["/dev/null"]).contains("Ok"), "{:?}", seen.files);
     user.end();
 }
+
+#[test]
+fn ps_shows_init_alone_where_nothing_tells_the_others_apart() {
+    if skip_unless_root() {
+        return;
+    }
+    let user = User::new(Given::NoCgroups);
+    user.sleeps();
+    user.edit(|config| {
+        let namespaces = config["linux"]["namespaces"].as_array_mut().unwrap();
+        namespaces.retain(|namespace| namespace["type"] != "pid");
+        let proc = config["mounts"].as_array_mut().unwrap();
+        let proc = proc.iter_mut().find(|mount| mount["destination"] == "/proc").unwrap();
+        *proc = json!({"destination": "/proc", "source": "/proc", "options": ["rbind"]});
+    });
+    user.call("./runtime run --detach --bundle b --pid-file pid $id </dev/null >/dev/null 2>&1").ok();
+    let pids = user.call("./runtime ps --format json $id").ok().stdout;
+    let pid = std::fs::read_to_string(user.path("pid")).unwrap();
+    user.end();
+    assert_eq!(pids.trim(), format!("[{}]", pid.trim()));
+}

@@ -18,7 +18,7 @@ use std::process::{Command, ExitCode};
 pub fn run(context: &Context, args: &cli::Ps) -> Outcome<ExitCode> {
     let stored = Directory::open(&context.root, &args.id)?.read()?;
     let pids = if stored.cgroup.paths.is_empty() {
-        in_pid_namespace_of(stored.state.pid)
+        in_pid_namespace_of(stored.state.pid)?
     } else {
         Cgroup::open(&stored.cgroup).procs().map_err(Box::new)?
     };
@@ -35,15 +35,18 @@ pub fn run(context: &Context, args: &cli::Ps) -> Outcome<ExitCode> {
 }
 
 /// Without a cgroup: those of init's pid namespace that the caller may look into.
-fn in_pid_namespace_of(init: i32) -> Vec<i32> {
+/// Where that is the caller's own, nothing tells the container's processes from others: init alone.
+fn in_pid_namespace_of(init: i32) -> Outcome<Vec<i32>> {
     let namespace = |pid: &i32| std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
-    let (Some(wanted), Ok(entries)) = (namespace(&init), std::fs::read_dir("/proc")) else {
-        return Vec::new();
-    };
+    let Some(wanted) = namespace(&init) else { return Ok(Vec::new()) };
+    if std::fs::read_link("/proc/self/ns/pid").is_ok_and(|own| own == wanted) {
+        return Ok(vec![init]);
+    }
+    let entries = std::fs::read_dir("/proc").attempt(|| "list the processes in /proc".into())?;
     let numbers = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     let mut pids: Vec<i32> = numbers.filter(|pid| namespace(pid).as_ref() == Some(&wanted)).collect();
     pids.sort_unstable();
-    pids
+    Ok(pids)
 }
 
 /// What ps(1) prints about the whole machine.
