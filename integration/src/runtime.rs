@@ -4,7 +4,8 @@
 
 use crate::bundle::{Bundle, temp_dir};
 use crate::process::{DEADLINE, Ran, run, until};
-use crate::{Leftovers, binary};
+use crate::seen::Seen;
+use crate::{Leftovers, binary, unique};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use serde_json::Value;
 use std::ffi::OsStr;
@@ -33,7 +34,16 @@ impl Runtime {
         Self { dir: temp_dir(), binary: binary_under_test() }
     }
 
-    /// Likewise of another build, if that is there.
+    /// What the probe sees in a new container of this bundle, which leaves nothing.
+    #[track_caller]
+    pub fn seen_in(bundle: &Bundle) -> Seen {
+        let (runtime, id) = (Self::new(), unique("seen"));
+        let seen = runtime.run(bundle, &id).ok().seen();
+        runtime.leftovers(&[&id]).assert_none();
+        seen
+    }
+
+    /// [`Runtime::new`] of another build, if that is there.
     pub fn of(name: &str) -> Option<Self> {
         let binary = crate::binary_if_built(name)?;
         Some(Self { dir: temp_dir(), binary })

@@ -1,6 +1,8 @@
 //! What a process can see of its surroundings, as the probe prints it and the
 //! tests read it: one JSON document. Only data; [`crate::look`] fills it in.
 
+#![allow(clippy::panic, reason = "a mistake of the harness is a failed test")]
+
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -77,6 +79,20 @@ pub struct Seen {
     pub writes: BTreeMap<String, Answer<()>>,
     /// Asked for with `--mkdir`.
     pub mkdirs: BTreeMap<String, Answer<()>>,
+}
+
+impl Seen {
+    /// What the probe found at `path`.
+    ///
+    /// # Panics
+    /// When it was not asked to look there, or could not.
+    #[track_caller]
+    pub fn file(&self, path: &str) -> &File {
+        match self.files.get(path) {
+            Some(Answer::Ok(file)) => file,
+            other => panic!("{path}: {other:?}"),
+        }
+    }
 }
 
 /// What an attempt gave.

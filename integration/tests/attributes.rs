@@ -14,14 +14,6 @@ use sextant_integration::seen::{Answer, Seen};
 use sextant_integration::{Bundle, Runtime, skip, skip_unless_root, unique};
 
 #[track_caller]
-fn seen_in(bundle: &Bundle) -> Seen {
-    let (runtime, id) = (Runtime::new(), unique("attr"));
-    let seen = runtime.run(bundle, &id).ok().seen();
-    runtime.leftovers(&[&id]).assert_none();
-    seen
-}
-
-#[track_caller]
 fn content<'a>(seen: &'a Seen, path: &str) -> &'a str {
     match &seen.contents[path] {
         Answer::Ok(text) => text,
@@ -129,7 +121,7 @@ fn the_execution_domain_of_the_process() {
         (json!({"domain": "LINUX32", "flags": ["ADDR_NO_RANDOMIZE", "UNAME26"]}), "00060008"),
     ] {
         for bundle in reading(&["/proc/self/personality"]) {
-            let seen = seen_in(&bundle.set("/linux/personality", personality.clone()));
+            let seen = Runtime::seen_in(&bundle.set("/linux/personality", personality.clone()));
             assert_eq!(content(&seen, "/proc/self/personality").trim(), expected);
         }
     }
@@ -155,7 +147,7 @@ fn the_memory_policy_of_the_process() {
         (json!({"mode": "MPOL_DEFAULT"}), "default"),
     ] {
         for bundle in reading(&["/proc/self/numa_maps"]) {
-            let seen = seen_in(&bundle.set("/linux/memoryPolicy", policy.clone()));
+            let seen = Runtime::seen_in(&bundle.set("/linux/memoryPolicy", policy.clone()));
             let maps = content(&seen, "/proc/self/numa_maps");
             assert!(maps.lines().next().unwrap().split(' ').any(|w| w == expected), "{policy}: {maps}");
         }

@@ -10,32 +10,16 @@
 
 use nix::libc::{EACCES, EOPNOTSUPP, EPERM, EROFS};
 use serde_json::{Value, json};
-use sextant_integration::seen::{Answer, File, Mount, Seen};
+use sextant_integration::seen::{Answer, Mount, Seen};
 use sextant_integration::{Bundle, Runtime, skip, skip_unless_root, unique};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-
-#[track_caller]
-fn seen_in(bundle: &Bundle) -> Seen {
-    let (runtime, id) = (Runtime::new(), unique("field"));
-    let seen = runtime.run(bundle, &id).ok().seen();
-    runtime.leftovers(&[&id]).assert_none();
-    seen
-}
 
 /// The topmost mount at `target`.
 #[track_caller]
 fn mount_at<'a>(seen: &'a Seen, target: &str) -> &'a Mount {
     let found = seen.mounts.iter().rev().find(|m| m.target == target);
     found.unwrap_or_else(|| panic!("no mount at {target}: {:#?}", seen.mounts))
-}
-
-#[track_caller]
-fn file<'a>(seen: &'a Seen, path: &str) -> &'a File {
-    match &seen.files[path] {
-        Answer::Ok(file) => file,
-        Answer::Errno(errno) => panic!("{path}: errno {errno}"),
-    }
 }
 
 /// The probe with these arguments, in a bundle with and one without a user namespace.
@@ -55,7 +39,7 @@ fn args_env_and_cwd() {
         let bundle = bundle
             .set("/process/cwd", json!("/home"))
             .set("/process/env", json!(["PATH=/bin", "A=1 2", "EMPTY=", "Z=ü"]));
-        let seen = seen_in(&bundle);
+        let seen = Runtime::seen_in(&bundle);
         assert_eq!(seen.argv, ["/bin/probe", "--stat", "/"]);
         // HOME is added where it is missing, as runc does.
         let env: Vec<&String> = seen.env.iter().filter(|e| !e.starts_with("HOME=")).collect();
@@ -69,7 +53,8 @@ fn a_program_is_found_in_the_path_of_its_own_environment() {
     if skip_unless_root() {
         return;
     }
-    let seen = seen_in(&Bundle::new().args(&["probe"]).set("/process/env", json!(["PATH=/nowhere:/bin"])));
+    let seen =
+        Runtime::seen_in(&Bundle::new().args(&["probe"]).set("/process/env", json!(["PATH=/nowhere:/bin"])));
     assert_eq!(seen.argv, ["probe"]);
 }
 
@@ -78,7 +63,7 @@ fn a_missing_working_directory_is_made() {
     if skip_unless_root() {
         return;
     }
-    let seen = seen_in(&Bundle::without_user().set("/process/cwd", json!("/tmp/a/b")));
+    let seen = Runtime::seen_in(&Bundle::without_user().set("/process/cwd", json!("/tmp/a/b")));
     assert_eq!(seen.cwd, "/tmp/a/b");
 }
 
@@ -90,7 +75,7 @@ fn user_group_and_additional_groups() {
     }
     for bundle in both(&[]) {
         let user = json!({"uid": 1000, "gid": 1001, "additionalGids": [5, 2000], "umask": 0o27});
-        let seen = seen_in(&bundle.set("/process/user", user));
+        let seen = Runtime::seen_in(&bundle.set("/process/user", user));
         assert_eq!((seen.uid, seen.gid), (vec![1000; 4], vec![1001; 4]));
         assert_eq!(seen.groups, [5, 2000]);
         assert_eq!(seen.umask, 0o27);
@@ -102,7 +87,7 @@ fn the_groups_of_the_caller_are_dropped() {
     if skip_unless_root() {
         return;
     }
-    assert_eq!(seen_in(&Bundle::new()).groups, Vec::<u32>::new());
+    assert_eq!(Runtime::seen_in(&Bundle::new()).groups, Vec::<u32>::new());
 }
 
 // proves: identity and limits of the process
@@ -120,8 +105,9 @@ fn five_capability_sets() {
     });
     for bundle in both(&[]) {
         // A user other than root keeps over execve(2) what is ambient, and no more.
-        let seen =
-            seen_in(&bundle.set("/process/capabilities", sets.clone()).set("/process/user/uid", json!(7)));
+        let seen = Runtime::seen_in(
+            &bundle.set("/process/capabilities", sets.clone()).set("/process/user/uid", json!(7)),
+        );
         let (chown, kill, net_raw) = (1 << 0, 1 << 5, 1 << 13);
         assert_eq!(seen.capabilities.bounding, chown | kill | net_raw);
         assert_eq!(seen.capabilities.inheritable, kill);
@@ -137,8 +123,9 @@ fn without_capabilities_there_are_none() {
         return;
     }
     for bundle in both(&[]) {
-        let seen =
-            seen_in(&bundle.edit(|c| drop(c["process"].as_object_mut().unwrap().remove("capabilities"))));
+        let seen = Runtime::seen_in(
+            &bundle.edit(|c| drop(c["process"].as_object_mut().unwrap().remove("capabilities"))),
+        );
         assert_eq!(seen.capabilities, sextant_integration::seen::Capabilities::default());
     }
 }
@@ -172,7 +159,10 @@ fn no_new_privileges_on_and_off() {
         return;
     }
     for on in [true, false] {
-        assert_eq!(seen_in(&Bundle::new().set("/process/noNewPrivileges", json!(on))).no_new_privs, on);
+        assert_eq!(
+            Runtime::seen_in(&Bundle::new().set("/process/noNewPrivileges", json!(on))).no_new_privs,
+            on
+        );
     }
 }
 
@@ -187,7 +177,7 @@ fn resource_limits() {
             {"type": "RLIMIT_NOFILE", "soft": 200, "hard": 300},
             {"type": "RLIMIT_CORE", "soft": 0, "hard": 0},
         ]);
-        let seen = seen_in(&bundle.set("/process/rlimits", limits));
+        let seen = Runtime::seen_in(&bundle.set("/process/rlimits", limits));
         assert_eq!(seen.rlimits["Max open files"], (Some(200), Some(300)));
         assert_eq!(seen.rlimits["Max core file size"], (Some(0), Some(0)));
     }
@@ -200,7 +190,7 @@ fn oom_score_adj() {
         return;
     }
     for bundle in both(&[]) {
-        assert_eq!(seen_in(&bundle.set("/process/oomScoreAdj", json!(421))).oom_score_adj, 421);
+        assert_eq!(Runtime::seen_in(&bundle.set("/process/oomScoreAdj", json!(421))).oom_score_adj, 421);
     }
 }
 
@@ -209,7 +199,7 @@ fn the_process_leads_a_session_of_its_own() {
     if skip_unless_root() {
         return;
     }
-    let seen = seen_in(&Bundle::new());
+    let seen = Runtime::seen_in(&Bundle::new());
     assert_eq!((seen.session, seen.pgid, seen.tty), (1, 1, 0));
 }
 
@@ -222,7 +212,7 @@ fn a_read_only_root() {
         return;
     }
     for bundle in both(&["--write", "/etc/passwd", "--mkdir", "/made"]) {
-        let seen = seen_in(&bundle.set("/root/readonly", json!(true)));
+        let seen = Runtime::seen_in(&bundle.set("/root/readonly", json!(true)));
         assert_eq!(seen.writes["/etc/passwd"], Answer::Errno(EROFS));
         assert_eq!(seen.mkdirs["/made"], Answer::Errno(EROFS));
         assert!(mount_at(&seen, "/").options.contains(&"ro".to_owned()));
@@ -245,7 +235,7 @@ fn a_bind_mount_with_options() {
         let bundle = bundle.mount(json!({
             "destination": "/mnt/deep", "type": "bind", "source": source.path(), "options": options,
         }));
-        let seen = seen_in(&bundle);
+        let seen = Runtime::seen_in(&bundle);
         assert_eq!(seen.contents["/mnt/deep/file"], Answer::Ok("of the host".into()));
         assert_eq!(seen.writes["/mnt/deep/file"], Answer::Errno(EROFS));
         let mount = mount_at(&seen, "/mnt/deep");
@@ -267,7 +257,7 @@ fn a_bind_mount_of_a_file() {
         let bundle = bundle.mount(
             json!({"destination": "/etc/bound", "type": "none", "source": path, "options": ["rbind"]}),
         );
-        assert_eq!(seen_in(&bundle).contents["/etc/bound"], Answer::Ok("one file".into()));
+        assert_eq!(Runtime::seen_in(&bundle).contents["/etc/bound"], Answer::Ok("one file".into()));
     }
 }
 
@@ -282,8 +272,8 @@ fn a_tmpfs_with_options() {
             "destination": "/mnt/t", "type": "tmpfs", "source": "tmpfs",
             "options": ["nosuid", "nodev", "mode=1750", "size=4096k"],
         }));
-        let seen = seen_in(&bundle);
-        assert_eq!((file(&seen, "/mnt/t").kind.as_str(), file(&seen, "/mnt/t").mode), ("dir", 0o1750));
+        let seen = Runtime::seen_in(&bundle);
+        assert_eq!((seen.file("/mnt/t").kind.as_str(), seen.file("/mnt/t").mode), ("dir", 0o1750));
         let mount = mount_at(&seen, "/mnt/t");
         assert_eq!(mount.fstype, "tmpfs");
         assert!(mount.super_options.contains(&"size=4096k".to_owned()), "{mount:?}");
@@ -297,7 +287,8 @@ fn mounts_are_made_in_the_order_of_the_config() {
         return;
     }
     let tmpfs = |at: &str| json!({"destination": at, "type": "tmpfs", "source": "tmpfs"});
-    let seen = seen_in(&Bundle::new().mount(tmpfs("/mnt")).mount(tmpfs("/mnt/a")).mount(tmpfs("/mnt/a/b")));
+    let seen =
+        Runtime::seen_in(&Bundle::new().mount(tmpfs("/mnt")).mount(tmpfs("/mnt/a")).mount(tmpfs("/mnt/a/b")));
     let order: Vec<_> = seen.mounts.iter().filter(|m| m.target.starts_with("/mnt")).collect();
     assert_eq!(order.iter().map(|m| m.target.as_str()).collect::<Vec<_>>(), ["/mnt", "/mnt/a", "/mnt/a/b"]);
 }
@@ -308,12 +299,12 @@ fn the_propagation_of_the_root_and_of_a_mount() {
     if skip_unless_root() {
         return;
     }
-    let private = seen_in(&Bundle::without_user().set("/linux/rootfsPropagation", json!("private")));
+    let private = Runtime::seen_in(&Bundle::without_user().set("/linux/rootfsPropagation", json!("private")));
     assert_eq!(mount_at(&private, "/").tags, Vec::<String>::new());
     let bundle = Bundle::without_user().set("/linux/rootfsPropagation", json!("shared")).mount(json!({
         "destination": "/mnt", "type": "tmpfs", "source": "tmpfs", "options": ["unbindable"],
     }));
-    let seen = seen_in(&bundle);
+    let seen = Runtime::seen_in(&bundle);
     assert!(mount_at(&seen, "/").tags.iter().any(|t| t.starts_with("shared:")), "{:?}", mount_at(&seen, "/"));
     assert_eq!(mount_at(&seen, "/mnt").tags, ["unbindable"]);
 }
@@ -332,7 +323,7 @@ fn masked_paths_are_empty_and_read_only_paths_are_read_only() {
         let bundle = bundle
             .set("/linux/maskedPaths", json!(["/etc/passwd", "/home", "/no/such/path"]))
             .set("/linux/readonlyPaths", json!(["/tmp/x", "/proc/sys", "/no/such/path"]));
-        let seen = seen_in(&bundle);
+        let seen = Runtime::seen_in(&bundle);
         assert_eq!(seen.contents["/etc/passwd"], Answer::Ok(String::new()));
         assert_eq!(seen.listings["/home"], Answer::Ok(Vec::new()));
         assert_eq!(seen.mkdirs["/tmp/x/new"], Answer::Errno(EROFS));
@@ -363,16 +354,16 @@ fn default_devices_and_links() {
         .collect();
     let args: Vec<&str> = paths.iter().flat_map(|p| ["--stat", p]).chain(["--write", "/dev/null"]).collect();
     for bundle in both(&args) {
-        let seen = seen_in(&bundle);
+        let seen = Runtime::seen_in(&bundle);
         for (name, minor) in nodes {
-            let node = file(&seen, &format!("/dev/{name}"));
+            let node = seen.file(&format!("/dev/{name}"));
             assert_eq!((node.kind.as_str(), node.rdev, node.mode), ("char", (1, minor), 0o666), "{name}");
         }
-        assert_eq!(file(&seen, "/dev/tty").rdev, (5, 0));
+        assert_eq!(seen.file("/dev/tty").rdev, (5, 0));
         for (name, target) in links {
-            assert_eq!(file(&seen, &format!("/dev/{name}")).link, target);
+            assert_eq!(seen.file(&format!("/dev/{name}")).link, target);
         }
-        assert_eq!(file(&seen, "/dev/ptmx").link, "pts/ptmx");
+        assert_eq!(seen.file("/dev/ptmx").link, "pts/ptmx");
         assert_eq!(seen.writes["/dev/null"], Answer::Ok(()));
     }
 }
@@ -389,10 +380,10 @@ fn a_device_of_the_config_with_mode_and_owner() {
             {"path": "/dev/mine", "type": "c", "major": 1, "minor": 3, "fileMode": 0o640, "uid": 3, "gid": 4},
             {"path": "/dev/pipe", "type": "p", "fileMode": 0o600},
         ]));
-    let seen = seen_in(&bundle);
-    let mine = file(&seen, "/dev/mine");
+    let seen = Runtime::seen_in(&bundle);
+    let mine = seen.file("/dev/mine");
     assert_eq!((mine.kind.as_str(), mine.rdev, mine.mode, mine.uid, mine.gid), ("char", (1, 3), 0o640, 3, 4));
-    assert_eq!(file(&seen, "/dev/pipe").kind, "fifo");
+    assert_eq!(seen.file("/dev/pipe").kind, "fifo");
 }
 
 // proves: device rules
@@ -408,7 +399,7 @@ fn the_device_rules_of_the_cgroup() {
             .args(&["/bin/probe", "--write", "/dev/kmsg"])
             .set("/linux/devices", node.clone())
     };
-    assert_eq!(seen_in(&bundle()).writes["/dev/kmsg"], Answer::Errno(EPERM));
+    assert_eq!(Runtime::seen_in(&bundle()).writes["/dev/kmsg"], Answer::Errno(EPERM));
     let allowed = bundle().set(
         "/linux/resources/devices",
         json!([
@@ -416,7 +407,7 @@ fn the_device_rules_of_the_cgroup() {
             {"allow": true, "type": "c", "major": 1, "minor": 11, "access": "w"},
         ]),
     );
-    assert_eq!(seen_in(&allowed).writes["/dev/kmsg"], Answer::Ok(()));
+    assert_eq!(Runtime::seen_in(&allowed).writes["/dev/kmsg"], Answer::Ok(()));
 }
 
 // --- linux -----------------------------------------------------------------
@@ -431,7 +422,7 @@ fn sysctls_of_owned_namespaces() {
     let args: Vec<&str> = keys.iter().flat_map(|k| ["--sysctl", k]).collect();
     for bundle in both(&args) {
         let bundle = bundle.set("/linux/sysctl", json!({keys[0]: "1", keys[1]: "12345", keys[2]: "0 0"}));
-        let seen = seen_in(&bundle);
+        let seen = Runtime::seen_in(&bundle);
         assert_eq!(seen.sysctls[keys[0]], Answer::Ok("1".into()));
         assert_eq!(seen.sysctls[keys[1]], Answer::Ok("12345".into()));
         assert_eq!(seen.sysctls[keys[2]], Answer::Ok("0\t0".into()));
@@ -450,7 +441,7 @@ fn seccomp_gives_the_errno_of_the_profile() {
                 "defaultAction": "SCMP_ACT_ALLOW",
                 "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": EOPNOTSUPP}],
             }));
-            let seen = seen_in(&bundle);
+            let seen = Runtime::seen_in(&bundle);
             assert_eq!(seen.seccomp, 2);
             assert_eq!(seen.mkdirs["/tmp/made"], Answer::Errno(EOPNOTSUPP));
         }
@@ -660,7 +651,7 @@ fn inside_its_cgroup_namespace_the_container_is_at_the_root() {
     if skip_unless_root() {
         return;
     }
-    let seen = seen_in(&Bundle::new());
+    let seen = Runtime::seen_in(&Bundle::new());
     if seen.cgroups.is_empty() {
         return skip("this kernel has no cgroups");
     }
@@ -673,7 +664,7 @@ fn the_cgroup_file_system_inside_is_read_only() {
         return;
     }
     for bundle in both(&["--mkdir", "/sys/fs/cgroup/made", "--mkdir", "/sys/fs/cgroup/memory/made"]) {
-        let seen = seen_in(&bundle);
+        let seen = Runtime::seen_in(&bundle);
         for (path, answer) in &seen.mkdirs {
             assert!(
                 matches!(answer, Answer::Errno(e) if [EROFS, EACCES, EPERM, 2].contains(e)),

@@ -9,26 +9,9 @@
 )]
 
 use serde_json::{Value, json};
-use sextant_integration::seen::{Answer, File, Seen};
 use sextant_integration::{Bundle, Runtime, skip_unless_root, unique};
 
 const FILE: &str = "/mnt/file";
-
-#[track_caller]
-fn seen_in(bundle: &Bundle) -> Seen {
-    let (runtime, id) = (Runtime::new(), unique("idmap"));
-    let seen = runtime.run(bundle, &id).ok().seen();
-    runtime.leftovers(&[&id]).assert_none();
-    seen
-}
-
-#[track_caller]
-fn file<'a>(seen: &'a Seen, path: &str) -> &'a File {
-    match &seen.files[path] {
-        Answer::Ok(file) => file,
-        Answer::Errno(errno) => panic!("{path}: errno {errno}"),
-    }
-}
 
 /// A directory of the host with one file of uid 1000 and gid 2000.
 fn source() -> tempfile::TempDir {
@@ -58,8 +41,8 @@ fn a_bind_mount_with_its_own_mappings_without_a_user_namespace() {
         "destination": "/mnt", "source": source.path(), "options": ["bind"],
         "uidMappings": mappings(1000, 33), "gidMappings": mappings(2000, 44),
     }));
-    let seen = seen_in(&bundle);
-    assert_eq!((file(&seen, FILE).uid, file(&seen, FILE).gid), (33, 44));
+    let seen = Runtime::seen_in(&bundle);
+    assert_eq!((seen.file(FILE).uid, seen.file(FILE).gid), (33, 44));
 }
 
 // proves: id-mapped mounts
@@ -72,8 +55,8 @@ fn a_bind_mount_with_the_containers_mappings() {
         let source = source();
         let mount = json!({"destination": "/mnt", "source": source.path(), "options": ["rbind", option]});
         let bundle = Bundle::new().args(&["/bin/probe", "--stat", FILE]).mount(mount);
-        let seen = seen_in(&bundle);
-        assert_eq!((file(&seen, FILE).uid, file(&seen, FILE).gid), (1000, 2000), "{option}");
+        let seen = Runtime::seen_in(&bundle);
+        assert_eq!((seen.file(FILE).uid, seen.file(FILE).gid), (1000, 2000), "{option}");
     }
 }
 
@@ -97,7 +80,7 @@ fn a_bind_mount_with_the_mappings_of_a_joined_user_namespace() {
     let ran = runtime.run(&bundle, &unique("idmap"));
     runtime.call(["delete", "--force", &first]);
     let seen = ran.ok().seen();
-    assert_eq!((file(&seen, FILE).uid, file(&seen, FILE).gid), (1000, 2000));
+    assert_eq!((seen.file(FILE).uid, seen.file(FILE).gid), (1000, 2000));
 }
 
 // proves: id-mapped mounts
@@ -111,13 +94,13 @@ fn a_tmpfs_with_mappings_of_its_own_and_the_containers() {
         "uidMappings": mappings(7, 33), "gidMappings": mappings(8, 44),
     });
     let bundle = Bundle::without_user().args(&["/bin/probe", "--stat", "/mnt"]).mount(mount);
-    let seen = seen_in(&bundle);
-    assert_eq!((file(&seen, "/mnt").uid, file(&seen, "/mnt").gid), (33, 44));
+    let seen = Runtime::seen_in(&bundle);
+    assert_eq!((seen.file("/mnt").uid, seen.file("/mnt").gid), (33, 44));
 
     let mount = json!({"destination": "/mnt", "type": "tmpfs", "options": ["uid=7", "gid=8", "idmap"]});
     let bundle = Bundle::new().args(&["/bin/probe", "--stat", "/mnt"]).mount(mount);
-    let seen = seen_in(&bundle);
-    assert_eq!((file(&seen, "/mnt").uid, file(&seen, "/mnt").gid), (7, 8));
+    let seen = Runtime::seen_in(&bundle);
+    assert_eq!((seen.file("/mnt").uid, seen.file("/mnt").gid), (7, 8));
 }
 
 #[test]

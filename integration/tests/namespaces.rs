@@ -11,7 +11,6 @@
 use serde_json::json;
 use sextant_integration::bundle::{HOST_ID, ID_COUNT};
 use sextant_integration::process::{DEADLINE, parse_seen, until};
-use sextant_integration::seen::Seen;
 use sextant_integration::{Bundle, Runtime, look, skip_unless_root, unique};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -27,15 +26,6 @@ fn namespace(pid: i32, name: &str) -> PathBuf {
 /// The link's text, such as `net:[4026531840]`.
 fn identity(pid: i32, name: &str) -> String {
     std::fs::read_link(namespace(pid, name)).unwrap().display().to_string()
-}
-
-/// What the probe saw in a new container of this bundle.
-#[track_caller]
-fn seen_in(bundle: &Bundle) -> Seen {
-    let (runtime, id) = (Runtime::new(), unique("ns"));
-    let seen = runtime.run(bundle, &id).ok().seen();
-    runtime.leftovers(&[&id]).assert_none();
-    seen
 }
 
 /// A container that sleeps, for others to join, and its pid.
@@ -61,7 +51,7 @@ fn six_namespaces_and_the_cgroup_namespace_are_new_from_outside_and_inside() {
     runtime.delete(&id);
     runtime.leftovers(&[&id]).assert_none();
 
-    let (inside, outside) = (seen_in(&Bundle::new()), look::look());
+    let (inside, outside) = (Runtime::seen_in(&Bundle::new()), look::look());
     for (_, name) in SIX {
         assert_ne!(inside.namespaces[name], outside.namespaces[name], "{name} from inside");
     }
@@ -92,7 +82,7 @@ fn pid_the_process_is_pid_1_and_sees_itself_only() {
     if skip_unless_root() {
         return;
     }
-    let seen = seen_in(&Bundle::new());
+    let seen = Runtime::seen_in(&Bundle::new());
     assert_eq!((seen.pid, seen.ppid), (1, 0));
     assert_eq!(seen.processes.len(), 1, "{:?}", seen.processes);
     assert_eq!(seen.processes[0].comm, "probe");
@@ -103,7 +93,7 @@ fn network_has_lo_up_and_nothing_else() {
     if skip_unless_root() {
         return;
     }
-    let seen = seen_in(&Bundle::new());
+    let seen = Runtime::seen_in(&Bundle::new());
     let [lo] = seen.interfaces.as_slice() else { panic!("{:?}", seen.interfaces) };
     assert!(lo.name == "lo" && lo.up && lo.loopback, "{lo:?}");
     assert!(lo.addresses.contains(&"127.0.0.1".to_owned()), "{lo:?}");
@@ -117,7 +107,7 @@ fn mount_the_root_is_its_own_and_the_hosts_mounts_are_gone() {
     }
     let bundle = Bundle::new();
     let host = bundle.dir().display().to_string();
-    let seen = seen_in(&bundle);
+    let seen = Runtime::seen_in(&bundle);
     let roots: Vec<_> = seen.mounts.iter().filter(|m| m.target == "/").collect();
     assert_eq!(roots.len(), 1, "{:?}", seen.mounts);
     assert!(roots[0].root.ends_with("/rootfs"), "{:?}", roots[0]);
@@ -134,7 +124,7 @@ fn uts_has_a_host_name_of_its_own() {
         return;
     }
     let before = look::look();
-    let seen = seen_in(&Bundle::new().set("/domainname", json!("inside.example")));
+    let seen = Runtime::seen_in(&Bundle::new().set("/domainname", json!("inside.example")));
     assert_eq!((seen.hostname.as_str(), seen.domainname.as_str()), ("inside", "inside.example"));
     let after = look::look();
     assert_eq!((before.hostname, before.domainname), (after.hostname, after.domainname));
@@ -153,7 +143,7 @@ fn user_ids_are_mapped_to_unprivileged_ones() {
     assert!(uids.split_whitespace().skip(1).all(|uid| uid == HOST_ID.to_string()), "{uids}");
     runtime.delete(&id);
 
-    let seen = seen_in(&Bundle::new());
+    let seen = Runtime::seen_in(&Bundle::new());
     assert_eq!((&seen.uid, &seen.gid), (&vec![0; 4], &vec![0; 4]));
     assert_eq!(seen.uid_map, [[0, HOST_ID, ID_COUNT]]);
     assert_eq!(seen.gid_map, [[0, HOST_ID, ID_COUNT]]);
@@ -166,7 +156,7 @@ fn user_an_idmapped_root_belongs_to_the_containers_root() {
     }
     let bundle = Bundle::new().args(&["/bin/probe", "--stat", "/etc/passwd", "--write", "/etc/passwd"]);
     let file = bundle.rootfs().join("etc/passwd");
-    let seen = seen_in(&bundle);
+    let seen = Runtime::seen_in(&bundle);
     let sextant_integration::seen::Answer::Ok(inside) = &seen.files["/etc/passwd"] else {
         panic!("{seen:?}")
     };
@@ -191,7 +181,7 @@ fn ipc_objects_of_the_container_are_seen_inside_only() {
     let number = String::from_utf8(made.stdout).unwrap().trim().rsplit(' ').next().unwrap().to_owned();
     let before = host_ipc_objects();
     assert!(before >= 1);
-    let seen = seen_in(&Bundle::new().args(&["/bin/probe", "ipc"]));
+    let seen = Runtime::seen_in(&Bundle::new().args(&["/bin/probe", "ipc"]));
     assert_eq!((seen.ipc.shm, seen.ipc.msg, seen.ipc.sem), (1, 1, 1));
     assert_eq!(seen.ipc.mqueue, ["made"]);
     assert_eq!(host_ipc_objects(), before);
