@@ -14,12 +14,18 @@ use crate::sys;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, connect, sendmsg, socket,
+    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, connect, sendmsg, setsockopt,
+    socket, sockopt::SendTimeout,
 };
+use nix::sys::time::TimeVal;
 use serde::Serialize;
 use std::io::IoSlice;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+
+/// How long the listener may take to accept and to read, in seconds: connect(2)
+/// and sendmsg(2) heed `SO_SNDTIMEO` (unix(7)).
+const PATIENCE: i64 = 10;
 
 const POINTER: &str = "/linux/seccomp/listenerPath";
 
@@ -60,10 +66,14 @@ fn reach(listener: &Listener, state: &State) -> Outcome<Connected> {
     let what = || format!("connect to the seccomp listener {}", path.display());
     let made = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None);
     let socket = sys::named(made, || "socket(AF_UNIX)".into()).attempt(what)?;
+    let patience = TimeVal::new(PATIENCE, 0);
+    sys::named(setsockopt(&socket, SendTimeout, &patience), || "setsockopt(SO_SNDTIMEO)".into())
+        .attempt(what)?;
     let address = sys::named(UnixAddr::new(path), || "sun_path".into()).attempt(what)?;
     sys::named(connect(socket.as_raw_fd(), &address), || format!("connect({path:?})"))
         .attempt(what)
         .hint(Errno::ENOENT, "start the listener first: it makes the socket")
+        .hint(Errno::EAGAIN, "it has accepted no connection for 10 s")
         .hint(Errno::ECONNREFUSED, "the socket is there, but nobody listens at it")?;
     let proc = sys::file::open_host(Path::new("/proc"), OFlag::O_PATH | OFlag::O_DIRECTORY).attempt(what)?;
     Ok(Connected {

@@ -39,8 +39,10 @@ impl Creation<'_> {
                 namespaces::user::write_maps(proc, pid, &ns.uid_mappings, &ns.gid_mappings)
             })?;
             if let Some(sources) = sources.filter(|_| idmap::needs_container(self.plan)) {
-                let user = namespaces::user::open_of(pid)?;
-                idmap::to_container(self.plan, sources, user.as_fd())?;
+                self.report.stage(StageKind::IdMap, "mounts", || {
+                    let user = namespaces::user::open_of(pid)?;
+                    idmap::to_container(self.plan, sources, user.as_fd())
+                })?;
             }
         }
         if let Some(score) = self.plan.process.oom_score_adj {

@@ -198,14 +198,17 @@ impl Creation<'_> {
             Namespace::Join { .. } => None,
             // Without rights over mounts: init opens them, as root of its user namespace.
             _ if !nix::unistd::geteuid().is_root() => {
-                sources::refuse_id_maps(self.plan)?;
+                sources::refuse_id_maps(self.plan)
+                    .or_else(|f| self.report.stage(StageKind::IdMap, "mounts", || Err(f)))?;
                 None
             }
             Namespace::Host | Namespace::Create => Some(sources::open(self.plan, self.report)?),
         };
         let user = joined.iter().find(|ns| ns.kind == NamespaceKind::User);
-        if let (Some(sources), Some(user)) = (&sources, user) {
-            idmap::to_container(self.plan, sources, user.fd.as_fd())?;
+        if let (Some(sources), Some(user), true) = (&sources, user, idmap::needs_container(self.plan)) {
+            self.report.stage(StageKind::IdMap, "mounts", || {
+                idmap::to_container(self.plan, sources, user.fd.as_fd())
+            })?;
         }
         let start = match self.request.mode {
             Mode::Create => StartBy::Socket(self.directory.listen()?),

@@ -5,7 +5,7 @@
 //! user namespace exists or is joined ([`to_container`]).
 
 use super::sources::Sources;
-use crate::plan::{Depth, IdMapping, Mount, Plan};
+use crate::plan::{Depth, IdMapping, MountIdmap, Plan};
 use crate::report::{Attempt, Outcome, Place};
 use crate::sys;
 use crate::sys::mount::Attr;
@@ -15,7 +15,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 /// Whether anything is mapped like the container's user namespace.
 pub fn needs_container(plan: &Plan) -> bool {
     plan.rootfs.idmapped
-        || plan.mounts.iter().any(|m| m.idmap.as_ref().is_some_and(|idmap| idmap.uid_mappings.is_empty()))
+        || plan.mounts.iter().any(|m| m.idmap.as_ref().is_some_and(MountIdmap::is_the_containers))
 }
 
 /// Maps the ids of what has no mappings of its own like the container's user namespace.
@@ -28,25 +28,20 @@ pub fn to_container(plan: &Plan, sources: &Sources, user: BorrowedFd<'_>) -> Out
     }
     for (mount, tree) in plan.mounts.iter().zip(&sources.mounts) {
         let (Some(idmap), Some(tree)) = (&mount.idmap, tree) else { continue };
-        if idmap.uid_mappings.is_empty() {
+        if idmap.is_the_containers() {
             map_tree(tree.as_fd(), idmap.depth, user).at(&format!("/mounts/{}", mount.index))?;
         }
     }
     Ok(())
 }
 
-/// Applies the mappings of the mount itself, if it has some.
+/// Applies the mappings of the `index`th mount itself.
 ///
 /// # Errors
 /// As [`to_container`]; or the kernel refuses the mappings.
-pub(super) fn to_own(mount: &Mount, tree: BorrowedFd<'_>) -> Outcome<()> {
-    match &mount.idmap {
-        Some(idmap) if !idmap.uid_mappings.is_empty() => {
-            let own = holder(mount.index, &idmap.uid_mappings, &idmap.gid_mappings)?;
-            map_tree(tree, idmap.depth, own.as_fd())
-        }
-        _ => Ok(()),
-    }
+pub(super) fn to_own(index: usize, idmap: &MountIdmap, tree: BorrowedFd<'_>) -> Outcome<()> {
+    let own = holder(index, &idmap.uid_mappings, &idmap.gid_mappings)?;
+    map_tree(tree, idmap.depth, own.as_fd())
 }
 
 fn map_tree(tree: BorrowedFd<'_>, depth: Depth, user: BorrowedFd<'_>) -> Outcome<()> {
@@ -67,7 +62,10 @@ fn holder(index: usize, uids: &[IdMapping], gids: &[IdMapping]) -> Outcome<Owned
     let what = || "make a user namespace for the mount's id mapping".to_owned();
     match clone3(crate::namespaces::user::FLAG, Parentage::Child, None).attempt(what)? {
         Cloned::Child => {
-            nix::unistd::pause();
+            // Nobody else would end it if the runtime were killed now.
+            if nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL).is_ok() {
+                nix::unistd::pause();
+            }
             exit_now(0)
         }
         Cloned::Parent(pid) => {

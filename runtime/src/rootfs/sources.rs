@@ -1,5 +1,6 @@
-//! What of the host a container is given, opened once by the parent, with the
-//! host's rights and before the clone: the root directory, sources of bind
+//! What of the host a container is given, opened once, by the parent with the
+//! host's rights and before the clone, or, where the caller is not root, by init
+//! before anything else is mounted: the root directory, sources of bind
 //! mounts, file systems that are id-mapped, and device nodes where the container
 //! cannot make its own. Each is a detached mount; init inherits the descriptors
 //! and attaches them. Ids are mapped in [`super::idmap`].
@@ -107,10 +108,10 @@ fn open_mount(mount: &Mount, report: &Reporter) -> Outcome<Option<OwnedFd>> {
         }
         _ => return Ok(None),
     };
-    if mount.idmap.is_some() {
+    if let Some(own) = mount.idmap.as_ref().filter(|idmap| !idmap.is_the_containers()) {
         let stage = Stage::nth(StageKind::Mount, mount.index);
         let object = mount.destination.to_string_lossy();
-        report.stage(stage, object, || idmap::to_own(mount, tree.as_fd()).at(&pointer))?;
+        report.stage(stage, object, || idmap::to_own(mount.index, own, tree.as_fd()).at(&pointer))?;
     }
     Ok(Some(tree))
 }

@@ -70,12 +70,12 @@ pub(super) struct Rules {
     pub(super) named: Vec<Call>,
 }
 
-/// More rules than this are refused: no program could hold them, and a name
-/// list times an argument list grows beyond any memory.
 /// What the process itself calls between the load of its filter and the moment
 /// when somebody listens: reports, and the descriptor.
 const SENDS: [&str; 2] = ["write", "sendmsg"];
 
+/// More rules than this are refused: no program could hold them, and a name
+/// list times an argument list grows beyond any memory.
 const MAX_RULES: usize = 1 << 16;
 
 /// Collects mistakes and warnings.

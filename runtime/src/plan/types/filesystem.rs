@@ -82,6 +82,13 @@ pub struct MountIdmap {
     pub depth: Depth,
 }
 
+impl MountIdmap {
+    /// Whether the mount is mapped like the container's user namespace.
+    pub fn is_the_containers(&self) -> bool {
+        self.uid_mappings.is_empty()
+    }
+}
+
 /// What a mount mounts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MountKind {
