@@ -16,6 +16,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 mod form;
+mod strict;
 mod unknown;
 
 pub(crate) use form::escape;
@@ -56,13 +57,20 @@ impl Bundle {
     /// As [`Bundle::load`].
     pub fn parse(dir: &Path, json: &[u8]) -> Result<Self, Failure> {
         let file = dir.join("config.json");
+        if let Some(spec) = strict::spec(json) {
+            return Ok(Self::of(dir, spec, Vec::new()));
+        }
         let raw: Value = serde_json::from_slice(json).map_err(|e| not_json(&e, &file))?;
         if !raw.is_object() {
             return Err(malformed(&file, vec![problem("", "config.json is not a JSON object")]));
         }
         let (spec, warnings) = spec_of(raw, &file)?;
+        Ok(Self::of(dir, spec, warnings))
+    }
+
+    fn of(dir: &Path, spec: Spec, warnings: Vec<Problem>) -> Self {
         let annotations = spec.annotations().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect();
-        Ok(Self { dir: dir.to_owned(), spec, annotations, warnings })
+        Self { dir: dir.to_owned(), spec, annotations, warnings }
     }
 }
 
