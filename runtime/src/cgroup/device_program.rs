@@ -7,6 +7,11 @@
 //! access that no rule has decided yet: a rule that allows takes its kinds
 //! away, one that forbids ends the walk when it meets any of them. What is
 //! left at the end is forbidden.
+//!
+//! Neighbours that all allow, or all forbid, mean the same in any order. So they
+//! are sorted: type and major number are compared once for all that share them,
+//! and a device costs one instruction. The kernel takes 1.6 microseconds for each
+//! instruction, at every start of a container.
 
 use super::devices::{Access, Kind, Pattern, Rule, Verdict};
 
@@ -19,8 +24,11 @@ const MOV64_IMM: u8 = 0xb7;
 const MOV64_REG: u8 = 0xbf;
 const AND64_IMM: u8 = 0x57;
 const RSH64_IMM: u8 = 0x77;
-const JNE_IMM: u8 = 0x55;
-const JSET_IMM: u8 = 0x45;
+// On 32 bits (Linux 5.1): an immediate value is not extended with its sign then.
+const JEQ_IMM: u8 = 0x16;
+const JNE_IMM: u8 = 0x56;
+const JSET_IMM: u8 = 0x46;
+const JA: u8 = 0x05;
 const EXIT: u8 = 0x95;
 
 const R0: u8 = 0;
@@ -40,64 +48,137 @@ fn kind_number(kind: Kind) -> u32 {
 
 /// Assembles the program for `rules`, of which a later one overrides an earlier.
 pub fn assemble(rules: &[Rule]) -> Vec<Word> {
-    let mut words = vec![
-        // struct bpf_cgroup_dev_ctx: access_type (access << 16 | type), major, minor
-        insn(LDX_MEM_W, TYPE, R1, 0, 0),
-        insn(LDX_MEM_W, MAJOR, R1, 4, 0),
-        insn(LDX_MEM_W, MINOR, R1, 8, 0),
-        insn(MOV64_REG, REMAINING, TYPE, 0, 0),
-        insn(RSH64_IMM, REMAINING, 0, 0, 16),
-        insn(AND64_IMM, TYPE, 0, 0, 0xffff),
-    ];
-    for rule in rules.iter().rev() {
-        words.extend(one(rule));
-        // Nothing before a rule about everything can matter.
-        if rule.pattern == (Pattern { kind: None, major: None, minor: None }) && rule.access == Access::ALL {
-            break;
+    let mut code = Code::default();
+    // struct bpf_cgroup_dev_ctx: access_type (access << 16 | type), major, minor
+    code.put(insn(LDX_MEM_W, TYPE, R1, 0, 0));
+    code.put(insn(LDX_MEM_W, MAJOR, R1, 4, 0));
+    code.put(insn(LDX_MEM_W, MINOR, R1, 8, 0));
+    code.put(insn(MOV64_REG, REMAINING, TYPE, 0, 0));
+    code.put(insn(RSH64_IMM, REMAINING, 0, 0, 16));
+    code.put(insn(AND64_IMM, TYPE, 0, 0, 0xffff));
+    // Nothing before a rule about everything can matter.
+    let all =
+        |r: &Rule| r.pattern == (Pattern { kind: None, major: None, minor: None }) && r.access == Access::ALL;
+    let relevant = match rules.iter().rposition(all) {
+        // Whatever is left is forbidden anyway.
+        Some(at) if rules.get(at).is_some_and(|r| r.verdict == Verdict::Deny) => at + 1,
+        Some(at) => at,
+        None => 0,
+    };
+    let relevant: Vec<&Rule> = rules.iter().skip(relevant).rev().collect();
+    for neighbours in relevant.chunk_by(|a, b| a.verdict == b.verdict) {
+        code.put_all(neighbours);
+    }
+    code.finish()
+}
+
+/// Where a jump goes that is not behind a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Jump {
+    at: usize,
+    to: Verdict,
+}
+
+/// A program that grows.
+#[derive(Default)]
+struct Code {
+    words: Vec<Word>,
+    jumps: Vec<Jump>,
+}
+
+impl Code {
+    fn put(&mut self, word: Word) {
+        self.words.push(word);
+    }
+
+    /// A jump to the end that answers so.
+    fn put_jump(&mut self, code: u8, register: u8, immediate: u32, to: Verdict) {
+        self.jumps.push(Jump { at: self.words.len(), to });
+        self.put(insn(code, register, 0, 0, immediate));
+    }
+
+    /// What `body` adds is for requests in which `register` is `wanted`; for all, without one.
+    fn only_if(&mut self, register: u8, wanted: Option<u32>, body: impl FnOnce(&mut Self)) {
+        let Some(wanted) = wanted else { return body(self) };
+        let at = self.words.len();
+        self.put(0);
+        body(self);
+        let skip = u16::try_from(self.words.len() - at - 1).unwrap_or(u16::MAX);
+        if let Some(place) = self.words.get_mut(at) {
+            *place = insn(JNE_IMM, register, 0, skip, wanted);
         }
     }
-    words.extend(answer(Verdict::Deny));
-    words
+
+    /// Rules with one verdict.
+    fn put_all(&mut self, rules: &[&Rule]) {
+        let mut rules = rules.to_vec();
+        let major = |r: &Rule| (r.pattern.kind.map(kind_number), r.pattern.major);
+        rules.sort_by_key(|r| (major(r), r.access.0, r.pattern.minor));
+        rules.dedup_by_key(|r| (major(r), r.access.0, r.pattern.minor));
+        for of_kind in rules.chunk_by(|a, b| a.pattern.kind == b.pattern.kind) {
+            let Some(kind) = of_kind.first().map(|r| r.pattern.kind) else { continue };
+            self.only_if(TYPE, kind.map(kind_number), |code| {
+                for of_major in of_kind.chunk_by(|a, b| a.pattern.major == b.pattern.major) {
+                    code.put_major(of_major);
+                }
+            });
+        }
+    }
+
+    /// Rules about one major number, or about all.
+    fn put_major(&mut self, rules: &[&Rule]) {
+        let Some(first) = rules.first() else { return };
+        match (rules, first.pattern.major) {
+            ([whole], Some(major)) if whole.pattern.minor.is_none() && decides(whole) => {
+                self.put_jump(JEQ_IMM, MAJOR, major, Verdict::Allow);
+            }
+            (_, major) => {
+                self.only_if(MAJOR, major, |code| rules.iter().for_each(|rule| code.put_minor(rule)))
+            }
+        }
+    }
+
+    fn put_minor(&mut self, rule: &Rule) {
+        let access = u32::from(rule.access.0);
+        match (rule.pattern.minor, rule.verdict) {
+            (Some(minor), _) if decides(rule) => self.put_jump(JEQ_IMM, MINOR, minor, Verdict::Allow),
+            (None, _) if decides(rule) => self.put_jump(JA, 0, 0, Verdict::Allow),
+            (minor, Verdict::Allow) => self.only_if(MINOR, minor, |code| {
+                code.put(insn(AND64_IMM, REMAINING, 0, 0, u32::from(Access::ALL.0) & !access));
+                code.put_jump(JEQ_IMM, REMAINING, 0, Verdict::Allow);
+            }),
+            (minor, Verdict::Deny) => {
+                self.only_if(MINOR, minor, |code| code.put_jump(JSET_IMM, REMAINING, access, Verdict::Deny));
+            }
+        }
+    }
+
+    /// The two ends, and the way of every jump to its own.
+    fn finish(mut self) -> Vec<Word> {
+        let deny = self.words.len();
+        for verdict in [Verdict::Deny, Verdict::Allow] {
+            self.put(insn(MOV64_IMM, R0, 0, 0, u32::from(verdict == Verdict::Allow)));
+            self.put(insn(EXIT, 0, 0, 0, 0));
+        }
+        for jump in &self.jumps {
+            let end = if jump.to == Verdict::Deny { deny } else { deny + 2 };
+            if let Some(word) = self.words.get_mut(jump.at) {
+                *word = with_offset(*word, u16::try_from(end - jump.at - 1).unwrap_or(u16::MAX));
+            }
+        }
+        self.words
+    }
 }
 
-/// The comparisons of a rule jump behind its end when they fail.
-fn one(rule: &Rule) -> Vec<Word> {
-    let access = u32::from(rule.access.0);
-    let body = match rule.verdict {
-        Verdict::Deny => {
-            let [set, exit] = answer(Verdict::Deny);
-            vec![insn(JSET_IMM, REMAINING, 0, 1, access), insn(JA, 0, 0, 2, 0), set, exit]
-        }
-        Verdict::Allow => {
-            let [set, exit] = answer(Verdict::Allow);
-            let rest = u32::from(Access::ALL.0) & !access;
-            vec![insn(AND64_IMM, REMAINING, 0, 0, rest), insn(JNE_IMM, REMAINING, 0, 2, 0), set, exit]
-        }
-    };
-    let comparisons: Vec<(u8, u32)> = [
-        (TYPE, rule.pattern.kind.map(kind_number)),
-        (MAJOR, rule.pattern.major),
-        (MINOR, rule.pattern.minor),
-    ]
-    .into_iter()
-    .filter_map(|(register, wanted)| wanted.map(|w| (register, w)))
-    .collect();
-    let count = comparisons.len();
-    let jumps = comparisons.into_iter().enumerate().map(|(index, (register, wanted))| {
-        let skip = count - index - 1 + body.len();
-        insn(JNE_IMM, register, 0, u16::try_from(skip).unwrap_or(0), wanted)
-    });
-    jumps.chain(body.iter().copied()).collect()
+/// Whether a request that the rule fits is allowed, whatever it asks for.
+fn decides(rule: &Rule) -> bool {
+    rule.verdict == Verdict::Allow && rule.access == Access::ALL
 }
 
-const JA: u8 = 0x05;
-
-fn answer(verdict: Verdict) -> [Word; 2] {
-    let value = match verdict {
-        Verdict::Allow => 1,
-        Verdict::Deny => 0,
-    };
-    [insn(MOV64_IMM, R0, 0, 0, value), insn(EXIT, 0, 0, 0, 0)]
+fn with_offset(word: Word, offset: u16) -> Word {
+    let [code, registers, _, _, i0, i1, i2, i3] = word.to_ne_bytes();
+    let [o0, o1] = offset.to_ne_bytes();
+    Word::from_ne_bytes([code, registers, o0, o1, i0, i1, i2, i3])
 }
 
 fn insn(code: u8, dst: u8, src: u8, offset: u16, immediate: u32) -> Word {
@@ -129,10 +210,11 @@ mod tests {
                 AND64_IMM => registers[dst] &= imm,
                 RSH64_IMM => registers[dst] >>= imm,
                 JNE_IMM if registers[dst] != imm => at += offset,
+                JEQ_IMM if registers[dst] == imm => at += offset,
                 JSET_IMM if registers[dst] & imm != 0 => at += offset,
                 JA => at += offset,
                 EXIT => return registers[0] != 0,
-                JNE_IMM | JSET_IMM => {}
+                JNE_IMM | JEQ_IMM | JSET_IMM => {}
                 other => panic!("instruction {other:#x}"),
             }
         }
@@ -185,5 +267,32 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn the_default_rules_are_a_short_program() {
+        let rule = |kind, major, minor, access, verdict| Rule {
+            pattern: Pattern { kind, major, minor },
+            access,
+            verdict,
+            pointer: String::new(),
+        };
+        let mut rules = vec![rule(None, None, None, Access::ALL, Verdict::Deny)];
+        rules.extend(
+            super::super::devices::DEFAULTS.map(|(major, minor)| {
+                rule(Some(Kind::Char), Some(major), minor, Access::ALL, Verdict::Allow)
+            }),
+        );
+        // Seven to begin with, four for two ends; a device each, and one for each major number of several.
+        assert_eq!(assemble(&rules).len(), 7 + 4 + 8 + 2);
+    }
+
+    #[test]
+    fn great_numbers_are_compared_as_they_are() {
+        let pattern = Pattern { kind: Some(Kind::Char), major: Some(u32::MAX), minor: Some(1 << 31) };
+        let rule = Rule { pattern, access: Access::ALL, verdict: Verdict::Allow, pointer: String::new() };
+        let words = assemble(&[rule]);
+        assert!(run(&words, Kind::Char, Access::READ, u32::MAX, 1 << 31));
+        assert!(!run(&words, Kind::Char, Access::READ, u32::MAX, 1 << 30));
     }
 }

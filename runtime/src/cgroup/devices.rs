@@ -111,7 +111,7 @@ pub enum Devices {
 /// (runtime-spec, config-linux.md, "Default Devices"): null, zero, full,
 /// random, urandom, tty, ptmx, and the terminals of devpts, of which the
 /// container's console is one (5:1 would be the host's).
-const DEFAULTS: [(u32, Option<u32>); 8] = [
+pub(super) const DEFAULTS: [(u32, Option<u32>); 8] = [
     (1, Some(3)),
     (1, Some(5)),
     (1, Some(7)),
