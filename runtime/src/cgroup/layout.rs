@@ -81,8 +81,13 @@ impl HostCgroups {
     pub fn probe() -> Self {
         let text = crate::sys::file::read_kernel_text("/proc/self/cgroup").unwrap_or_default();
         let mut mounts = None;
-        let hierarchies: Vec<_> =
-            text.lines().filter_map(parse_own).filter_map(|own| locate(&own, &mut mounts)).collect();
+        let own = text.lines().filter_map(parse_own);
+        // Where the unified hierarchy is the root of all, none of version 1 is in use, whatever exists.
+        let unified = is_cgroup(Path::new(ROOT), "");
+        let hierarchies: Vec<_> = own
+            .filter(|own| !unified || own.name.is_empty())
+            .filter_map(|own| locate(&own, &mut mounts))
+            .collect();
         let has = |version| hierarchies.iter().any(|h: &Hierarchy| h.version == version);
         let layout = match (has(Version::V1), has(Version::V2)) {
             (true, true) => Layout::Hybrid,

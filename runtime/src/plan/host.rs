@@ -1,6 +1,6 @@
 //! The facts of the machine that a plan depends on. [`Host::probe`] is the one
 //! impure function of this module's parent; it lies on the way of every start,
-//! so it reads four small files and walks nothing.
+//! so it reads two or three small files and walks nothing.
 
 use crate::cgroup::layout::{Hierarchy, HostCgroups, Layout, Version};
 use std::fs;
@@ -45,17 +45,17 @@ impl Host {
 
     /// Likewise, without a look at the cgroup hierarchies.
     pub fn probe_caller() -> Self {
-        let status = crate::sys::file::read_kernel_text("/proc/self/status").unwrap_or_default();
+        let permitted = crate::sys::privilege::capabilities().map_or(0, |sets| sets.permitted);
+        let (bounding, last_capability) = crate::sys::privilege::bounding();
         let release = nix::sys::utsname::uname()
             .map(|names| names.release().to_string_lossy().into_owned())
             .unwrap_or_default();
-        let permitted = mask(&status, "CapPrm:");
         Self {
             euid: nix::unistd::geteuid().as_raw(),
             egid: nix::unistd::getegid().as_raw(),
             permitted,
-            bounding: mask(&status, "CapBnd:"),
-            last_capability: read_number("/proc/sys/kernel/cap_last_cap").unwrap_or(40),
+            bounding,
+            last_capability,
             kernel: version(&release),
             kernel_release: release,
             apparmor: fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|v| v.starts_with(b"Y")),
@@ -105,16 +105,6 @@ fn has(mask: u64, capability: u32) -> bool {
     mask >> capability & 1 == 1
 }
 
-/// The hexadecimal mask behind `label` in a `/proc/PID/status`.
-fn mask(status: &str, label: &str) -> u64 {
-    let line = status.lines().find_map(|line| line.strip_prefix(label));
-    line.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or_default()
-}
-
-fn read_number(path: &str) -> Option<u32> {
-    crate::sys::file::read_kernel_text(path).ok()?.trim().parse().ok()
-}
-
 /// Major and minor version in a kernel's release.
 fn version(release: &str) -> (u32, u32) {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|n| n.parse().ok());
@@ -145,13 +135,5 @@ mod tests {
         assert_eq!(version("5.4"), (5, 4));
         assert_eq!(version("6.18.44-fc-v657"), (6, 18));
         assert_eq!(version(""), (0, 0));
-    }
-
-    #[test]
-    fn masks() {
-        let status = "Name:\tx\nCapPrm:\t000001fffeffffff\nCapBnd:\t0000000000000003\n";
-        assert_eq!(mask(status, "CapPrm:"), 0x1ff_feff_ffff);
-        assert_eq!(mask(status, "CapBnd:"), 3);
-        assert_eq!(mask(status, "CapInh:"), 0);
     }
 }

@@ -17,13 +17,8 @@ pub fn loopback_up() -> Result<()> {
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     request.ifr_name[0] = b'l'.cast_signed();
     request.ifr_name[1] = b'o'.cast_signed();
-    // SAFETY: SIOCGIFFLAGS fills the ifreq it is given.
-    let value = unsafe { libc::ioctl(fd.as_raw_fd(), libc::SIOCGIFFLAGS, &raw mut request) };
-    named(Errno::result(value), || "ioctl(SIOCGIFFLAGS, \"lo\")".into())?;
-    // SAFETY: the call above has filled in the flags.
-    let flags = unsafe { request.ifr_ifru.ifru_flags };
-    let up = i16::try_from(libc::IFF_UP).unwrap_or(1);
-    request.ifr_ifru.ifru_flags = flags | up;
+    // The other flags of a loopback device cannot be changed: they need not be known.
+    request.ifr_ifru.ifru_flags = i16::try_from(libc::IFF_UP).unwrap_or(1);
     // SAFETY: SIOCSIFFLAGS reads the ifreq it is given.
     let value = unsafe { libc::ioctl(fd.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
     named(Errno::result(value), || "ioctl(SIOCSIFFLAGS, \"lo\", IFF_UP)".into()).map(drop)
