@@ -1,6 +1,10 @@
 //! The command line: runc's arguments, one definition for parsing, help, man
 //! pages and completions. What was typed becomes a [`crate::commands`] call in main.
 
+mod narrow;
+
+pub use narrow::parse;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
