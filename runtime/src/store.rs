@@ -187,16 +187,45 @@ impl Directory {
         Ok(ids)
     }
 
+    /// Writes what is to be remembered first of all. Nobody can have read it before, so there is
+    /// nothing to be replaced; cut short, it is a creation that was cut short.
+    ///
+    /// # Errors
+    /// As the system calls.
+    pub fn write_first(&self, stored: &Stored) -> Outcome<()> {
+        self.write_to(STATE, stored)
+    }
+
+    /// Writes what is to be remembered from [`Directory::publish`] on.
+    ///
+    /// # Errors
+    /// As the system calls.
+    pub fn prepare(&self, stored: &Stored) -> Outcome<()> {
+        self.write_to(STATE_NEW, stored)
+    }
+
+    fn write_to(&self, name: &str, stored: &Stored) -> Outcome<()> {
+        let what = || format!("write the state of {}", self.id);
+        let json = serde_json::to_vec(stored).map_err(|e| refuse(what(), e.to_string()))?;
+        let file = sys::file::replace_file(self.fd.as_fd(), Path::new(name), 0o600).attempt(what)?;
+        sys::file::write_once(file.as_fd(), &json).attempt(what)
+    }
+
     /// Writes what is to be remembered.
     ///
     /// # Errors
     /// As the system calls.
     pub fn write(&self, stored: &Stored) -> Outcome<()> {
+        self.prepare(stored)?;
+        self.publish()
+    }
+
+    /// Puts what was prepared in place of what was remembered.
+    ///
+    /// # Errors
+    /// As renameat(2).
+    pub fn publish(&self) -> Outcome<()> {
         let what = || format!("write the state of {}", self.id);
-        let json = serde_json::to_vec(stored).map_err(|e| refuse(what(), e.to_string()))?;
-        sys::file::unlink(self.fd.as_fd(), Path::new(STATE_NEW), UnlinkatFlags::NoRemoveDir).attempt(what)?;
-        let file = sys::file::create_file(self.fd.as_fd(), Path::new(STATE_NEW), 0o600).attempt(what)?;
-        sys::file::write_once(file.as_fd(), &json).attempt(what)?;
         let renamed = nix::fcntl::renameat(self.fd.as_fd(), STATE_NEW, self.fd.as_fd(), STATE);
         sys::named(renamed, || format!("renameat({STATE_NEW:?}, {STATE:?})")).attempt(what)
     }
@@ -212,6 +241,11 @@ impl Directory {
             .hint(Errno::ENOENT, "its creation was cut short; remove it with delete --force")?;
         let mut json = Vec::new();
         std::fs::File::from(file).take(LIMIT).read_to_end(&mut json).attempt(what)?;
+        if json.is_empty() {
+            let mut failure = refuse(what(), "its creation was cut short");
+            failure.hint = "remove it with delete --force".into();
+            return Err(failure);
+        }
         let mut stored: Stored = serde_json::from_slice(&json).map_err(|e| refuse(what(), e.to_string()))?;
         stored.state.status = self.status(&stored);
         if stored.state.status == Status::Stopped {
@@ -323,10 +357,21 @@ impl Directory {
     /// As unlink(2).
     pub fn remove(&self) -> Outcome<()> {
         let what = || format!("remove the state of {}", self.id);
-        for name in [START, EXEC, STATE_NEW, STATE] {
-            sys::file::unlink(self.fd.as_fd(), Path::new(name), UnlinkatFlags::NoRemoveDir).attempt(what)?;
+        let unlink = |name: &str| {
+            sys::file::unlink(self.fd.as_fd(), Path::new(name), UnlinkatFlags::NoRemoveDir).attempt(what)
+        };
+        let remove = || sys::file::unlink(self.parent.as_fd(), Path::new(&self.id), UnlinkatFlags::RemoveDir);
+        unlink(EXEC)?;
+        unlink(STATE)?;
+        match remove() {
+            // Only of a container that was never started, or whose creation was cut short, there is more.
+            Err(e) if e.errno == Errno::ENOTEMPTY => {
+                unlink(START)?;
+                unlink(STATE_NEW)?;
+                remove().attempt(what)
+            }
+            result => result.attempt(what),
         }
-        sys::file::unlink(self.parent.as_fd(), Path::new(&self.id), UnlinkatFlags::RemoveDir).attempt(what)
     }
 }
 

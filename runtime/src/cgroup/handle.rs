@@ -100,6 +100,10 @@ impl Dir {
     fn remove(&self) -> crate::sys::Result<()> {
         let Some(fd) = self.open()? else { return Ok(()) };
         procs::remove_below(fd)?;
+        self.remove_itself()
+    }
+
+    fn remove_itself(&self) -> crate::sys::Result<()> {
         let (Some(parent), Some(name)) = (self.path.parent(), self.path.file_name()) else { return Ok(()) };
         match files::open_directory(parent, self.version) {
             Ok(parent) => files::remove(parent.as_fd(), Path::new(name)),
@@ -210,6 +214,12 @@ impl Cgroup {
         };
         let text = files::read(dir.open().ok()??, file).ok()?;
         text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
+    }
+
+    /// Removes it if nobody is in it and nothing below it, and says whether it is gone. One call a
+    /// hierarchy: rmdir(2) refuses a cgroup that is used by itself.
+    pub fn remove_empty(&self) -> bool {
+        self.dirs.iter().all(|dir| dir.remove_itself().is_ok())
     }
 
     /// Removes it with its sub-cgroups; its parents stay. Removing one that is

@@ -4,6 +4,7 @@
 use super::{Context, kill};
 use crate::cgroup::Cgroup;
 use crate::cli;
+use crate::contract::ExitCode;
 use crate::contract::report::StageKind;
 use crate::contract::state::Status;
 use crate::report::{Outcome, Reporter, refuse};
@@ -11,7 +12,6 @@ use crate::store::{Directory, IMPATIENCE, PATIENCE, Stored};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::process::ExitCode;
 
 /// How long a killed init may take to be gone, in milliseconds.
 const GONE_WITHIN: u16 = 10_000;
@@ -100,6 +100,16 @@ pub(super) fn remove_own(directory: &Directory, stored: &Stored, report: &Report
 /// As the steps; the state stays when the cgroup cannot be removed.
 pub(super) fn remove(directory: &Directory, stored: &Stored, report: &Reporter) -> Outcome<()> {
     let cgroup = Cgroup::open(&stored.cgroup);
+    // Nobody is in it nearly always, and then there is nobody to be killed.
+    if !cgroup.remove_empty() {
+        remove_used(&cgroup, stored)?;
+    }
+    directory.remove()?;
+    poststop(stored, report);
+    Ok(())
+}
+
+fn remove_used(cgroup: &Cgroup, stored: &Stored) -> Outcome<()> {
     let kill = || cgroup.kill(libc::SIGKILL).map_err(Box::new);
     if stored.state.status != Status::Creating {
         kill()?;
@@ -108,11 +118,13 @@ pub(super) fn remove(directory: &Directory, stored: &Stored, report: &Reporter) 
         // What a creation that was cut short has made ends by itself, before long. Somebody
         // who does not is a child of a hook, or has come by exec while init was killed.
         Err(failure) if failure.errno == libc::EBUSY => {
-            kill().and_then(|()| cgroup.remove().map_err(Box::new))?
+            kill().and_then(|()| cgroup.remove().map_err(Box::new))
         }
-        result => result.map_err(Box::new)?,
+        result => result.map_err(Box::new),
     }
-    directory.remove()?;
+}
+
+fn poststop(stored: &Stored, report: &Reporter) {
     let hooks: Vec<_> = stored.poststop.iter().map(crate::plan::Hook::from).collect();
     let mut state = stored.state.clone();
     state.status = Status::Stopped;
@@ -121,5 +133,4 @@ pub(super) fn remove(directory: &Directory, stored: &Stored, report: &Reporter) 
     if let Err(failure) = crate::hooks::run(StageKind::HookPoststop, &hooks, &state, report) {
         crate::log::warn(&failure.to_string());
     }
-    Ok(())
 }

@@ -94,8 +94,10 @@ pub struct Created {
 pub fn plan(bundle: &Path, id: &str, report: &Reporter) -> Outcome<Plan> {
     let path = bundle.display().to_string();
     let bundle = report.stage(StageKind::Load, &path, || Bundle::load(bundle).map_err(Box::new))?;
+    // The process ends long before freeing it, piece by piece, would pay.
+    let bundle: &Bundle = Box::leak(Box::new(bundle));
     report.stage(StageKind::Plan, id, || {
-        crate::plan::plan(&bundle, id, &Host::probe())
+        crate::plan::plan(bundle, id, &Host::probe())
             .map_err(|problems| refuse_all("plan the container", &problems))
     })
 }
@@ -119,9 +121,10 @@ pub fn create(request: &Request, report: &Reporter) -> Outcome<Created> {
         report.stage(StageKind::Store, &request.id, || Directory::reserve(&request.root, &request.id))?;
     // From here on a half-made container can be found and deleted.
     let mut stored = stored(&plan, plan.cgroup.paths());
-    let made = report.stage(StageKind::Store, &request.id, || directory.write(&stored)).and_then(|()| {
-        report.stage(StageKind::Cgroup, "", || Cgroup::create(&plan.cgroup).map_err(Box::new))
-    });
+    let made =
+        report.stage(StageKind::Store, &request.id, || directory.write_first(&stored)).and_then(|()| {
+            report.stage(StageKind::Cgroup, "", || Cgroup::create(&plan.cgroup).map_err(Box::new))
+        });
     let cgroup = match made {
         Ok(cgroup) => cgroup,
         Err(failure) => return Err(undo_directory(directory, failure)),
@@ -228,6 +231,7 @@ impl Creation<'_> {
                 drop(sources);
                 // Now init has work to do, and the parent has not.
                 self.directory.write_for_exec(&for_exec(self.plan, self.request.keyring))?;
+                self.prepare(pid)?;
                 self.converse(pid, &channel)
             })
             .map_err(|failure| last_words(failure, &channel))?;
@@ -246,11 +250,20 @@ impl Creation<'_> {
             .or_else(|f| self.report.stage(StageKind::SeccompListener, "", || Err(f)))
     }
 
+    /// Writes ahead of time what will be remembered. An init that has died says why itself.
+    fn prepare(&mut self, pid: i32) -> Outcome<()> {
+        self.stored.init_started = started_at(pid).unwrap_or_default();
+        let mut created = self.stored.clone();
+        created.state.status = Status::Created;
+        self.report.stage(StageKind::Store, &self.request.id, || self.directory.prepare(&created))
+    }
+
     fn finish(&mut self, pid: i32) -> Outcome<()> {
-        self.stored.init_started = started_at(pid)
-            .ok_or_else(|| refuse("create the container", "its init died as soon as it was ready"))?;
+        if self.stored.init_started == 0 {
+            return Err(refuse("create the container", "when its init started cannot be read in /proc"));
+        }
         self.stored.state.status = Status::Created;
-        self.report.stage(StageKind::Store, &self.request.id, || self.directory.write(&self.stored))?;
+        self.report.stage(StageKind::Store, &self.request.id, || self.directory.publish())?;
         match &self.request.pid_file {
             Some(path) => PidFile::at(path)?.write(pid),
             None => Ok(()),
