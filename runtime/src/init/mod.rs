@@ -188,12 +188,14 @@ impl Init<'_> {
             let object = mount.destination.to_string_lossy();
             self.report.stage(stage, object, || mounts::mount(&root, mount, source.as_ref(), cgroupns))?;
         }
+        let mut places = dev::Places::below(&root);
         for (index, (device, host)) in plan.devices.iter().zip(&devices).enumerate() {
             let stage = Stage::nth(StageKind::Device, index);
-            self.report
-                .stage(stage, device.path.to_string_lossy(), || dev::node(&root, device, host.as_ref()))?;
+            self.report.stage(stage, device.path.to_string_lossy(), || {
+                dev::node(&mut places, device, host.as_ref())
+            })?;
         }
-        self.report.stage(StageKind::DevLinks, "/dev", || dev::links(&root))?;
+        self.report.stage(StageKind::DevLinks, "/dev", || dev::links(&mut places))?;
         let slave = match &self.console {
             Some(socket) => Some(self.report.stage(StageKind::Console, "/dev/console", || {
                 console::set_up(&root, socket, plan.process.console_size)

@@ -34,19 +34,22 @@ struct Hierarchy {
 /// As the system calls.
 pub fn mount(root: &Root, mount: &Mount, cgroupns: Cgroupns) -> Outcome<()> {
     let what = || format!("mount cgroups on {}", mount.destination.display());
-    let text = crate::sys::file::read_kernel_text("/proc/self/cgroup").attempt(what)?;
-    let hierarchies = parse(&text);
+    let hierarchies =
+        || crate::sys::file::read_kernel_text("/proc/self/cgroup").attempt(what).map(|text| parse(&text));
     let target = root.destination(&mount.destination, Target::Directory)?;
-    if is_unified() {
-        let path = hierarchies.iter().find(|h| h.controllers.is_empty()).map_or("/", |h| h.path.as_str());
-        let tree = match cgroupns {
-            Cgroupns::Own => fresh("cgroup2", None).attempt(what)?,
-            Cgroupns::Host => bound(Path::new("/sys/fs/cgroup"), path).attempt(what)?,
-        };
-        sys::mount::attach(tree.as_fd(), target.as_fd()).attempt(what)?;
-        return apply_attrs(tree.as_fd(), Depth::One, mount.attrs).attempt(what);
+    if !is_unified() {
+        return hybrid(target, mount, &hierarchies()?, cgroupns);
     }
-    hybrid(target, mount, &hierarchies, cgroupns)
+    let tree = match cgroupns {
+        Cgroupns::Own => fresh("cgroup2", None).attempt(what)?,
+        Cgroupns::Host => {
+            let all = hierarchies()?;
+            let path = all.iter().find(|h| h.controllers.is_empty()).map_or("/", |h| h.path.as_str());
+            bound(Path::new("/sys/fs/cgroup"), path).attempt(what)?
+        }
+    };
+    sys::mount::attach(tree.as_fd(), target.as_fd()).attempt(what)?;
+    apply_attrs(tree.as_fd(), Depth::One, mount.attrs).attempt(what)
 }
 
 fn hybrid(target: OwnedFd, mount: &Mount, hierarchies: &[Hierarchy], cgroupns: Cgroupns) -> Outcome<()> {

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use nix::sys::stat::SFlag;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The links that the spec wants; `core` only where the host has it.
 const LINKS: [(&str, &str); 5] = [
@@ -28,23 +28,50 @@ pub fn node_type(kind: DeviceKind) -> SFlag {
     }
 }
 
+/// Where nodes and links are made. Nearly all have the same parent, which is opened once.
+pub struct Places<'a> {
+    root: &'a Root,
+    last: Option<(PathBuf, OwnedFd)>,
+}
+
+impl<'a> Places<'a> {
+    /// Below this root.
+    pub fn below(root: &'a Root) -> Self {
+        Self { root, last: None }
+    }
+
+    /// The directory that `path` is in, made where it is missing, and the name there.
+    fn parent<'p>(&mut self, path: &'p Path) -> Outcome<(BorrowedFd<'_>, &'p Path)> {
+        let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(refuse(format!("make {}", path.display()), "it is the root itself"));
+        };
+        let known = self.last.take().filter(|(of, _)| of == directory);
+        let fd = match known {
+            Some((_, fd)) => fd,
+            None => self.root.parent(path)?.0,
+        };
+        let (_, fd) = &*self.last.insert((directory.to_owned(), fd));
+        Ok((fd.as_fd(), Path::new(name)))
+    }
+}
+
 /// Makes one node, or binds the host's where `host` is given.
 ///
 /// # Errors
 /// With the pointer of the device.
-pub fn node(root: &Root, device: &DeviceNode, host: Option<&OwnedFd>) -> Outcome<()> {
+pub fn node(places: &mut Places<'_>, device: &DeviceNode, host: Option<&OwnedFd>) -> Outcome<()> {
     let pointer = device.index.map_or(String::new(), |i| format!("/linux/devices/{i}"));
     let what = || format!("make the device {}", device.path.display());
     match host {
         Some(tree) => {
-            let target = root.destination(&device.path, Target::File)?;
+            let target = places.root.destination(&device.path, Target::File)?;
             sys::mount::attach(tree.as_fd(), target.as_fd()).attempt(what).at(&pointer)
         }
-        None => match make(root, device) {
+        None => match make(places, device) {
             // Root in a user namespace that somebody else has made (podman's) binds as well. The
             // path is the host's: the container's root is not `/` before pivot_root(2).
             Err(failure) if failure.errno == libc::EPERM => match super::sources::open_device(device) {
-                Ok(host) => node(root, device, Some(&host)),
+                Ok(host) => node(places, device, Some(&host)),
                 Err(_) => {
                     Err(failure).at(&pointer).hint(Errno::EPERM, "making nodes needs CAP_MKNOD on the host")
                 }
@@ -54,17 +81,16 @@ pub fn node(root: &Root, device: &DeviceNode, host: Option<&OwnedFd>) -> Outcome
     }
 }
 
-fn make(root: &Root, device: &DeviceNode) -> Outcome<()> {
+fn make(places: &mut Places<'_>, device: &DeviceNode) -> Outcome<()> {
     let what = || format!("make the device {}", device.path.display());
-    let (parent, name) = root.parent(&device.path)?;
-    let name = Path::new(&name);
+    let (parent, name) = places.parent(&device.path)?;
     let number = (device.major, device.minor);
-    match sys::file::mknod(parent.as_fd(), name, node_type(device.kind), device.mode, number) {
+    match sys::file::mknod(parent, name, node_type(device.kind), device.mode, number) {
         // An image without a tmpfs on /dev may bring its own; it must be the same device.
-        Err(e) if e.errno == Errno::EEXIST => return verify(parent.as_fd(), name, device),
+        Err(e) if e.errno == Errno::EEXIST => return verify(parent, name, device),
         result => result.attempt(what)?,
     }
-    sys::file::set_owner_and_mode(parent.as_fd(), name, device.uid, device.gid, device.mode).attempt(what)
+    sys::file::set_owner_and_mode(parent, name, device.uid, device.gid, device.mode).attempt(what)
 }
 
 fn verify(parent: BorrowedFd<'_>, name: &Path, device: &DeviceNode) -> Outcome<()> {
@@ -84,11 +110,11 @@ fn verify(parent: BorrowedFd<'_>, name: &Path, device: &DeviceNode) -> Outcome<(
 ///
 /// # Errors
 /// As the system calls.
-pub fn links(root: &Root) -> Outcome<()> {
+pub fn links(places: &mut Places<'_>) -> Outcome<()> {
     let core = Path::new("/proc/kcore").exists().then_some(("/proc/kcore", "/dev/core"));
     for (target, path) in LINKS.into_iter().chain(core) {
-        let (parent, name) = root.parent(Path::new(path))?;
-        match sys::file::symlink(target, parent.as_fd(), Path::new(&name)) {
+        let (parent, name) = places.parent(Path::new(path))?;
+        match sys::file::symlink(target, parent, name) {
             Err(e) if e.errno == Errno::EEXIST => {}
             result => result
                 .attempt(|| format!("make the link {path}"))

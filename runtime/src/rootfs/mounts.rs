@@ -53,7 +53,7 @@ fn bind(root: &Root, mount: &Mount, tree: &OwnedFd) -> Outcome<()> {
     sys::mount::attach(tree.as_fd(), target.as_fd())
         .attempt(what)
         .hint(Errno::ENOTDIR, "one of source and destination is a file, the other a directory")?;
-    finish(tree.as_fd(), mount)
+    finish(tree.as_fd(), mount, attrs_now(mount))
 }
 
 /// A new file system as a detached mount.
@@ -85,7 +85,9 @@ fn attach_file_system(mount: &Mount, fstype: &str, tree: &OwnedFd, target: Borro
     }
     sys::mount::attach(tree.as_fd(), target)
         .attempt(|| format!("mount {fstype} on {}", mount.destination.display()))?;
-    finish(tree.as_fd(), mount)
+    let late =
+        if attrs_at_birth(mount) == attrs_now(mount).set { Attrs::default() } else { attrs_now(mount) };
+    finish(tree.as_fd(), mount, late)
 }
 
 fn explain(
@@ -146,11 +148,11 @@ pub fn seal_dev(root: &Root, mounts: &[Mount]) -> Outcome<()> {
     apply_attrs(dev.as_fd(), Depth::One, Attrs { set: MOUNT_ATTR_RDONLY, clear: 0 }).attempt(what)
 }
 
-/// Attributes and propagation of an attached mount, in the config's order.
-fn finish(tree: BorrowedFd<'_>, mount: &Mount) -> Outcome<()> {
+/// Attributes (`attrs` are those that it has not yet) and propagation of an attached mount, in the config's order.
+fn finish(tree: BorrowedFd<'_>, mount: &Mount, attrs: Attrs) -> Outcome<()> {
     let what = || format!("set the attributes of the mount on {}", mount.destination.display());
     let hint = "an attribute of a host's mount is locked in a user namespace: ask for it as well (nosuid, nodev, ro, …)";
-    apply_attrs(tree, Depth::One, attrs_now(mount)).attempt(what).hint(Errno::EPERM, hint)?;
+    apply_attrs(tree, Depth::One, attrs).attempt(what).hint(Errno::EPERM, hint)?;
     apply_attrs(tree, Depth::Recursive, mount.recursive_attrs).attempt(what).hint(Errno::EPERM, hint)?;
     for (propagation, depth) in &mount.propagation {
         propagate(tree, *propagation, *depth).attempt(what)?;
