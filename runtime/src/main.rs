@@ -1,23 +1,29 @@
 //! sextant-runtime: creates and runs containers from OCI bundles. Main parses,
 //! closes what it must not inherit, seals the binary, and calls one command.
 
-use clap::Parser;
-use sextant_runtime::cli::{Cli, Command, Global};
+#![no_main]
+
+use sextant_runtime::cli::{self, Cli, Command, Global};
 use sextant_runtime::commands::{self, Context};
-use sextant_runtime::contract::{EXIT_EXEC_FAILURE, EXIT_FAILURE, OCI_VERSION};
+use sextant_runtime::contract::{EXIT_EXEC_FAILURE, EXIT_FAILURE, ExitCode, OCI_VERSION};
 use sextant_runtime::pass::Passed;
 use sextant_runtime::report::{Attempt, Outcome, Reporter, refuse};
+use sextant_runtime::seal::Mount;
 use sextant_runtime::{log, seal, sys};
 use std::path::PathBuf;
-use std::process::ExitCode;
 
-fn main() -> ExitCode {
+sextant_runtime::entry!(story);
+
+fn story() -> ExitCode {
     // Ahead of the parser: what this image does before it executes itself once more is done twice.
-    if let Err(failure) = seal::ensure_for(std::env::args_os()) {
-        log::error(&failure);
-        return ExitCode::from(EXIT_FAILURE);
-    }
-    let cli = match Cli::try_parse() {
+    let sealed = match seal::ensure_for(std::env::args_os()) {
+        Ok(sealed) => sealed,
+        Err(failure) => {
+            log::error(&failure);
+            return ExitCode::from(EXIT_FAILURE);
+        }
+    };
+    let cli = match cli::parse(std::env::args_os().collect()) {
         Ok(cli) => cli,
         Err(error) => {
             let code = if error.use_stderr() { ExitCode::from(EXIT_FAILURE) } else { ExitCode::SUCCESS };
@@ -27,13 +33,13 @@ fn main() -> ExitCode {
         }
     };
     let failed = if matches!(cli.command, Some(Command::Exec(_))) { EXIT_EXEC_FAILURE } else { EXIT_FAILURE };
-    run(cli).unwrap_or_else(|failure| {
+    run(cli, sealed).unwrap_or_else(|failure| {
         log::error(&failure);
         ExitCode::from(failed)
     })
 }
 
-fn run(cli: Cli) -> Outcome<ExitCode> {
+fn run(cli: Cli, sealed: Option<Mount>) -> Outcome<ExitCode> {
     let command = match cli.command {
         _ if cli.global.version => {
             return version();
@@ -41,8 +47,8 @@ fn run(cli: Cli) -> Outcome<ExitCode> {
         None => return Err(refuse("run a command", "none was given; see --help")),
         Some(command) => command,
     };
-    close_inherited(&cli.global, &command)?;
-    let context = context(cli.global)?;
+    close_inherited(&cli.global, &command, sealed.as_ref())?;
+    let context = context(cli.global, sealed)?;
     match &command {
         Command::Create(args) => commands::create::run(&context, args),
         Command::Start(args) => commands::start::run(&context, &args.id),
@@ -76,7 +82,7 @@ fn version() -> Outcome<ExitCode> {
 }
 
 /// What the caller left open is none of the container's business (rule R4).
-fn close_inherited(global: &Global, command: &Command) -> Outcome<()> {
+fn close_inherited(global: &Global, command: &Command, sealed: Option<&Mount>) -> Outcome<()> {
     let passed = match command {
         Command::Create(args) => Passed::of(args.preserve_fds),
         Command::Run(args) => Passed::of(args.create.preserve_fds),
@@ -85,6 +91,7 @@ fn close_inherited(global: &Global, command: &Command) -> Outcome<()> {
     };
     let mut keep: Vec<i32> = passed.fds().collect();
     keep.extend(global.report_fd);
+    keep.extend(sealed.map(Mount::raw));
     if let Command::Exec(args) = command {
         keep.extend(args.start_fd);
     }
@@ -94,7 +101,7 @@ fn close_inherited(global: &Global, command: &Command) -> Outcome<()> {
     sys::file::close_others(&keep).attempt(|| "close inherited descriptors".into())
 }
 
-fn context(global: Global) -> Outcome<Context> {
+fn context(global: Global, sealed: Option<Mount>) -> Outcome<Context> {
     let place = || global.log.as_deref().map_or_else(|| "stderr".into(), |path| path.display().to_string());
     log::init(
         global.log.as_deref(),
@@ -112,7 +119,7 @@ fn context(global: Global) -> Outcome<Context> {
     let root = global.root.unwrap_or_else(default_root);
     log::debug(&format!("sextant-runtime {}, state in {}", env!("CARGO_PKG_VERSION"), root.display()));
     let may_lack = global.rootless.into();
-    Ok(Context { root, criu: global.criu, may_lack, report: Reporter::new(report) })
+    Ok(Context { root, criu: global.criu, may_lack, report: Reporter::new(report), sealed: sealed.into() })
 }
 
 fn default_root() -> PathBuf {

@@ -1,10 +1,14 @@
 //! The sealed self (security rule R4). A process that enters a container can be
 //! reached there as `/proc/PID/exe`, or be executed again as `/proc/self/exe`;
 //! whoever has that file open could write to the host's binary. So the runtime
-//! executes itself once more from a copy of its mount that is read-only and
-//! attached nowhere: writing answers `EROFS`, and since the mount is in no mount
-//! namespace, nobody can make it writable again, whatever capabilities it has.
-//! Without the right to make mounts, a sealed memfd does the same.
+//! is what a copy of its mount has that is read-only and attached nowhere: writing
+//! answers `EROFS`, and since the mount is in no mount namespace, nobody can make
+//! it writable again, whatever capabilities it has.
+//!
+//! It becomes that without being executed once more, which would be a fifth of the
+//! time of a whole `run`: the program's pages are mapped anew from the sealed file.
+//! Where that is not allowed, it executes the sealed file; and without the right
+//! to make mounts, a sealed memfd.
 
 use crate::plan::Depth;
 use crate::report::{Attempt, Outcome};
@@ -12,36 +16,53 @@ use crate::sys;
 use crate::sys::mount::{Attr, MOUNT_ATTR_RDONLY, Writable};
 use nix::fcntl::{FcntlArg, OFlag, SealFlag};
 use std::ffi::{CString, OsString};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
 /// The commands whose process becomes one of the container's.
 const ENTER: [&str; 3] = ["create", "run", "exec"];
 
+/// The program that this process runs.
+const OWN: &str = "/proc/self/exe";
+
 /// [`ensure`] for a command line that may enter a container. An option's value
 /// that reads like such a command costs one execution more, and nothing else.
 ///
 /// # Errors
 /// As [`ensure`].
-pub fn ensure_for(mut args: impl Iterator<Item = OsString>) -> Outcome<()> {
-    if args.any(|arg| ENTER.iter().any(|command| arg == *command)) { ensure() } else { Ok(()) }
+pub fn ensure_for(mut args: impl Iterator<Item = OsString>) -> Outcome<Option<Mount>> {
+    if args.any(|arg| ENTER.iter().any(|command| arg == *command)) { ensure() } else { Ok(None) }
+}
+
+/// The mount that the sealed program is in; nobody needs it. Its last descriptor
+/// is closed best while there is nothing else to do: the kernel waits then until
+/// no processor can be looking at the mount any more, a fiftieth of a whole `run`.
+#[derive(Debug)]
+pub struct Mount(OwnedFd);
+
+impl Mount {
+    /// The number of the descriptor, to be kept open.
+    pub fn raw(&self) -> i32 {
+        self.0.as_raw_fd()
+    }
 }
 
 /// Returns when the running binary is sealed; executes a sealed one otherwise.
 ///
 /// # Errors
 /// When no way to seal it works.
-fn ensure() -> Outcome<()> {
+fn ensure() -> Outcome<Option<Mount>> {
     let what = || "seal the runtime's binary".to_owned();
-    let path = Path::new("/proc/self/exe");
+    let path = Path::new(OWN);
     let own = sys::file::open_host(path, OFlag::O_RDONLY).attempt(what)?;
     if is_sealed(&own).attempt(what)? {
-        return Ok(());
+        return Ok(None);
     }
-    let sealed = match detached(path).or_else(|_| memfd(&own)) {
-        Ok(fd) => fd,
-        Err(e) => return Err(e).attempt(what),
+    let sealed = match detached(path) {
+        Ok(tree) if is_taken_on(&tree) => return Ok(Some(Mount(tree))),
+        Ok(tree) => tree,
+        Err(_) => memfd(&own).attempt(what)?,
     };
     let args = std::env::args_os().map(c_string).collect::<Vec<_>>();
     let env = std::env::vars_os()
@@ -52,6 +73,18 @@ fn ensure() -> Outcome<()> {
         })
         .collect::<Vec<_>>();
     Err(sys::exec::execveat(sealed.as_fd(), &args, &env)).attempt(what)
+}
+
+/// Whether the process now runs from the sealed file. What does not work here is
+/// no failure: it can still be executed.
+fn is_taken_on(tree: &OwnedFd) -> bool {
+    // A detached mount has no path but this one, and pages are mapped from open files only.
+    let opened =
+        sys::file::open_host(Path::new(&format!("/proc/self/fd/{}", tree.as_raw_fd())), OFlag::O_RDONLY);
+    opened.and_then(|file| sys::image::take_on(file.as_fd())).is_ok()
+        && sys::file::open_host(Path::new(OWN), OFlag::O_PATH)
+            .and_then(|own| sys::mount::is_readonly(own.as_fd()))
+            == Ok(Writable::No)
 }
 
 fn c_string(text: OsString) -> CString {

@@ -3,6 +3,7 @@
 
 use super::{Context, delete};
 use crate::cli;
+use crate::contract::ExitCode;
 use crate::contract::report::StageKind;
 use crate::contract::state::Status;
 use crate::criu::dump::{Afterwards, Flags, Wanted};
@@ -12,7 +13,6 @@ use crate::store::Directory;
 use crate::sys;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 /// Carries it out.
 ///

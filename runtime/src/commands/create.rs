@@ -2,6 +2,7 @@
 
 use super::{Context, delete};
 use crate::cli;
+use crate::contract::ExitCode;
 use crate::contract::report::Failure;
 use crate::create::{Console, Created, Mode, Request};
 use crate::init::{Keyring, Pivot};
@@ -9,7 +10,6 @@ use crate::pass::Passed;
 use crate::report::{Attempt, Outcome};
 use crate::sys;
 use std::os::fd::{AsFd, OwnedFd};
-use std::process::ExitCode;
 
 /// Carries it out.
 ///

@@ -6,6 +6,7 @@ use super::Context;
 use crate::cgroup::oom::OomWatch;
 use crate::cgroup::{Cgroup, stats};
 use crate::cli;
+use crate::contract::ExitCode;
 use crate::contract::report::StageKind;
 use crate::contract::state::Status;
 use crate::contract::stats::{Event, EventKind};
@@ -16,7 +17,6 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
-use std::process::ExitCode;
 use std::time::Instant;
 
 /// Carries it out.

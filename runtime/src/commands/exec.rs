@@ -3,6 +3,7 @@
 
 use super::{Context, create, run, start, terminal};
 use crate::cli;
+use crate::contract::ExitCode;
 use crate::contract::report::StageKind;
 use crate::create::Console;
 use crate::exec::process::{Changes, Source};
@@ -13,7 +14,6 @@ use crate::pidfile::PidFile;
 use crate::report::{Attempt, Outcome, refuse};
 use crate::sys;
 use std::os::fd::OwnedFd;
-use std::process::ExitCode;
 
 /// Carries it out.
 ///
@@ -57,6 +57,7 @@ pub fn run(context: &Context, args: &cli::Exec) -> Outcome<ExitCode> {
 /// Lets the process go on: to its program, or to the wait point.
 fn begin(entered: &Entered, held: bool, context: &Context) -> Outcome<()> {
     context.report.stage(StageKind::Start, "", || entered.channel.say(&ToInit::Start))?;
+    drop(context.sealed.take());
     if held { Ok(()) } else { start::hear_execution(&entered.channel, &context.report) }
 }
 

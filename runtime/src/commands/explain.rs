@@ -2,8 +2,8 @@
 
 use super::{Context, print, print_json};
 use crate::cli;
+use crate::contract::ExitCode;
 use crate::report::Outcome;
-use std::process::ExitCode;
 
 /// Carries it out.
 ///

@@ -4,6 +4,7 @@
 
 use super::{Context, checkpoint, print_json};
 use crate::cli;
+use crate::contract::ExitCode;
 use crate::plan::{Host, NamespaceKind, capabilities};
 use crate::report::Outcome;
 use crate::seccomp::known;
@@ -11,7 +12,6 @@ use crate::sys::probe;
 use serde_json::{Map, Value, json};
 use std::fs;
 use std::path::Path;
-use std::process::ExitCode;
 
 /// Carries it out.
 ///

@@ -3,6 +3,7 @@
 use super::Context;
 use crate::cgroup::Cgroup;
 use crate::cli;
+use crate::contract::ExitCode;
 use crate::contract::report::StageKind;
 use crate::contract::state::Status;
 use crate::report::{Attempt, Outcome, refuse};
@@ -10,7 +11,6 @@ use crate::store::{Directory, Stored};
 use crate::sys;
 use nix::sys::signal::Signal;
 use std::os::fd::{AsFd, OwnedFd};
-use std::process::ExitCode;
 
 /// Carries it out.
 ///

@@ -2,10 +2,10 @@
 
 use super::{Context, print};
 use crate::cli::{self, ListFormat};
+use crate::contract::ExitCode;
 use crate::contract::state::State;
 use crate::report::{Outcome, refuse};
 use crate::store::Directory;
-use std::process::ExitCode;
 
 /// Narrowest column, and the space between two, as runc's table has them.
 const NARROWEST: usize = 12;

@@ -22,10 +22,12 @@ pub mod state;
 mod terminal;
 pub mod update;
 
+use crate::contract::ExitCode;
 use crate::report::{Outcome, Reporter, refuse};
+use crate::seal::Mount;
+use std::cell::RefCell;
 use std::io::Write;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 /// What every command gets.
 #[derive(Debug)]
@@ -38,6 +40,8 @@ pub struct Context {
     pub may_lack: crate::cgroup::plan::MayLack,
     /// For the stages.
     pub report: Reporter,
+    /// Closed when the container's process has been told to go on.
+    pub sealed: RefCell<Option<Mount>>,
 }
 
 /// Prints to stdout. A reader that has gone away is no error of the command.

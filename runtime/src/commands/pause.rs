@@ -3,11 +3,11 @@
 
 use super::Context;
 use crate::cgroup::Cgroup;
+use crate::contract::ExitCode;
 use crate::contract::report::StageKind;
 use crate::contract::state::Status;
 use crate::report::{Outcome, refuse};
 use crate::store::Directory;
-use std::process::ExitCode;
 
 /// Carries it out. It returns when every process has stopped; `state` then
 /// says `paused`.

@@ -4,11 +4,12 @@
 use super::{Context, print};
 use crate::cgroup::Cgroup;
 use crate::cli::{self, ListFormat};
+use crate::contract::ExitCode;
 use crate::report::{Attempt, Outcome, Place, refuse};
 use crate::store::Directory;
 use nix::errno::Errno;
 use std::collections::BTreeSet;
-use std::process::{Command, ExitCode};
+use std::process::Command;
 
 /// Carries it out. ps(1) is looked for in `PATH`, and is given the options
 /// that stand behind the id, else `-ef`.

@@ -5,6 +5,7 @@ use super::terminal::Terminal;
 use super::{Context, checkpoint, delete, run};
 use crate::cgroup::Cgroup;
 use crate::cli;
+use crate::contract::ExitCode;
 use crate::contract::report::{Failure, StageKind};
 use crate::contract::state::Status;
 use crate::create;
@@ -20,7 +21,6 @@ use nix::fcntl::OFlag;
 use nix::sched::CloneFlags;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-use std::process::ExitCode;
 
 /// Carries it out.
 ///

@@ -5,6 +5,7 @@ use super::terminal::{Flow, Terminal};
 use super::{Context, create, delete, start, terminal};
 use crate::cli;
 use crate::contract::EXIT_SIGNAL_BASE;
+use crate::contract::ExitCode;
 use crate::contract::report::StageKind;
 use crate::create::{Console, Created, Mode};
 use crate::handshake::ToInit;
@@ -15,7 +16,6 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::process::ExitCode;
 
 /// Carries it out.
 ///
@@ -67,6 +67,7 @@ pub(super) fn status_of(ended: Ended) -> u8 {
 
 fn begin(created: &Created, context: &Context) -> Outcome<()> {
     context.report.stage(StageKind::Start, "", || created.channel.say(&ToInit::Start))?;
+    drop(context.sealed.take());
     start::hear_execution(&created.channel, &context.report)
 }
 

@@ -2,10 +2,10 @@
 
 use super::Context;
 use crate::cli;
+use crate::contract::ExitCode;
 use crate::report::{Attempt, Outcome, Place, refuse};
 use nix::errno::Errno;
 use std::io::Write;
-use std::process::ExitCode;
 
 /// Carries it out. An existing config.json is never overwritten.
 ///

@@ -2,12 +2,12 @@
 //! process was executed, or why not.
 
 use super::Context;
+use crate::contract::ExitCode;
 use crate::contract::report::{Record, StageKind};
 use crate::contract::state::Status;
 use crate::handshake::{Channel, Message, ParentSide, ToParent};
 use crate::report::{Outcome, Reporter, now_ns, refuse};
 use crate::store::{Directory, Stored};
-use std::process::ExitCode;
 
 /// Carries it out.
 ///

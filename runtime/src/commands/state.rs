@@ -1,9 +1,9 @@
 //! `state`: what is remembered of a container, with its status of now.
 
 use super::{Context, print_json};
+use crate::contract::ExitCode;
 use crate::report::Outcome;
 use crate::store::Directory;
-use std::process::ExitCode;
 
 /// Carries it out.
 ///

@@ -10,6 +10,7 @@ use super::{Context, resctrl};
 use crate::bundle::Bundle;
 use crate::cgroup::{Cgroup, update};
 use crate::cli;
+use crate::contract::ExitCode;
 use crate::contract::report::{Failure, StageKind};
 use crate::contract::state::Status;
 use crate::plan::Problem;
@@ -18,7 +19,6 @@ use crate::store::{Directory, Stored};
 use serde_json::{Map, Value, json};
 use std::io::Read;
 use std::path::Path;
-use std::process::ExitCode;
 
 /// Most bytes of a file of resources.
 const LIMIT: u64 = 1 << 20;

@@ -22,6 +22,26 @@ pub const EXIT_EXEC_FAILURE: u8 = 255;
 /// Exit status that `run` and `exec` give for a process ended by signal N: 128 + N, as a shell's.
 pub const EXIT_SIGNAL_BASE: u8 = 128;
 
+/// The exit status of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExitCode(u8);
+
+impl ExitCode {
+    /// All went well.
+    pub const SUCCESS: Self = Self(0);
+
+    /// As exit(2) takes it.
+    pub fn number(self) -> u8 {
+        self.0
+    }
+}
+
+impl From<u8> for ExitCode {
+    fn from(number: u8) -> Self {
+        Self(number)
+    }
+}
+
 /// The version of the runtime-spec that is implemented.
 pub const OCI_VERSION: &str = "1.3.0";
 

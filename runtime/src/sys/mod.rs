@@ -3,8 +3,10 @@
 //! [`Error`] that prints the call as strace would. No policy lives here.
 
 pub mod bpf;
+pub mod entry;
 pub mod exec;
 pub mod file;
+pub mod image;
 pub mod keyring;
 pub mod mount;
 pub mod net;
