@@ -88,7 +88,7 @@ impl Message for ToInit {
 }
 
 impl Message for ToParent {
-    /// A failure's texts are far below it.
+    /// A failure whose texts are longer loses their ends.
     const MAX: usize = 64 << 10;
 
     fn encode(&self) -> Vec<u8> {
@@ -96,11 +96,7 @@ impl Message for ToParent {
             Self::MountsReady => vec![b'M'],
             Self::Ready => vec![b'R'],
             Self::Executing => vec![b'X'],
-            Self::Failed(failure) => {
-                let mut packet = vec![b'F'];
-                packet.extend(serde_json::to_vec(failure).unwrap_or_default());
-                packet
-            }
+            Self::Failed(failure) => encode_failure(failure.clone()),
         }
     }
 
@@ -113,6 +109,20 @@ impl Message for ToParent {
             _ => None,
         }
     }
+}
+
+/// A packet that is heard whole: one beyond the limit would be cut, and be no message.
+fn encode_failure(mut failure: Box<Failure>) -> Vec<u8> {
+    // In JSON a byte of the texts has six at most.
+    for limit in [usize::MAX, 1024] {
+        failure.truncate(limit);
+        let mut packet = vec![b'F'];
+        packet.extend(serde_json::to_vec(&failure).unwrap_or_default());
+        if packet.len() <= ToParent::MAX {
+            return packet;
+        }
+    }
+    vec![b'F']
 }
 
 /// One side of the channel: it says `Out` and hears `In`.
@@ -223,6 +233,15 @@ mod tests {
         drop(init);
         assert_eq!(parent.hear().unwrap(), Some(ToParent::Ready));
         assert_eq!(parent.hear().unwrap(), None);
+    }
+
+    #[test]
+    fn a_failure_with_long_texts_is_heard() {
+        let (parent, init) = pair().unwrap();
+        let failure = Failure { errno: 22, syscall: "\u{1}".repeat(70_000), ..Failure::default() };
+        init.say(&ToParent::Failed(Box::new(failure))).unwrap();
+        let Some(ToParent::Failed(heard)) = parent.hear().unwrap() else { panic!("no failure was heard") };
+        assert!(heard.errno == 22 && heard.syscall.len() >= 1024, "{heard:?}");
     }
 
     #[test]

@@ -225,6 +225,23 @@ pub struct Failure {
     pub hint: String,
 }
 
+impl Failure {
+    /// Cuts each text to about that many bytes.
+    pub(crate) fn truncate(&mut self, limit: usize) {
+        for text in [
+            &mut self.stage,
+            &mut self.attempted,
+            &mut self.because,
+            &mut self.syscall,
+            &mut self.object,
+            &mut self.pointer,
+            &mut self.hint,
+        ] {
+            truncate(text, limit);
+        }
+    }
+}
+
 fn is_zero(n: &i32) -> bool {
     *n == 0
 }
@@ -293,12 +310,8 @@ impl Record {
 
     fn truncate(&mut self, limit: usize) {
         truncate(&mut self.object, limit);
-        if let Some(f) = &mut self.failure {
-            for text in
-                [&mut f.attempted, &mut f.because, &mut f.syscall, &mut f.object, &mut f.pointer, &mut f.hint]
-            {
-                truncate(text, limit);
-            }
+        if let Some(failure) = &mut self.failure {
+            failure.truncate(limit);
         }
     }
 }
