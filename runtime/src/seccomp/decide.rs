@@ -4,7 +4,7 @@
 //! sorting replaces maps: a profile of 380 names costs a few pages of memory.
 
 use super::arch::{Arch, X32_BIT};
-use super::rules::{Answer, Condition, Rules, Span, Test};
+use super::rules::{Answer, Condition, Rule, Rules, Span, Test};
 use oci_spec::runtime::LinuxSeccompAction;
 
 /// What happens with a system call.
@@ -119,11 +119,13 @@ impl Decided {
 
     /// What the rules for one number say, in the config's order. As with
     /// libseccomp one without conditions is stronger than all with conditions,
-    /// wherever it stands, and the first of several counts.
+    /// wherever it stands, and the first of several counts; a mask of zero is
+    /// no condition.
     fn decision(&mut self, entries: &[Entry], arch: Arch, rules: &Rules) -> Decision {
         let ruled =
             || entries.iter().filter_map(|entry| Some((entry, rules.list.get(to_index(entry.place))?)));
-        let always = ruled().find(|(entry, rule)| entry.multiplexed == 0 && rule.conditions.count == 0);
+        let is_always = |rule: &Rule| rule.conditions.of(&self.conditions).iter().all(|c| c.is_none_on(arch));
+        let always = ruled().find(|(entry, rule)| entry.multiplexed == 0 && is_always(rule));
         if let Some((_, rule)) = always {
             return Decision::Always(rule.answer);
         }
@@ -243,6 +245,12 @@ impl Background {
 }
 
 impl Condition {
+    /// Whether it says nothing about the bits of an argument of `arch`.
+    fn is_none_on(self, arch: Arch) -> bool {
+        let condition = if arch.has_narrow_arguments() { self.narrowed() } else { self };
+        matches!(condition.test, Test::MaskedEqual { mask: 0, .. })
+    }
+
     /// On a 32-bit architecture only the low half of a value counts, as with libseccomp.
     fn narrowed(self) -> Self {
         const LOW: u64 = 0xffff_ffff;

@@ -84,6 +84,16 @@ pub fn architectures() -> Vec<&'static str> {
     ARCHES.into_iter().filter(is_known).collect()
 }
 
+/// The names of all system calls that rules can be about, sorted.
+pub fn calls() -> impl Iterator<Item = &'static str> {
+    super::tables::ROWS.iter().map(|(name, _)| *name)
+}
+
+/// The number of a system call, where the architecture has it.
+pub fn number(arch: SpecArch, call: &str) -> Option<u32> {
+    Arch::from_spec(arch, Arch::native()?)?.number(super::calls::find(call)?)
+}
+
 /// Flags.
 pub fn flags() -> Vec<&'static str> {
     let names = FLAGS.into_iter().map(|(name, _)| name);

@@ -88,10 +88,30 @@ pub const MAX_INSTRUCTIONS: usize = 4096;
 /// # Errors
 /// All mistakes of it, at once.
 pub fn compile(spec: &LinuxSeccomp, warnings: &mut Vec<Problem>) -> Result<Filter, Vec<Problem>> {
-    let refused =
-        |message: String| vec![Problem { pointer: "/linux/seccomp".into(), message, hint: String::new() }];
     let native = arch::Arch::native()
         .ok_or_else(|| refused("filters for this machine's architecture cannot be compiled".into()))?;
+    compile_on(native, spec, warnings)
+}
+
+/// As [`compile`], as it is on a machine of another architecture.
+///
+/// # Errors
+/// As [`compile`]; also for one that no filter can be compiled for.
+pub fn compile_for(
+    machine: oci_spec::runtime::Arch,
+    spec: &LinuxSeccomp,
+    warnings: &mut Vec<Problem>,
+) -> Result<Filter, Vec<Problem>> {
+    let native = arch::Arch::native().and_then(|native| arch::Arch::from_spec(machine, native));
+    let native = native.ok_or_else(|| refused(format!("filters for {machine} cannot be compiled")))?;
+    compile_on(native, spec, warnings)
+}
+
+fn compile_on(
+    native: arch::Arch,
+    spec: &LinuxSeccomp,
+    warnings: &mut Vec<Problem>,
+) -> Result<Filter, Vec<Problem>> {
     let (rules, mut filter) = rules::check(spec, native, warnings)?;
     filter.program = assemble::assemble(&decide::decide(rules));
     let length = filter.program.len();
@@ -101,4 +121,8 @@ pub fn compile(spec: &LinuxSeccomp, warnings: &mut Vec<Problem>) -> Result<Filte
         )));
     }
     Ok(filter)
+}
+
+fn refused(message: String) -> Vec<Problem> {
+    vec![Problem { pointer: "/linux/seccomp".into(), message, hint: String::new() }]
 }

@@ -275,10 +275,11 @@ fn condition(arg: &LinuxSeccompArg, pointer: &str, judge: &mut Judge<'_>) -> Opt
         Op::ScmpCmpEq => Test::Equal(value),
         Op::ScmpCmpGe => Test::GreaterOrEqual(value),
         Op::ScmpCmpGt => Test::Greater(value),
-        Op::ScmpCmpMaskedEq => Test::MaskedEqual { mask: value, value: second },
+        // As with libseccomp the mask is applied to both.
+        Op::ScmpCmpMaskedEq => Test::MaskedEqual { mask: value, value: second & value },
     };
-    if matches!(test, Test::MaskedEqual { mask, value } if value & !mask != 0) {
-        judge.warn(format!("{pointer}/valueTwo"), "has bits outside of the mask: the condition never holds");
+    if arg.op() == Op::ScmpCmpMaskedEq && second & !value != 0 {
+        judge.warn(format!("{pointer}/valueTwo"), "has bits outside of the mask: they are ignored");
     }
     Some(Condition { argument: argument?, test })
 }

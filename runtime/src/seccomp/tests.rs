@@ -313,6 +313,25 @@ fn several_rules_for_one_call_mean_what_they_mean_to_libseccomp() {
     assert_eq!(answer(json!([on_40("SCMP_ACT_ALLOW")]), 41), libc::SECCOMP_RET_TRAP);
 }
 
+// proves: seccomp actions
+#[test]
+fn a_mask_is_applied_to_both_sides_and_one_of_zero_is_no_condition() {
+    let native = Arch::native().unwrap();
+    let answer = |rules: Value, arg: u64| {
+        let program = compiled(json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules}));
+        let number = number(native, "socket");
+        run(&program, Call { audit: native.audit(), number, args: [arg, 0, 0, 0, 0, 0] })
+    };
+    let masked = |action: &str, mask: u64, value: u64| {
+        json!({"names": ["socket"], "action": action,
+               "args": [{"index": 0, "value": mask, "valueTwo": value, "op": "SCMP_CMP_MASKED_EQ"}]})
+    };
+    assert_eq!(answer(json!([masked("SCMP_ACT_TRAP", 3, 7)]), 3), libc::SECCOMP_RET_TRAP);
+    let always = json!({"names": ["socket"], "action": "SCMP_ACT_ERRNO"});
+    assert_eq!(answer(json!([masked("SCMP_ACT_TRAP", 0, 7), always]), 9), libc::SECCOMP_RET_TRAP);
+    assert_eq!(answer(json!([masked("SCMP_ACT_TRAP", 1, 1), always]), 9), errno(libc::EPERM));
+}
+
 #[test]
 fn mistakes_have_their_place() {
     let rule = |rule: Value| json!({"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [rule]});
