@@ -52,7 +52,7 @@ fn collect_file(path: &Path, proofs: &mut Proofs) {
 /// The document, and the rows that have neither a test nor a reason.
 fn render() -> (String, Vec<String>) {
     let mut proofs = Proofs::new();
-    for dir in ["runtime/src", "integration/tests"] {
+    for dir in ["runtime/src", "integration/tests", "integration/fuzz/tests"] {
         collect(&root().join(dir), &mut proofs);
     }
     let mut text =

@@ -15,12 +15,15 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("sextant-shim", &["sextant-proto", "sextant-runtime"]),
     ("sextant-manager", &["sextant-proto", "sextant-runtime"]),
     ("sextant-integration", &["sextant-proto"]),
+    ("sextant-fuzz", &["sextant-proto", "sextant-runtime"]),
 ];
 
-/// Directories, each with the modules of `sextant_runtime` that its sources may name.
+/// Directories, each with the modules of `sextant_runtime` that its sources may
+/// name; the first that fits counts. A fuzz target calls what parses directly.
 const RUNTIME_MODULES: &[(&str, &[&str])] = &[
     ("shim/src", &["contract"]),
     ("manager/src", &["contract", "plan", "bundle"]),
+    ("integration/fuzz", &[""]),
     ("integration", &["contract"]),
 ];
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 ///
 /// # Errors
 /// Refused when it is none, or more than 2^63 - 1; `flag` is named as the place.
-pub(super) fn bytes(flag: &str, text: &str) -> Outcome<i64> {
+pub fn bytes(flag: &str, text: &str) -> Outcome<i64> {
     if text == "-1" {
         return Ok(-1);
     }
