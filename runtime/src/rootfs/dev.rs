@@ -90,7 +90,7 @@ fn make(places: &mut Places<'_>, device: &DeviceNode) -> Outcome<()> {
         Err(e) if e.errno == Errno::EEXIST => return verify(parent, name, device),
         result => result.attempt(what)?,
     }
-    sys::file::set_owner_and_mode(parent, name, device.uid, device.gid, device.mode).attempt(what)
+    sys::file::set_owner(parent, name, device.uid, device.gid).attempt(what)
 }
 
 fn verify(parent: BorrowedFd<'_>, name: &Path, device: &DeviceNode) -> Outcome<()> {
@@ -171,7 +171,8 @@ fn copy_directory(from: BorrowedFd<'_>, to: BorrowedFd<'_>, left: &mut u64) -> O
             SFlag::S_IFREG => copy_file(from, to, path, mode, left)?,
             _ => continue,
         }
-        sys::file::set_owner_and_mode(to, path, stat.st_uid, stat.st_gid, mode).attempt(what)?;
+        sys::file::set_owner(to, path, stat.st_uid, stat.st_gid).attempt(what)?;
+        sys::file::set_mode(to, path, mode).attempt(what)?;
     }
     Ok(())
 }
@@ -185,7 +186,12 @@ fn copy_file(
 ) -> Outcome<()> {
     use std::io::Read;
     let what = || format!("copy up {}", path.display());
-    let source = sys::file::open_strict(from, path, nix::fcntl::OFlag::O_RDONLY).attempt(what)?;
+    // It was a regular file a moment ago; a fifo that took its place must not be waited for.
+    let flags = nix::fcntl::OFlag::O_RDONLY | nix::fcntl::OFlag::O_NONBLOCK;
+    let source = sys::file::open_strict(from, path, flags).attempt(what)?;
+    if sys::file::kind(source.as_fd()).attempt(what)? != SFlag::S_IFREG {
+        return Err(refuse(what(), "it was replaced by something else meanwhile"));
+    }
     let mut source = std::fs::File::from(source).take(*left + 1);
     let mut copy = std::fs::File::from(sys::file::create_file(to, path, mode).attempt(what)?);
     let copied = std::io::copy(&mut source, &mut copy).attempt(what)?;

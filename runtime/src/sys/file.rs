@@ -24,19 +24,24 @@ const RESOLVE_NO_MAGICLINKS: u64 = 0x02;
 const RESOLVE_NO_SYMLINKS: u64 = 0x04;
 const RESOLVE_IN_ROOT: u64 = 0x10;
 
+/// Somebody who renames without end cannot hold the runtime up for ever (rule R9).
+const MOST_TRIES: u32 = 1000;
+
 fn openat2(dir: BorrowedFd<'_>, path: &Path, flags: OFlag, mode: u64, resolve: u64) -> Result<OwnedFd> {
     let flags = flags | OFlag::O_CLOEXEC;
     let how: [u64; 3] = [u64::from(flags.bits().cast_unsigned()), mode, resolve];
     let call = || format!("openat2([{}], {path:?}, {flags:?}, resolve={resolve:#x})", dir.as_raw_fd());
     let name = c_path(path).map_err(|errno| Error { call: call(), errno })?;
+    let mut tries = 0;
     loop {
+        tries += 1;
         // SAFETY: the name is a valid C string and `how` a struct open_how of the size given.
         let value = unsafe {
             libc::syscall(libc::SYS_openat2, dir.as_raw_fd(), name.as_ptr(), how.as_ptr(), size_of_val(&how))
         };
         match checked_fd(value, call) {
             // EAGAIN: something was renamed meanwhile (openat2(2)); it asks for another try.
-            Err(e) if matches!(e.errno, Errno::EAGAIN | Errno::EINTR) => {}
+            Err(e) if matches!(e.errno, Errno::EAGAIN | Errno::EINTR) && tries < MOST_TRIES => {}
             result => return result,
         }
     }
@@ -151,30 +156,42 @@ pub fn symlink(target: &str, dir: BorrowedFd<'_>, name: &Path) -> Result<()> {
     })
 }
 
-/// mknodat(2).
+/// mknodat(2), with all bits of `mode` whatever umask(2) is: changed afterwards
+/// by its name, they could be another file's.
 ///
 /// # Errors
 /// `EPERM` in a user namespace.
 pub fn mknod(dir: BorrowedFd<'_>, name: &Path, kind: SFlag, mode: u32, device: (u32, u32)) -> Result<()> {
     let number = libc::makedev(device.0, device.1);
-    named(nix::sys::stat::mknodat(dir, name, kind, Mode::from_bits_truncate(mode), number), || {
+    let mask = nix::sys::stat::umask(Mode::empty());
+    let made = nix::sys::stat::mknodat(dir, name, kind, Mode::from_bits_truncate(mode), number);
+    nix::sys::stat::umask(mask);
+    named(made, || {
         format!("mknodat([{}], {name:?}, {kind:?}|{mode:#o}, {}:{})", dir.as_raw_fd(), device.0, device.1)
     })
 }
 
-/// fchmodat(2) and fchownat(2) of a file just made, which umask(2) may have narrowed.
+/// fchownat(2) of a file just made; a link that somebody has put there instead
+/// is not followed.
 ///
 /// # Errors
-/// As the system calls.
-pub fn set_owner_and_mode(dir: BorrowedFd<'_>, name: &Path, uid: u32, gid: u32, mode: u32) -> Result<()> {
+/// As the system call.
+pub fn set_owner(dir: BorrowedFd<'_>, name: &Path, uid: u32, gid: u32) -> Result<()> {
     use nix::unistd::{Gid, Uid, fchownat};
     let (user, group) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
     named(fchownat(dir, name, user, group, AtFlags::AT_SYMLINK_NOFOLLOW), || {
-        format!("fchownat([{}], {name:?}, {uid}, {gid})", dir.as_raw_fd())
-    })?;
-    let bits = Mode::from_bits_truncate(mode);
-    named(nix::sys::stat::fchmodat(dir, name, bits, nix::sys::stat::FchmodatFlags::FollowSymlink), || {
-        format!("fchmodat([{}], {name:?}, {mode:#o})", dir.as_raw_fd())
+        format!("fchownat([{}], {name:?}, {uid}, {gid}, AT_SYMLINK_NOFOLLOW)", dir.as_raw_fd())
+    })
+}
+
+/// Likewise its permission bits.
+///
+/// # Errors
+/// As fchmodat(2); `EOPNOTSUPP` for a link.
+pub fn set_mode(dir: BorrowedFd<'_>, name: &Path, mode: u32) -> Result<()> {
+    use nix::sys::stat::{FchmodatFlags, fchmodat};
+    named(fchmodat(dir, name, Mode::from_bits_truncate(mode), FchmodatFlags::NoFollowSymlink), || {
+        format!("fchmodat([{}], {name:?}, {mode:#o}, AT_SYMLINK_NOFOLLOW)", dir.as_raw_fd())
     })
 }
 
@@ -227,12 +244,17 @@ pub fn read_kernel_text(path: impl AsRef<Path>) -> std::io::Result<String> {
     Ok(text)
 }
 
+/// So many bytes of what is written are in the text of an error.
+const SHOWN: usize = 256;
+
 /// Writes all of it in one write(2), as files of the kernel want it.
 ///
 /// # Errors
 /// As the system call; a short write is `EIO`.
 pub fn write_once(fd: BorrowedFd<'_>, bytes: &[u8]) -> Result<()> {
-    let call = || format!("write([{}], {:?})", fd.as_raw_fd(), String::from_utf8_lossy(bytes));
+    // Not all of a whole file: the call is a part of an error's text.
+    let shown = || String::from_utf8_lossy(bytes.get(..SHOWN).unwrap_or(bytes));
+    let call = || format!("write([{}], {:?}, {})", fd.as_raw_fd(), shown(), bytes.len());
     match named(nix::unistd::write(fd, bytes), call)? {
         n if n == bytes.len() => Ok(()),
         _ => Err(Error { call: call(), errno: Errno::EIO }),
@@ -343,4 +365,39 @@ fn c_path(path: &Path) -> std::result::Result<CString, Errno> {
 fn relative(path: &Path) -> &Path {
     let path = path.strip_prefix("/").unwrap_or(path);
     if path.as_os_str().is_empty() { Path::new(".") } else { path }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    fn mode(path: &Path) -> u32 {
+        std::fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777
+    }
+
+    /// Whoever can write to the directory puts a link there between two steps.
+    #[test]
+    fn neither_owner_nor_mode_of_what_a_link_leads_to_changes() {
+        let dir = tempfile::tempdir().unwrap();
+        let victim = dir.path().join("victim");
+        std::fs::write(&victim, "").unwrap();
+        std::fs::set_permissions(&victim, std::fs::Permissions::from_mode(0o600)).unwrap();
+        symlink(&victim, dir.path().join("node")).unwrap();
+        let at = open_host(dir.path(), OFlag::O_PATH | OFlag::O_DIRECTORY).unwrap();
+        assert!(set_mode(at.as_fd(), Path::new("node"), 0o666).is_err());
+        drop(set_owner(at.as_fd(), Path::new("node"), 1, 1));
+        assert_eq!(mode(&victim), 0o600);
+        let owner = nix::sys::stat::stat(&victim).unwrap().st_uid;
+        assert_eq!(owner, nix::unistd::geteuid().as_raw());
+    }
+
+    #[test]
+    fn a_node_has_its_mode_from_the_beginning() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = open_host(dir.path(), OFlag::O_PATH | OFlag::O_DIRECTORY).unwrap();
+        mknod(at.as_fd(), Path::new("fifo"), SFlag::S_IFIFO, 0o666, (0, 0)).unwrap();
+        assert_eq!(mode(&dir.path().join("fifo")), 0o666);
+    }
 }
