@@ -25,6 +25,31 @@ fn cve_2019_19921_a_volume_over_proc_is_refused() {
 }
 
 #[test]
+fn cve_2023_28642_a_volume_does_not_get_over_proc_through_a_link() {
+    if skip_unless_root() {
+        return;
+    }
+    // What the config calls /mnt is for the image to say.
+    for (link, destination) in [("/proc", "/mnt/sys"), ("/proc/self/attr", "/mnt"), ("/sys", "/mnt/kernel")] {
+        for bundle in both() {
+            let host = Host::new();
+            relink(&bundle, "mnt", Path::new(link));
+            let index = bundle.config["mounts"].as_array().unwrap().len();
+            let bundle = bundle.mount(json!({
+                "destination": destination, "type": "bind", "source": host.path(), "options": ["rbind"],
+            }));
+            refused(&bundle, &[&format!("/mounts/{index}"), destination, "symbolic link"]);
+            let bundle = bundle.edit(|config| {
+                config["mounts"][index] =
+                    json!({"destination": destination, "type": "tmpfs", "source": "tmpfs"});
+            });
+            refused(&bundle, &[&format!("/mounts/{index}"), destination, "symbolic link"]);
+            host.assert_untouched();
+        }
+    }
+}
+
+#[test]
 fn cve_2025_31133_a_false_dev_null_of_the_image_is_not_the_mask() {
     if skip_unless_root() {
         return;

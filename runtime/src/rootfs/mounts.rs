@@ -8,6 +8,7 @@ use crate::sys;
 use crate::sys::mount::{Attr, MOUNT_ATTR_RDONLY};
 use nix::errno::Errno;
 use nix::sys::stat::SFlag;
+use nix::sys::statfs::{PROC_SUPER_MAGIC, SYSFS_MAGIC};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -50,6 +51,7 @@ fn bind(root: &Root, mount: &Mount, tree: &OwnedFd) -> Outcome<()> {
         _ => Target::File,
     };
     let target = root.destination(&mount.destination, kind)?;
+    refuse_by_link(target.as_fd(), mount)?;
     sys::mount::attach(tree.as_fd(), target.as_fd())
         .attempt(what)
         .hint(Errno::ENOTDIR, "one of source and destination is a file, the other a directory")?;
@@ -110,7 +112,8 @@ fn explain(
 fn target(root: &Root, mount: &Mount, fstype: &str) -> Outcome<OwnedFd> {
     let guarded = matches!(fstype, "proc" | "sysfs") || mount.destination == Path::new(DEV);
     if !guarded {
-        return root.destination(&mount.destination, Target::Directory);
+        let target = root.destination(&mount.destination, Target::Directory)?;
+        return refuse_by_link(target.as_fd(), mount).map(|()| target);
     }
     match root.open_no_link(&mount.destination) {
         Err(f) if Errno::from_raw(f.errno) == Errno::ENOENT => {
@@ -118,6 +121,24 @@ fn target(root: &Root, mount: &Mount, fstype: &str) -> Outcome<OwnedFd> {
         }
         result => result,
     }
+}
+
+/// The other half of [`crate::plan`]'s list of places: a link of the image must not
+/// lead a mount over what /proc and /sys say, where its destination may not be.
+fn refuse_by_link(target: BorrowedFd<'_>, mount: &Mount) -> Outcome<()> {
+    if ["/proc", "/sys"].iter().any(|tree| mount.destination.starts_with(tree)) {
+        return Ok(());
+    }
+    let what = || format!("mount on {}", mount.destination.display());
+    let magic = sys::file::filesystem(target).attempt(what)?;
+    if [PROC_SUPER_MAGIC, SYSFS_MAGIC].contains(&magic) {
+        let mut failure = refuse(what(), "it leads into the container's /proc or /sys");
+        failure.hint =
+            "the image has a symbolic link in this path: mount on what it points to, where that is allowed"
+                .into();
+        return Err(failure);
+    }
+    Ok(())
 }
 
 /// What is set when the mount is made. One that is copied into becomes read-only after it.
