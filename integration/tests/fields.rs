@@ -539,6 +539,48 @@ fn a_hook_that_takes_too_long_is_ended() {
     runtime.leftovers(&[&id]).assert_none();
 }
 
+#[test]
+fn what_a_hook_does_not_read_or_says_at_length_ends_nobody() {
+    if skip_unless_root() {
+        return;
+    }
+    // More than a pipe holds: of the state on stdin, and on stderr.
+    let script = "exec <&-; head -c 300000 /dev/zero >&2";
+    let hooks = json!([{"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/bin:/bin"]}]);
+    for kind in ["createRuntime", "createContainer", "poststart"] {
+        let (runtime, id) = (Runtime::new(), unique("deafhook"));
+        let bundle = Bundle::without_user()
+            .set("/annotations/long", json!("x".repeat(200_000)))
+            .set(&format!("/hooks/{kind}"), hooks.clone());
+        runtime.run(&bundle, &id).ok();
+        runtime.leftovers(&[&id]).assert_none();
+    }
+}
+
+#[test]
+fn a_report_that_nobody_reads_ends_nobody() {
+    if skip_unless_root() {
+        return;
+    }
+    let (runtime, id) = (Runtime::new(), unique("noreader"));
+    let bundle = Bundle::new();
+    let (reader, writer) = nix::unistd::pipe().unwrap();
+    drop(reader);
+    let command = runtime.command();
+    let status = std::process::Command::new("/bin/sh")
+        .args(["-c", "exec 9>&1 >/dev/null; exec \"$@\"", "sh"])
+        .arg(command.get_program())
+        .args(command.get_args())
+        .args(["--report-fd", "9", "run", "--bundle"])
+        .arg(bundle.write())
+        .arg(&id)
+        .stdout(writer)
+        .status()
+        .unwrap();
+    assert!(status.success(), "{status}");
+    runtime.leftovers(&[&id]).assert_none();
+}
+
 // --- cgroup limits, in the kernel's files ----------------------------------
 
 /// The container's directory in the hierarchy of this controller, on v1, hybrid or v2.

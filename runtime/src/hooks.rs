@@ -2,17 +2,18 @@
 //! the container's state on stdin. One that fails, or takes longer than its
 //! timeout, ends the creation; poststart and poststop failures are warnings.
 
+mod attend;
+
 use crate::contract::report::{Stage, StageKind};
 use crate::contract::state::State;
 use crate::plan::Hook;
 use crate::report::{Attempt, Outcome, Place, Reporter, refuse};
 use nix::errno::Errno;
 use std::ffi::OsStr;
-use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// Runs all hooks of one kind.
 ///
@@ -31,17 +32,11 @@ fn run_one(hook: &Hook, state: &State) -> Outcome<()> {
     let json = serde_json::to_vec(state).map_err(|e| refuse(what(), e.to_string()))?;
     let mut child =
         command(hook).spawn().attempt(what).hint(Errno::ENOENT, "the path is taken on the host")?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // A hook need not read its stdin: EPIPE is its right.
-        drop(stdin.write_all(&json));
-    }
-    let status = match hook.timeout {
-        None => child.wait().attempt(what)?,
-        Some(seconds) => {
-            wait_until(&mut child, Duration::from_secs(seconds.into())).attempt(what)?.ok_or_else(|| {
-                refuse(what(), format!("it took longer than its timeout of {seconds} s and was killed"))
-            })?
-        }
+    let limit = hook.timeout.map(|seconds| Duration::from_secs(seconds.into()));
+    let ended = attend::until_end(&mut child, &json, limit).attempt(what)?;
+    let Some(status) = ended.status else {
+        let seconds = hook.timeout.unwrap_or_default();
+        return Err(refuse(what(), format!("it took longer than its timeout of {seconds} s and was killed")));
     };
     if status.success() {
         return Ok(());
@@ -50,11 +45,7 @@ fn run_one(hook: &Hook, state: &State) -> Outcome<()> {
         Some(signal) => format!("it was ended by signal {signal}"),
         None => format!("it exited with status {}", status.code().unwrap_or(-1)),
     };
-    let mut said = String::new();
-    if let Some(stderr) = child.stderr.take() {
-        drop(stderr.take(1024).read_to_string(&mut said));
-    }
-    let said = said.trim();
+    let said = ended.said.trim();
     Err(refuse(what(), if said.is_empty() { how } else { format!("{how}: {said}") }))
 }
 
@@ -73,28 +64,4 @@ fn command(hook: &Hook) -> Command {
     }
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
     command
-}
-
-/// `None`: the time is over, and it was killed.
-fn wait_until(child: &mut Child, limit: Duration) -> std::io::Result<Option<std::process::ExitStatus>> {
-    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-    use std::os::fd::AsFd;
-    let deadline = Instant::now() + limit;
-    let pid = i32::try_from(child.id()).unwrap_or(-1);
-    let pidfd = crate::sys::process::pidfd_open(pid).map_err(|e| std::io::Error::from(e.errno))?;
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let millis = u16::try_from(left.as_millis()).unwrap_or(u16::MAX);
-        let ready = poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], PollTimeout::from(millis));
-        match ready {
-            Ok(n) if n > 0 => return child.wait().map(Some),
-            Ok(_) if left.is_zero() => {
-                child.kill()?;
-                child.wait()?;
-                return Ok(None);
-            }
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno.into()),
-        }
-    }
 }

@@ -5,7 +5,7 @@ use crate::report::{Attempt, Outcome, Place};
 use crate::sys;
 use crate::sys::privilege::{self, Keep, Sets};
 use nix::errno::Errno;
-use nix::sys::signal::{SigHandler, SigSet, Signal};
+use nix::sys::signal::SigSet;
 use std::io::Read;
 use std::os::fd::AsFd;
 
@@ -15,13 +15,15 @@ const PASSWD_LIMIT: u64 = 1 << 20;
 /// `CAP_SYS_ADMIN`.
 const SYS_ADMIN: u64 = 1 << 21;
 
-/// Undoes what the runtime's own start-up did: `SIGPIPE` ignored; and any mask.
+/// Undoes what the runtime's own start-up did, as far as the process would inherit
+/// it: `SIGPIPE` ignored; and any mask. Who reads the report, or a hook that does not
+/// read its stdin, may go away without ending init.
 ///
 /// # Errors
 /// As the system calls.
 pub(super) fn reset_signals() -> sys::Result<()> {
     sys::named(SigSet::empty().thread_set_mask(), || "sigprocmask(SIG_SETMASK, [])".into())?;
-    sys::process::default_signal(Signal::SIGPIPE, SigHandler::SigDfl)
+    sys::process::catch_broken_pipes()
 }
 
 /// Gives stdio to the user, so that the process can open it again by its name in

@@ -204,15 +204,16 @@ pub fn may_lower(limit: &crate::plan::Rlimit) -> bool {
     value == 0 && limit.hard <= now.rlim_max
 }
 
-/// Sets a signal's disposition to one that runs no code of ours.
+/// Lets a write to a pipe without a reader be an error and nothing else, until
+/// execve(2): a signal that is caught is its default again there, one that is
+/// ignored would be ignored by the program as well.
 ///
 /// # Errors
 /// As sigaction(2).
-pub fn default_signal(
-    signal: nix::sys::signal::Signal,
-    disposition: nix::sys::signal::SigHandler,
-) -> Result<()> {
-    // SAFETY: callers pass SigDfl or SigIgn: no handler is installed.
-    let result = unsafe { nix::sys::signal::signal(signal, disposition) };
-    named(result.map(drop), || format!("signal({signal}, {disposition:?})"))
+pub fn catch_broken_pipes() -> Result<()> {
+    use nix::sys::signal::{SigHandler, Signal, signal};
+    extern "C" fn nothing(_: libc::c_int) {}
+    // SAFETY: the handler does nothing, which it may do at any time.
+    let result = unsafe { signal(Signal::SIGPIPE, SigHandler::Handler(nothing)) };
+    named(result.map(drop), || "signal(SIGPIPE)".into())
 }
