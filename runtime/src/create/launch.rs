@@ -128,7 +128,7 @@ pub(crate) fn through_helper(work: impl FnOnce() -> Outcome<Cloned>) -> Outcome<
     match clone3(CloneFlags::empty(), Parentage::Child, None).attempt(what)? {
         Cloned::Parent(helper) => {
             drop(tells);
-            // One write: the pid, or a failure, which is longer than one.
+            // One write: the pid, or a failure, which is longer than one and fits.
             let mut bytes = vec![0; 64 << 10];
             let length = nix::unistd::read(&told, &mut bytes).unwrap_or(0);
             sys::process::wait(helper).attempt(what)?;
@@ -144,7 +144,10 @@ pub(crate) fn through_helper(work: impl FnOnce() -> Outcome<Cloned>) -> Outcome<
             let said = match work() {
                 Ok(Cloned::Child) => return Ok(Cloned::Child),
                 Ok(Cloned::Parent(pid)) => pid.to_le_bytes().to_vec(),
-                Err(failure) => serde_json::to_vec(&failure).unwrap_or_default(),
+                Err(mut failure) => {
+                    failure.truncate(1024);
+                    serde_json::to_vec(&failure).unwrap_or_default()
+                }
             };
             // A parent that has died needs neither.
             nix::unistd::write(&tells, &said).ok();

@@ -85,7 +85,8 @@ impl<'a> Plain<'a> {
         };
         let refuses = ![LinuxSeccompAction::ScmpActAllow, LinuxSeccompAction::ScmpActLog]
             .contains(&self.rules.default_action);
-        let always = of_call().find(|r| conditions(r).is_empty());
+        let says_nothing = |c: &rules::Condition| matches!(c.test, Test::MaskedEqual { mask: 0, .. });
+        let always = of_call().find(|r| conditions(r).iter().all(says_nothing));
         match always.or_else(|| of_call().find(meets)) {
             Some(rule) => rule.answer,
             None if refuses && self.newest.is_some_and(|n| call.number > n) => errno(libc::ENOSYS),
