@@ -1,8 +1,10 @@
-//! Device rules, read plainly, and a model of the version 1 controller
+//! Device rules: made from choices, read plainly, and a model of the version 1 controller
 //! (security/device_cgroup.c), which keeps a default and exceptions from it.
 
+use crate::choices::Choices;
 use crate::ebpf::Access;
-use serde_json::Value;
+use serde_json::{Value, json};
+use sextant_runtime::cgroup::layout::{Hierarchy, HostCgroups, Layout, Version};
 
 const CHAR: u32 = 2;
 const BLOCK: u32 = 1;
@@ -155,4 +157,45 @@ impl V1 {
 fn merged(exceptions: &[Rule], one: &Rule) -> u32 {
     let same = |e: &&Rule| (e.kind, e.major, e.minor) == (one.kind, one.major, one.minor);
     exceptions.iter().filter(same).fold(0, |sum, e| sum | e.access)
+}
+
+/// `/linux/resources/devices` of choices.
+pub fn rules(choices: &mut Choices<'_>) -> Vec<Value> {
+    let mut rules = Vec::new();
+    while !choices.at_end() && rules.len() < 40 {
+        let mut rule = json!({"allow": choices.once_in(2)});
+        if !choices.once_in(5) {
+            rule["type"] = json!(choices.pick(&["a", "b", "c", "u"]));
+        }
+        for key in ["major", "minor"] {
+            match choices.below(8) {
+                0 => {}
+                1 => rule[key] = json!(-1),
+                2 => rule[key] = json!(4095),
+                // Those of the default devices, and some beside them.
+                _ => rule[key] = json!(choices.below(12)),
+            }
+        }
+        if !choices.once_in(6) {
+            rule["access"] = json!(choices.pick(&["r", "w", "m", "rw", "rm", "wm", "rwm", "mrw", "", "rr"]));
+        }
+        rules.push(rule);
+    }
+    rules
+}
+
+/// A host whose device rules are enforced by this version.
+pub fn host(version: Version) -> HostCgroups {
+    let (name, layout) = match version {
+        Version::V1 => ("devices", Layout::V1),
+        Version::V2 => ("", Layout::V2),
+    };
+    let hierarchy = Hierarchy {
+        name: name.into(),
+        version,
+        controllers: vec![if name.is_empty() { "pids" } else { name }.into()],
+        mount: "/sys/fs/cgroup".into(),
+        own: "user".into(),
+    };
+    HostCgroups { layout, hierarchies: vec![hierarchy] }
 }

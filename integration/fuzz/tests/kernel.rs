@@ -1,7 +1,7 @@
 //! The models against the kernel: our seccomp programs are loaded into it, and
 //! what it does with system calls is what the interpreter says; our device
 //! programs pass its verifier.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::cast_possible_truncation, reason = "a test")]
 #![cfg(target_arch = "x86_64")]
 
 use oci_spec::runtime::Arch;
@@ -10,7 +10,11 @@ use sextant_fuzz::bpf::{self, Call, Order};
 use sextant_fuzz::choices::{Choices, Random};
 use sextant_fuzz::seccomp::model::Model;
 use sextant_fuzz::seccomp::{calls, machine, profile};
-use sextant_fuzz::sys;
+use sextant_fuzz::{devices, ebpf, sys};
+use sextant_runtime::cgroup::device_program::assemble;
+use sextant_runtime::cgroup::devices::Devices;
+use sextant_runtime::cgroup::layout::Version;
+use sextant_runtime::cgroup::plan_on;
 use sextant_runtime::seccomp::{compile_for, known};
 
 /// Calls that look something up by their arguments, and change nothing.
@@ -111,4 +115,25 @@ fn it_does_so_for_calls_of_32_bit_programs() {
         return;
     }
     try_profiles(&[Arch::ScmpArchX86_64, Arch::ScmpArchX86]);
+}
+
+// proves: device rules
+#[test]
+fn the_verifier_takes_every_device_program() {
+    for seed in 0..200 {
+        let rules = devices::rules(&mut Choices::of(&Random::new(seed).bytes(1 + seed as usize)));
+        let config = json!({"ociVersion": "1.3.0", "linux": {"resources": {"devices": rules}}});
+        let spec = serde_json::from_value(config).unwrap();
+        let plan = plan_on(&spec, "verifier", &devices::host(Version::V2), &mut Vec::new()).unwrap();
+        let Devices::Program { rules, .. } = &plan.devices else { panic!("{:?}", plan.devices) };
+        let words = assemble(rules);
+        ebpf::check(&words).unwrap();
+        match sextant_runtime::sys::bpf::load_device_program(&words) {
+            Ok(_) => {}
+            Err(e) if e.errno as i32 == libc::EPERM => {
+                return println!("skipped: bpf(2) is not allowed here");
+            }
+            Err(e) => panic!("{} words of {rules:?}: {e}", words.len()),
+        }
+    }
 }

@@ -3,13 +3,13 @@
 //! allows more.
 
 use crate::choices::Choices;
-use crate::devices::{Plain, V1};
+use crate::devices::{Plain, V1, host, rules};
 use crate::{check, ebpf};
 use oci_spec::runtime::Spec;
-use serde_json::{Value, json};
+use serde_json::json;
 use sextant_runtime::cgroup::device_program::assemble;
 use sextant_runtime::cgroup::devices::Devices;
-use sextant_runtime::cgroup::layout::{Hierarchy, HostCgroups, Layout, Version};
+use sextant_runtime::cgroup::layout::{HostCgroups, Version};
 use sextant_runtime::cgroup::plan_on;
 
 pub(super) fn target(input: &[u8]) {
@@ -39,43 +39,4 @@ pub(super) fn target(input: &[u8]) {
             }
         }
     }
-}
-
-fn rules(choices: &mut Choices<'_>) -> Vec<Value> {
-    let mut rules = Vec::new();
-    while !choices.at_end() && rules.len() < 40 {
-        let mut rule = json!({"allow": choices.once_in(2)});
-        if !choices.once_in(5) {
-            rule["type"] = json!(choices.pick(&["a", "b", "c", "u"]));
-        }
-        for key in ["major", "minor"] {
-            match choices.below(8) {
-                0 => {}
-                1 => rule[key] = json!(-1),
-                2 => rule[key] = json!(4095),
-                // Those of the default devices, and some beside them.
-                _ => rule[key] = json!(choices.below(12)),
-            }
-        }
-        if !choices.once_in(6) {
-            rule["access"] = json!(choices.pick(&["r", "w", "m", "rw", "rm", "wm", "rwm", "mrw", "", "rr"]));
-        }
-        rules.push(rule);
-    }
-    rules
-}
-
-fn host(version: Version) -> HostCgroups {
-    let (name, layout) = match version {
-        Version::V1 => ("devices", Layout::V1),
-        Version::V2 => ("", Layout::V2),
-    };
-    let hierarchy = Hierarchy {
-        name: name.into(),
-        version,
-        controllers: vec![if name.is_empty() { "pids" } else { name }.into()],
-        mount: "/sys/fs/cgroup".into(),
-        own: "user".into(),
-    };
-    HostCgroups { layout, hierarchies: vec![hierarchy] }
 }
