@@ -33,6 +33,9 @@ pub struct Stored {
     /// The namespaces that it has joined: kind and path, as in the config.
     #[serde(default)]
     pub joined: Vec<(String, PathBuf)>,
+    /// Its group in resctrl.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resctrl: Option<crate::resctrl::Place>,
     /// Hooks that later invocations run.
     pub poststart: Vec<StoredHook>,
     /// Likewise.

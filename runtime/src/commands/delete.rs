@@ -104,6 +104,9 @@ pub(super) fn remove(directory: &Directory, stored: &Stored, report: &Reporter) 
     if !cgroup.remove_empty() {
         remove_used(&cgroup, stored)?;
     }
+    if let Some(place) = &stored.resctrl {
+        place.remove()?;
+    }
     directory.remove()?;
     poststop(stored, report);
     Ok(())
@@ -130,7 +133,7 @@ fn poststop(stored: &Stored, report: &Reporter) {
     state.status = Status::Stopped;
     state.pid = 0;
     // runtime-spec, "Lifecycle" 13: a failure is a warning.
-    if let Err(failure) = crate::hooks::run(StageKind::HookPoststop, &hooks, &state, report) {
+    for failure in crate::hooks::run_each(StageKind::HookPoststop, &hooks, &state, report) {
         crate::log::warn(&failure.to_string());
     }
 }

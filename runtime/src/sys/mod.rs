@@ -10,6 +10,7 @@ pub mod image;
 pub mod keyring;
 pub mod mount;
 pub mod net;
+pub mod netlink;
 pub mod privilege;
 pub mod probe;
 pub mod process;
