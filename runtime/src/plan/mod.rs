@@ -55,6 +55,9 @@ pub fn plan(bundle: &Bundle, id: &str, host: &Host) -> Result<Plan, Vec<Problem>
     }
     check_version(spec.version(), &mut problems);
     unsupported::check(spec, &mut problems);
+    if bundle.annotations.contains_key("") {
+        problems.refuse("/annotations/", "the key of an annotation is empty");
+    }
 
     let linux = spec.linux().as_ref();
     let namespaces = namespaces::plan(linux, host, &mut problems);
