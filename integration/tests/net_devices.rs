@@ -223,9 +223,10 @@ fn an_interface_comes_back_whatever_fails() {
         let mut seen = std::collections::BTreeMap::new();
         for record in &records {
             let name = record["stage"].as_str().unwrap();
-            let nth = seen.entry(name).or_insert(0);
+            let who = if record["pid"] == 1 { "child" } else { "parent" };
+            let nth = seen.entry((name, who)).or_insert(0);
             *nth += 1;
-            let stage = format!("{name}#{nth}");
+            let stage = format!("{name}#{nth}@{who}");
             faults.push(format!("fail:{stage}"));
             if record["pid"] == 1 {
                 faults.push(format!("die:{stage}"));
@@ -234,7 +235,7 @@ fn an_interface_comes_back_whatever_fails() {
                 faults.push(format!("fail-after:{stage}"));
             }
         }
-        assert!(faults.iter().any(|fault| fault == "fail-after:net-device/0#1"), "{faults:?}");
+        assert!(faults.iter().any(|fault| fault == "fail-after:net-device/0#1@parent"), "{faults:?}");
         for fault in faults {
             let [_, bundle] = bundles(&devices, "inner0");
             let bundle =
@@ -244,7 +245,7 @@ fn an_interface_comes_back_whatever_fails() {
             let mut command = runtime.command();
             command.args(["create", "--bundle"]).arg(bundle.write()).arg(&id).env("SEXTANT_FAULT", &fault);
             let ran = run(&mut command, runtime.dir());
-            if ran.code == 0 && fault == "die:ready#1" {
+            if ran.code == 0 && fault == "die:ready#1@child" {
                 // Too late for the creation: the kernel has taken it with the namespace.
                 runtime.delete(&id);
                 renew("out0");
