@@ -3,6 +3,7 @@
 //! [`Error`] that prints the call as strace would. No policy lives here.
 
 pub mod bpf;
+pub mod deliver;
 pub mod entry;
 pub mod exec;
 pub mod file;
