@@ -9,7 +9,7 @@
     reason = "a test"
 )]
 
-use serde_json::json;
+use serde_json::{Value, json};
 use sextant_integration::seen::{Answer, Seen};
 use sextant_integration::{Bundle, Runtime, skip, skip_unless_root, unique};
 
@@ -169,16 +169,14 @@ fn a_session_keyring_of_its_own() {
     if !std::path::Path::new("/proc/keys").exists() {
         return skip("this kernel has no /proc/keys");
     }
-    // The keyring is root's: in a user namespace /proc/keys does not show it, that of the host does.
+    // Without a user namespace the keyring is root's, and seen from the host.
     let host = || std::fs::read_to_string("/proc/keys").unwrap();
-    for bundle in [Bundle::new(), Bundle::without_user()] {
-        let (runtime, id) = (Runtime::new(), unique("keys"));
-        let own = format!("_ses.{id}");
-        runtime.start(&bundle.args(&["/bin/probe", "sleep", "1000"]), &id);
-        assert!(host().contains(&own), "{}", host());
-        runtime.delete(&id);
-        runtime.leftovers(&[&id]).assert_none();
-    }
+    let (runtime, id) = (Runtime::new(), unique("keys"));
+    let own = format!("_ses.{id}");
+    runtime.start(&Bundle::without_user().args(&["/bin/probe", "sleep", "1000"]), &id);
+    assert!(host().contains(&own), "{}", host());
+    runtime.delete(&id);
+    runtime.leftovers(&[&id]).assert_none();
     let [_, bundle] = reading(&["/proc/keys"]);
     let bundle = bundle.set("/linux/maskedPaths", json!([]));
     let (runtime, id) = (Runtime::new(), unique("keys"));
@@ -190,4 +188,140 @@ fn a_session_keyring_of_its_own() {
     let args = ["run".as_ref(), "--no-new-keyring".as_ref(), "--bundle".as_ref()];
     let seen = runtime.call(args.into_iter().chain([bundle.write().as_os_str(), id.as_ref()])).ok().seen();
     assert!(!content(&seen, "/proc/keys").contains(&own), "{seen:?}");
+}
+
+/// Serial number and owner of the keyrings of this name in a /proc/keys (keyrings(7)).
+fn session_keyrings(keys: &str, name: &str) -> Vec<(String, String)> {
+    let fields = keys.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    fields
+        .filter(|f| f.get(8).is_some_and(|found| found.trim_end_matches(':') == name))
+        .map(|f| (f[0].to_owned(), f[5].to_owned()))
+        .collect()
+}
+
+// proves: session keyring
+#[test]
+fn the_keyring_in_a_user_namespace_is_that_of_its_root() {
+    if skip_unless_root() {
+        return;
+    }
+    if !std::path::Path::new("/proc/keys").exists() {
+        return skip("this kernel has no /proc/keys");
+    }
+    let [bundle, _] = reading(&["/proc/keys"]);
+    let bundle = bundle.set("/linux/maskedPaths", json!([]));
+    let (runtime, id) = (Runtime::new(), unique("keys"));
+    let own = format!("_ses.{id}");
+    let seen = runtime.run(&bundle, &id).ok().seen();
+    let keyrings = session_keyrings(content(&seen, "/proc/keys"), &own);
+    assert!(matches!(&keyrings[..], [(_, uid)] if uid == "0"), "{keyrings:?}");
+
+    let bundle = bundle.args(&["/bin/probe", "sleep", "1000"]);
+    runtime.start(&bundle, &id);
+    let exec = || {
+        let seen = runtime.call(["exec", &id, "/bin/probe", "--read", "/proc/keys"]).ok().seen();
+        session_keyrings(content(&seen, "/proc/keys"), &own)
+    };
+    let (first, second) = (exec(), exec());
+    assert_eq!(first, second, "each process of the container is in the same one");
+    assert!(matches!(&first[..], [(_, uid)] if uid == "0"), "{first:?}");
+    runtime.delete(&id);
+    runtime.leftovers(&[&id]).assert_none();
+}
+
+/// The CPUs of this process, as numbers.
+fn cpus() -> Vec<u32> {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let list = status.lines().find_map(|l| l.strip_prefix("Cpus_allowed_list:")).unwrap().trim().to_owned();
+    let range = |range: &str| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        first.parse::<u32>().unwrap()..=last.parse().unwrap()
+    };
+    list.split(',').flat_map(range).collect()
+}
+
+// proves: execCPUAffinity
+#[test]
+fn the_cpus_of_a_process_of_exec() {
+    if skip_unless_root() {
+        return;
+    }
+    let all = cpus();
+    let (Some(first), Some(last)) = (all.first(), all.last()) else { return };
+    if first == last {
+        return skip("there is one CPU only");
+    }
+    let (first, last) = (first.to_string(), last.to_string());
+    let allowed = |status: &str| {
+        status.lines().find_map(|l| l.strip_prefix("Cpus_allowed_list:")).unwrap().trim().to_owned()
+    };
+    let whole = allowed(&std::fs::read_to_string("/proc/self/status").unwrap());
+    for (affinity, expected) in [
+        (json!({}), &whole),
+        (json!({"initial": first}), &first),
+        (json!({"final": last}), &last),
+        (json!({"initial": first, "final": last}), &last),
+    ] {
+        for bundle in [Bundle::new(), Bundle::without_user()] {
+            let bundle = bundle
+                .args(&["/bin/probe", "sleep", "1000"])
+                .set("/process/execCPUAffinity", affinity.clone());
+            let (runtime, id) = (Runtime::new(), unique("cpus"));
+            let pid = runtime.start(&bundle, &id);
+            let of_init = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+            assert_eq!(allowed(&of_init), whole, "{affinity}: it is not about the container's own process");
+            let seen = runtime.call(["exec", &id, "/bin/probe", "--read", "/proc/self/status"]).ok().seen();
+            assert_eq!(allowed(content(&seen, "/proc/self/status")), *expected, "{affinity}");
+            // A process file may say otherwise, or nothing.
+            for (own, expected) in [(json!({"final": first}), &first), (Value::Null, expected)] {
+                let file = runtime.dir().join("process.json");
+                let process = json!({
+                    "args": ["/bin/probe", "--read", "/proc/self/status"], "cwd": "/", "execCPUAffinity": own,
+                });
+                std::fs::write(&file, process.to_string()).unwrap();
+                let args = ["exec".as_ref(), "--process".as_ref(), file.as_os_str(), id.as_ref()];
+                let seen = runtime.call(args).ok().seen();
+                assert_eq!(allowed(content(&seen, "/proc/self/status")), *expected, "{affinity} {own}");
+            }
+            runtime.delete(&id);
+            runtime.leftovers(&[&id]).assert_none();
+        }
+    }
+    let far = Bundle::new()
+        .args(&["/bin/probe", "sleep", "1000"])
+        .set("/process/execCPUAffinity", json!({"final": "8000"}));
+    let (runtime, id) = (Runtime::new(), unique("cpus"));
+    runtime.start(&far, &id);
+    let ran = runtime.call(["exec", &id, "/bin/true"]);
+    assert_ne!(ran.code, 0);
+    for words in ["/process/execCPUAffinity/final", "EINVAL", "online"] {
+        assert!(ran.stderr.contains(words), "{words}: {}", ran.stderr);
+    }
+    runtime.delete(&id);
+}
+
+// proves: what has no effect warns
+#[test]
+fn legal_values_without_an_effect_here_warn() {
+    if skip_unless_root() {
+        return;
+    }
+    for (pointer, value, place, words) in [
+        ("/process/scheduler", json!({"policy": "SCHED_ISO"}), "/process/scheduler/policy", "SCHED_OTHER"),
+        ("/vm", json!({"kernel": {"path": "/kernel"}}), "/vm", "virtual machines"),
+        ("/windows", json!({"layerFolders": ["C"]}), "/windows", "no effect"),
+        ("/hooks/prestart", json!([{"path": "/bin/true"}]), "/hooks/prestart", "createRuntime"),
+        ("/linux/noSuchProperty", json!(true), "/linux/noSuchProperty", "unknown property"),
+        ("/process/user/username", json!("ann"), "/process/user/username", "no effect"),
+        ("/process/commandLine", json!("cmd"), "/process/commandLine", "no effect"),
+        ("/process/consoleSize", json!({"height": 1, "width": 2}), "/process/consoleSize", "terminal"),
+    ] {
+        let (runtime, id) = (Runtime::new(), unique("warn"));
+        let bundle = Bundle::without_user().args(&["/bin/true"]).set(pointer, value);
+        let args = ["--debug".as_ref(), "run".as_ref(), "--bundle".as_ref(), bundle.write().as_os_str()];
+        let ran = runtime.call(args.into_iter().chain([id.as_ref()])).ok();
+        let warned = ran.stderr.lines().any(|line| line.contains(place) && line.contains(words));
+        assert!(warned, "{pointer}: {}", ran.stderr);
+        runtime.leftovers(&[&id]).assert_none();
+    }
 }

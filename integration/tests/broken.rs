@@ -53,6 +53,7 @@ fn check(base: &Value, broken: &Broken) -> Option<String> {
     Some(format!("{}: exit {}, missing {missing:?}, left {left:?} in: {}", broken.name, ran.code, ran.stderr))
 }
 
+// proves: every rule has its own message
 #[test]
 fn every_broken_bundle_is_refused_with_its_place_and_leaves_nothing() {
     if skip_unless_root() {

@@ -688,6 +688,7 @@ fn every_process_of_a_container_is_in_its_cgroup() {
     runtime.leftovers(&[&id]).assert_none();
 }
 
+// proves: cgroup namespace
 #[test]
 fn inside_its_cgroup_namespace_the_container_is_at_the_root() {
     if skip_unless_root() {

@@ -42,9 +42,13 @@ struct Listener {
 
 impl Listener {
     fn start() -> Option<Self> {
+        Self::of(LISTENER)
+    }
+
+    fn of(script: &str) -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         let child = Command::new("python3")
-            .args(["-c", LISTENER])
+            .args(["-c", script])
             .args([dir.path().join("socket"), dir.path().join("state")])
             .stderr(Stdio::null())
             .spawn();
@@ -114,7 +118,7 @@ fn the_listener_decides_for_the_containers_process() {
         assert_eq!(state["fds"], json!(["seccompFd"]));
         assert_eq!(state["metadata"], "of the test");
         assert_eq!(state["state"]["id"], id.as_str());
-        assert_eq!(state["state"]["status"], "creating");
+        assert_eq!(state["state"]["status"], "created");
         assert_eq!(state["state"]["bundle"], bundle.dir().to_str().unwrap());
         assert_eq!(state["pid"], state["state"]["pid"]);
         assert!(state["pid"].as_i64().unwrap() > 1, "{state}");
@@ -171,4 +175,66 @@ fn without_a_listener_nothing_is_created() {
         "start the listener",
     ]);
     runtime.leftovers(&[&id]).assert_none();
+}
+
+/// The listener allows everything but mkdir, which it refuses.
+const ALLOWING: &str = r#"
+import fcntl, socket, struct, sys
+server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+server.bind(sys.argv[1])
+server.listen()
+connection, _ = server.accept()
+text, fds, _, _ = socket.recv_fds(connection, 65536, 4)
+asked = set()
+RECV, SEND, CONTINUE = 0xC0502100, 0xC0182101, 1
+while True:
+    request = bytearray(80)
+    fcntl.ioctl(fds[0], RECV, request)
+    identity, pid, flags, nr = struct.unpack_from("QIIi", request)
+    asked.add(nr)
+    with open(sys.argv[2], "w") as out:
+        out.write("[" + ", ".join(map(str, sorted(asked))) + "]")
+    answer = (0, -18, 0) if nr in (83, 258) else (0, 0, CONTINUE)
+    fcntl.ioctl(fds[0], SEND, struct.pack("QqiI", identity, *answer))
+"#;
+
+// proves: notify with listener path and metadata
+#[test]
+fn no_system_call_has_to_be_allowed_for_the_descriptor_to_be_sent() {
+    if skip_unless_root() || !cfg!(target_arch = "x86_64") {
+        return;
+    }
+    let messages = ["sendmsg", "sendto", "write", "close", "recvmsg", "clone", "clone3"];
+    let refused = |socket: &Path| {
+        let mut profile = profile(socket);
+        let list = profile["syscalls"].as_array_mut().unwrap();
+        list.push(json!({"names": messages, "action": "SCMP_ACT_KILL_PROCESS"}));
+        profile
+    };
+    for bundle in [Bundle::new(), Bundle::without_user()] {
+        let (Some(listener), Some(bundle)) = (Listener::start(), with_busybox(bundle)) else { return };
+        let bundle =
+            bundle.args(&["/bin/busybox", "true"]).set("/linux/seccomp", refused(&listener.socket()));
+        let (runtime, id) = (Runtime::new(), unique("listen"));
+        let ran = runtime.run(&bundle, &id);
+        assert!(listener.state()["pid"].as_i64().unwrap() > 1);
+        assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+        runtime.leftovers(&[&id]).assert_none();
+    }
+    // The listener may even be asked about them: the process waits for nobody's answer until it has it.
+    for bundle in [Bundle::new(), Bundle::without_user()] {
+        let (Some(listener), Some(bundle)) = (Listener::of(ALLOWING), with_busybox(bundle)) else { return };
+        let mut profile = profile(&listener.socket());
+        let names = ["sendmsg", "write", "execve", "mkdir", "mkdirat", "capset", "prctl"];
+        profile["syscalls"] = json!([{"names": names, "action": "SCMP_ACT_NOTIFY"}]);
+        let bundle = bundle.args(&MKDIR).set("/linux/seccomp", profile);
+        let (runtime, id) = (Runtime::new(), unique("listen"));
+        let ran = runtime.run(&bundle, &id);
+        assert!(ran.stderr.contains("cross-device"), "{} {}", ran.code, ran.stderr);
+        let asked = listener.state();
+        for number in [59, 1] {
+            assert!(asked.as_array().unwrap().contains(&json!(number)), "{number} is not in {asked}");
+        }
+        runtime.leftovers(&[&id]).assert_none();
+    }
 }

@@ -11,7 +11,7 @@
 use serde_json::json;
 use sextant_integration::bundle::{HOST_ID, ID_COUNT};
 use sextant_integration::process::{DEADLINE, parse_seen, until};
-use sextant_integration::{Bundle, Runtime, look, skip_unless_root, unique};
+use sextant_integration::{Bundle, Runtime, look, skip, skip_unless_root, unique};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -376,4 +376,72 @@ fn several_at_once_do_not_disturb_each_other() {
         runtime.delete(id);
         runtime.leftovers(&[id]).assert_none();
     }
+}
+
+/// Seconds since the boot as the probe reads them.
+fn uptime(seen: &sextant_integration::seen::Seen) -> f64 {
+    match &seen.contents["/proc/uptime"] {
+        sextant_integration::seen::Answer::Ok(text) => text.split(' ').next().unwrap().parse().unwrap(),
+        sextant_integration::seen::Answer::Errno(errno) => panic!("errno {errno}"),
+    }
+}
+
+fn offsets(pid: i32) -> Vec<Vec<String>> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/timens_offsets")).unwrap();
+    text.lines().map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
+}
+
+// proves: time namespace
+#[test]
+fn time_has_offsets_of_its_own_and_is_joined_by_path() {
+    if skip_unless_root() {
+        return;
+    }
+    if !std::path::Path::new("/proc/self/ns/time").exists() {
+        return skip("this kernel has no time namespaces");
+    }
+    const SHIFT: f64 = 1_000_000.0;
+    let host = || std::fs::read_to_string("/proc/uptime").unwrap();
+    let host = || host().split(' ').next().unwrap().parse::<f64>().unwrap();
+    let shifted = |seen: &sextant_integration::seen::Seen| {
+        let ahead = uptime(seen) - host();
+        (SHIFT - 60.0..SHIFT + 1.0).contains(&ahead)
+    };
+    let read = ["/bin/probe", "--read", "/proc/uptime"];
+    for bundle in [Bundle::new(), Bundle::without_user()] {
+        let runtime = Runtime::new();
+        let bundle = bundle.set("/linux/namespaces/-", json!({"type": "time"})).set(
+            "/linux/timeOffsets",
+            json!({"boottime": {"secs": 1_000_000}, "monotonic": {"secs": 7, "nanosecs": 5}}),
+        );
+        let seen = runtime.run(&bundle.args(&read), &unique("time")).ok().seen();
+        assert!(shifted(&seen), "{} beside {}", uptime(&seen), host());
+
+        let bundle = Bundle::without_user().set("/linux/namespaces/-", json!({"type": "time"})).set(
+            "/linux/timeOffsets",
+            json!({"boottime": {"secs": 1_000_000}, "monotonic": {"secs": 7, "nanosecs": 5}}),
+        );
+        let (_first, id, pid) = sleeper(&runtime, bundle);
+        assert_ne!(identity(pid, "time"), identity(std::process::id().cast_signed(), "time"));
+        assert_eq!(offsets(pid), [["monotonic", "7", "5"], ["boottime", "1000000", "0"]]);
+        let executed = runtime.call([&["exec", id.as_str()][..], &read].concat()).ok().seen();
+        assert!(shifted(&executed));
+
+        let joining = Bundle::without_user()
+            .args(&["/bin/probe", "sleep", "1000"])
+            .join("time", &namespace(pid, "time"));
+        let other = unique("time");
+        let joined = runtime.start(&joining, &other);
+        assert_eq!(identity(joined, "time"), identity(pid, "time"));
+        let seen = runtime.call([&["exec", other.as_str()][..], &read].concat()).ok().seen();
+        assert!(shifted(&seen));
+        runtime.delete(&other);
+        let seen = runtime.run(&joining.args(&read), &unique("time")).ok().seen();
+        assert!(shifted(&seen), "{} beside {}", uptime(&seen), host());
+        runtime.delete(&id);
+        runtime.leftovers(&[&id]).assert_none();
+    }
+    let without = Bundle::new().args(&read);
+    let seen = Runtime::seen_in(&without);
+    assert!((uptime(&seen) - host()).abs() < 60.0);
 }

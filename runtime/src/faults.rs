@@ -3,7 +3,8 @@
 //! functions do nothing. There, `SEXTANT_FAULT` says what happens at which stage:
 //!
 //! ```text
-//! ACTION:STAGE[#N]      at the Nth time (from 1) that this stage is reached
+//! ACTION:STAGE[#N][@WHO] at the Nth time (from 1) that WHO reaches this stage: `parent`, the
+//!                        process of the command, or `child`, one that it has cloned; or any
 //!   fail                the stage fails and does nothing
 //!   fail-after          it does its work, and fails
 //!   die                 the process dies in place of the stage
@@ -47,10 +48,18 @@ fn at(_: Stage, _: &Reporter) -> Outcome<Then> {
 fn at(stage: Stage, report: &Reporter) -> Outcome<Then> {
     use std::sync::atomic::{AtomicU32, Ordering};
     static REACHED: AtomicU32 = AtomicU32::new(0);
+    static COMMAND: std::sync::OnceLock<u32> = std::sync::OnceLock::new();
+    // Whoever comes here first is the command: its first stage is ahead of any clone.
+    let own = std::process::id();
+    let who = if *COMMAND.get_or_init(|| own) == own { "parent" } else { "child" };
     let text = std::env::var("SEXTANT_FAULT").unwrap_or_default();
     let Some((action, place)) = text.split_once(':') else { return Ok(Then::Nothing) };
+    let (place, wanted_who) = place.split_once('@').unwrap_or((place, who));
     let (wanted, nth) = place.split_once('#').unwrap_or((place, "1"));
-    if stage.to_string() != wanted || (REACHED.fetch_add(1, Ordering::Relaxed) + 1).to_string() != nth {
+    if stage.to_string() != wanted
+        || who != wanted_who
+        || (REACHED.fetch_add(1, Ordering::Relaxed) + 1).to_string() != nth
+    {
         return Ok(Then::Nothing);
     }
     match action {
@@ -68,7 +77,7 @@ fn at(stage: Stage, report: &Reporter) -> Outcome<Then> {
                 object,
                 failure: None,
             });
-            std::thread::sleep(std::time::Duration::from_millis(200));
+            std::thread::sleep(std::time::Duration::from_millis(500));
             Ok(Then::Nothing)
         }
         _ => {

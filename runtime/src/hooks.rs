@@ -1,10 +1,11 @@
 //! Hooks (runtime-spec, "POSIX-platform Hooks"): run one after the other, with
 //! the container's state on stdin. One that fails, or takes longer than its
-//! timeout, ends the creation; poststart and poststop failures are warnings.
+//! timeout, ends the creation, or, of poststart, the container; failures of poststop
+//! are warnings, and those behind it run all the same.
 
 mod attend;
 
-use crate::contract::report::{Stage, StageKind};
+use crate::contract::report::{Failure, Stage, StageKind};
 use crate::contract::state::State;
 use crate::plan::Hook;
 use crate::report::{Attempt, Outcome, Place, Reporter, refuse};
@@ -25,6 +26,15 @@ pub fn run(kind: StageKind, hooks: &[Hook], state: &State, report: &Reporter) ->
         report.stage(Stage::nth(kind, index), &path, || run_one(hook, state).at(&hook.pointer))?;
     }
     Ok(())
+}
+
+/// Runs all hooks of one kind, whatever becomes of each; gives the failures.
+pub fn run_each(kind: StageKind, hooks: &[Hook], state: &State, report: &Reporter) -> Vec<Box<Failure>> {
+    let one = |(index, hook): (usize, &Hook)| {
+        let path = hook.path.display().to_string();
+        report.stage(Stage::nth(kind, index), &path, || run_one(hook, state).at(&hook.pointer)).err()
+    };
+    hooks.iter().enumerate().filter_map(one).collect()
 }
 
 fn run_one(hook: &Hook, state: &State) -> Outcome<()> {

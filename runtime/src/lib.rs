@@ -24,6 +24,7 @@ pub mod pidfile;
 pub mod plan;
 pub mod procfs;
 pub mod report;
+pub mod resctrl;
 pub mod rootfs;
 pub mod seal;
 pub mod seccomp;

@@ -2,25 +2,26 @@
 //! calls with `SCMP_ACT_NOTIFY`. The parent connects to `listenerPath` on the
 //! host before the clone; the process itself sends its notification descriptor
 //! there with the container process state, between the load of the filter and
-//! execve(2). The connection is the only thing of the host that it keeps.
+//! execve(2): when the container is started, not when it is created, so that the
+//! filter need not allow what the runtime does in between. The state says `created`
+//! then. The connection is the only thing of the host that the process keeps. No
+//! system call has to be allowed for it ([`crate::sys::deliver`]).
 //!
 //! The state has the pid that the *caller* sees. The process reads it from a
 //! procfs that the parent has opened, and closes that at once.
 
-use crate::contract::state::State;
+use crate::contract::state::{State, Status};
 use crate::report::{Attempt, Outcome, Place, refuse};
 use crate::seccomp::{Filter, Listener};
 use crate::sys;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, connect, sendmsg, setsockopt,
-    socket, sockopt::SendTimeout,
+    AddressFamily, SockFlag, SockType, UnixAddr, connect, setsockopt, socket, sockopt::SendTimeout,
 };
 use nix::sys::time::TimeVal;
 use serde::Serialize;
-use std::io::IoSlice;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 /// How long the listener may take to accept and to read, in seconds: connect(2)
@@ -98,6 +99,8 @@ impl Connected {
         self.pid = pid.map_err(|e| refuse(what(), e.to_string()))?;
         if self.state.pid == 0 {
             self.state.pid = self.pid;
+            // By the time that it is sent: everything is made, nothing of the user's executed.
+            self.state.status = Status::Created;
         }
         Ok(())
     }
@@ -123,22 +126,26 @@ impl Connected {
             .map_err(|e| refuse("describe the process to the listener", e.to_string()))
     }
 
-    /// Sends `message` with the notification descriptor, in one sendmsg(2).
+    /// Judges what came of sending `length` bytes with the notification descriptor.
     ///
     /// # Errors
-    /// When the listener has gone, or the filter itself forbids sendmsg(2).
-    pub fn send(&self, message: &[u8], notifications: BorrowedFd<'_>) -> Outcome<()> {
-        let fds = [notifications.as_raw_fd()];
-        let rights = [ControlMessage::ScmRights(&fds)];
-        let sent = sendmsg::<()>(self.raw(), &[IoSlice::new(message)], &rights, MsgFlags::MSG_NOSIGNAL, None);
-        let sent = sys::named(sent, || "sendmsg(SCM_RIGHTS)".into())
-            .attempt(|| "send the notification descriptor to the seccomp listener".into())
-            .hint(Errno::EPERM, "the filter is in force already: it has to allow sendmsg")
+    /// When the listener has gone, or has taken a part only.
+    pub fn check(&self, sent: sys::Result<usize>, length: usize) -> Outcome<()> {
+        let what = || "send the notification descriptor to the seccomp listener".to_owned();
+        let sent = sent
+            .attempt(what)
+            .hint(Errno::EAGAIN, "it has read nothing for 10 s")
             .hint(Errno::EPIPE, "the listener has closed its connection")
             .at(POINTER)?;
-        if sent == message.len() {
+        if sent == length {
             return Ok(());
         }
-        Err(refuse("send the state to the seccomp listener", "it takes only a part of it")).at(POINTER)
+        Err(refuse(what(), "it takes only a part of the state")).at(POINTER)
+    }
+}
+
+impl AsFd for Connected {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }

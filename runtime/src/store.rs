@@ -33,6 +33,9 @@ pub struct Stored {
     /// The namespaces that it has joined: kind and path, as in the config.
     #[serde(default)]
     pub joined: Vec<(String, PathBuf)>,
+    /// Its group in resctrl.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resctrl: Option<crate::resctrl::Place>,
     /// Hooks that later invocations run.
     pub poststart: Vec<StoredHook>,
     /// Likewise.
@@ -135,7 +138,7 @@ impl Directory {
     pub fn reserve(root: &Path, id: &str) -> Outcome<Self> {
         let what = || format!("reserve the id {id} in {}", root.display());
         check_id(id).map_err(|because| refuse("name a container", because))?;
-        make_root(root).attempt(what)?;
+        make_root(root).attempt(what).of_disk()?;
         let parent = open_directory(root).attempt(what)?;
         match sys::file::mkdir(parent.as_fd(), Path::new(id), 0o700) {
             Err(e) if e.errno == Errno::EEXIST => {
@@ -143,7 +146,7 @@ impl Directory {
                 failure.hint = format!("take another id, or remove that one: sextant-runtime delete {id}");
                 return Err(failure);
             }
-            result => result.attempt(what)?,
+            result => result.attempt(what).of_disk()?,
         }
         let fd = open_below(&parent, id).attempt(what)?;
         let directory = Self { fd, parent, id: id.into() };
@@ -207,8 +210,9 @@ impl Directory {
     fn write_to(&self, name: &str, stored: &Stored) -> Outcome<()> {
         let what = || format!("write the state of {}", self.id);
         let json = serde_json::to_vec(stored).map_err(|e| refuse(what(), e.to_string()))?;
-        let file = sys::file::replace_file(self.fd.as_fd(), Path::new(name), 0o600).attempt(what)?;
-        sys::file::write_once(file.as_fd(), &json).attempt(what)
+        let file =
+            sys::file::replace_file(self.fd.as_fd(), Path::new(name), 0o600).attempt(what).of_disk()?;
+        sys::file::write_all(file.as_fd(), &json).attempt(what).of_disk()
     }
 
     /// Writes what is to be remembered.
@@ -227,7 +231,7 @@ impl Directory {
     pub fn publish(&self) -> Outcome<()> {
         let what = || format!("write the state of {}", self.id);
         let renamed = nix::fcntl::renameat(self.fd.as_fd(), STATE_NEW, self.fd.as_fd(), STATE);
-        sys::named(renamed, || format!("renameat({STATE_NEW:?}, {STATE:?})")).attempt(what)
+        sys::named(renamed, || format!("renameat({STATE_NEW:?}, {STATE:?})")).attempt(what).of_disk()
     }
 
     /// Reads what is remembered; the status is the one of now.
@@ -261,8 +265,8 @@ impl Directory {
     pub fn write_for_exec(&self, exec: &ForExec) -> Outcome<()> {
         let what = || format!("write what exec needs of {}", self.id);
         let json = serde_json::to_vec(exec).map_err(|e| refuse(what(), e.to_string()))?;
-        let file = sys::file::create_file(self.fd.as_fd(), Path::new(EXEC), 0o600).attempt(what)?;
-        sys::file::write_once(file.as_fd(), &json).attempt(what)
+        let file = sys::file::create_file(self.fd.as_fd(), Path::new(EXEC), 0o600).attempt(what).of_disk()?;
+        sys::file::write_all(file.as_fd(), &json).attempt(what).of_disk()
     }
 
     /// Reads it.
@@ -322,7 +326,7 @@ impl Directory {
         let made = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None);
         let fd = sys::named(made, || "socket(AF_UNIX, SOCK_SEQPACKET)".into()).attempt(what)?;
         let address = sys::named(UnixAddr::new(&self.start_address()), || "sun_path".into()).attempt(what)?;
-        sys::named(bind(fd.as_raw_fd(), &address), || format!("bind({START:?})")).attempt(what)?;
+        sys::named(bind(fd.as_raw_fd(), &address), || format!("bind({START:?})")).attempt(what).of_disk()?;
         let backlog = sys::named(Backlog::new(1), || "backlog".into()).attempt(what)?;
         sys::named(listen(&fd, backlog), || format!("listen({START:?})")).attempt(what)?;
         Ok(fd)
@@ -358,7 +362,9 @@ impl Directory {
     pub fn remove(&self) -> Outcome<()> {
         let what = || format!("remove the state of {}", self.id);
         let unlink = |name: &str| {
-            sys::file::unlink(self.fd.as_fd(), Path::new(name), UnlinkatFlags::NoRemoveDir).attempt(what)
+            sys::file::unlink(self.fd.as_fd(), Path::new(name), UnlinkatFlags::NoRemoveDir)
+                .attempt(what)
+                .of_disk()
         };
         let remove = || sys::file::unlink(self.parent.as_fd(), Path::new(&self.id), UnlinkatFlags::RemoveDir);
         unlink(EXEC)?;
@@ -368,10 +374,25 @@ impl Directory {
             Err(e) if e.errno == Errno::ENOTEMPTY => {
                 unlink(START)?;
                 unlink(STATE_NEW)?;
-                remove().attempt(what)
+                remove().attempt(what).of_disk()
             }
-            result => result.attempt(what),
+            result => result.attempt(what).of_disk(),
         }
+    }
+}
+
+/// What to do about a disk that takes no more.
+trait OfDisk {
+    #[must_use]
+    fn of_disk(self) -> Self;
+}
+
+impl<T> OfDisk for Outcome<T> {
+    fn of_disk(self) -> Self {
+        self.hint(Errno::ENOSPC, "the file system of --root is full: of bytes (df), or of files (df -i)")
+            .hint(Errno::EDQUOT, "the quota of this user on the file system of --root is used up")
+            .hint(Errno::EROFS, "the file system of --root is read-only: give another --root")
+            .hint(Errno::EACCES, "this user cannot write to --root: give another one")
     }
 }
 

@@ -157,7 +157,7 @@ fn all_mistakes_are_reported_at_once() {
         ("/hooks/poststop", json!([{"path": "x"}])),
         ("/linux/sysctl", json!({"vm.x": "1", "kernel.y": "2"})),
         ("/linux/maskedPaths/0", json!("x")),
-        ("/linux/intelRdt", json!({})),
+        ("/linux/intelRdt", json!({"closID": "."})),
     ];
     for (pointer, value) in mistakes {
         set(&mut config, pointer, value);
@@ -177,7 +177,7 @@ fn all_mistakes_are_reported_at_once() {
         "/linux/sysctl/vm.x",
         "/linux/sysctl/kernel.y",
         "/linux/maskedPaths/0",
-        "/linux/intelRdt",
+        "/linux/intelRdt/closID",
     ] {
         assert!(found.iter().any(|r| r.pointer == pointer), "{pointer} is not reported");
     }

@@ -4,6 +4,7 @@ use super::{Context, delete};
 use crate::cli;
 use crate::contract::ExitCode;
 use crate::contract::report::Failure;
+use crate::create::net_devices::Moved;
 use crate::create::{Console, Created, Mode, Request};
 use crate::init::{Keyring, Pivot};
 use crate::pass::Passed;
@@ -45,6 +46,9 @@ pub(super) fn undo(created: &Created, context: &Context, failure: Box<Failure>) 
         .or_else(|e| if e.errno == nix::errno::Errno::ESRCH { Ok(()) } else { Err(e) })
         .attempt(|| "kill what was created".into())
         .and_then(|()| delete::remove(&created.directory, &created.stored, &context.report));
+    for left in created.devices.iter().flat_map(Moved::back) {
+        crate::log::warn(&left);
+    }
     if let Err(left) = removed {
         crate::log::warn(&left.to_string());
     }

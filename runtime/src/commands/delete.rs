@@ -22,7 +22,7 @@ const GONE_WITHIN: u16 = 10_000;
 /// Refused for a container that runs, unless forced.
 pub fn run(context: &Context, args: &cli::Delete) -> Outcome<ExitCode> {
     let directory = match Directory::open(&context.root, &args.id) {
-        Err(_) if args.force && !exists(&context.root, &args.id) => return Ok(ExitCode::SUCCESS),
+        Err(_) if args.force && is_missing(&context.root, &args.id) => return Ok(ExitCode::SUCCESS),
         result => result?,
     };
     let alone = match directory.lock(if args.force { IMPATIENCE } else { PATIENCE }) {
@@ -64,8 +64,8 @@ pub fn run(context: &Context, args: &cli::Delete) -> Outcome<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn exists(root: &Path, id: &str) -> bool {
-    crate::contract::check_id(id).is_ok() && root.join(id).exists()
+fn is_missing(root: &Path, id: &str) -> bool {
+    crate::contract::check_id(id).is_ok() && !root.join(id).exists()
 }
 
 /// Kills init and waits until it is gone.
@@ -104,6 +104,9 @@ pub(super) fn remove(directory: &Directory, stored: &Stored, report: &Reporter) 
     if !cgroup.remove_empty() {
         remove_used(&cgroup, stored)?;
     }
+    if let Some(place) = &stored.resctrl {
+        place.remove()?;
+    }
     directory.remove()?;
     poststop(stored, report);
     Ok(())
@@ -130,7 +133,7 @@ fn poststop(stored: &Stored, report: &Reporter) {
     state.status = Status::Stopped;
     state.pid = 0;
     // runtime-spec, "Lifecycle" 13: a failure is a warning.
-    if let Err(failure) = crate::hooks::run(StageKind::HookPoststop, &hooks, &state, report) {
+    for failure in crate::hooks::run_each(StageKind::HookPoststop, &hooks, &state, report) {
         crate::log::warn(&failure.to_string());
     }
 }

@@ -17,6 +17,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::time::Instant;
 
 /// Carries it out.
@@ -100,7 +101,8 @@ fn wait(init: &OwnedFd, oom: Option<&OomWatch>, next: Instant) -> Outcome<Init> 
 
 fn now(stored: &Stored, cgroup: &Cgroup) -> Outcome<Event> {
     let (id, pid) = (stored.state.id.clone(), stored.state.pid);
-    let stats = stats::read(cgroup, &id, pid).map_err(Box::new)?;
+    let group = stored.resctrl.as_ref().map_or(Path::new(&id), |place| &place.group);
+    let stats = stats::read(cgroup, group, pid).map_err(Box::new)?;
     Ok(Event { kind: EventKind::Stats, id, data: Some(Box::new(stats)) })
 }
 

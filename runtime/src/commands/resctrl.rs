@@ -1,16 +1,10 @@
-//! The container's group in resctrl (Documentation/filesystems/resctrl.rst),
-//! for the two flags of `update` that are about it.
+//! The two flags of `update` that are about resctrl. The group itself is
+//! [`crate::resctrl`]'s.
 
 use crate::report::{Attempt, Outcome, refuse};
+use crate::resctrl::{ROOT, is_mounted};
 use crate::store::Stored;
-use nix::sys::statfs::statfs;
 use std::path::{Path, PathBuf};
-
-/// Where resctrl is mounted.
-const ROOT: &str = "/sys/fs/resctrl";
-
-/// `RDTGROUP_SUPER_MAGIC` (linux/magic.h).
-const MAGIC: i64 = 0x765_5821;
 
 /// What was asked for: the schema, its resource and flag, runc's words where it is missing.
 type Asked<'a> = (&'a str, &'static str, &'static str, &'static str);
@@ -59,12 +53,13 @@ pub(super) fn update(stored: &Stored, l3_cache: Option<&str>, memory_bandwidth: 
 }
 
 fn is_enabled(resource: &str) -> bool {
-    #[allow(clippy::useless_conversion, reason = "the type of a magic number differs between targets")]
-    let is_mounted = statfs(ROOT).is_ok_and(|s| i64::from(s.filesystem_type().0) == MAGIC);
-    is_mounted && Path::new(ROOT).join("info").join(resource).is_dir()
+    is_mounted() && Path::new(ROOT).join("info").join(resource).is_dir()
 }
 
 fn group(stored: &Stored) -> Outcome<PathBuf> {
+    if let Some(place) = &stored.resctrl {
+        return Ok(place.group.clone());
+    }
     let group = Path::new(ROOT).join(&stored.state.id);
     if !group.is_dir() {
         std::fs::create_dir(&group).attempt(|| format!("make the group {}", group.display()))?;

@@ -68,6 +68,12 @@ fn check(plan: &Plan, args: &cli::Restore) -> Outcome<()> {
     if plan.rootfs.idmapped || plan.mounts.iter().any(|m| m.idmap.is_some()) {
         return refused("/mounts", "CRIU does not restore id-mapped mounts");
     }
+    if !plan.net_devices.is_empty() {
+        return refused("/linux/netDevices", "CRIU does not restore interfaces that were the host's");
+    }
+    if plan.intel_rdt.is_some() {
+        return refused("/linux/intelRdt", "CRIU does not restore what is in a group of resctrl");
+    }
     if plan.process.terminal && args.detach && args.console_socket.is_none() {
         return refused("/process/terminal", "a terminal needs --console-socket when detached");
     }

@@ -34,7 +34,7 @@ pub fn run(context: &Context, args: &cli::Run) -> Outcome<ExitCode> {
         Some(ours)
     };
     let pidfd_to = create::pidfd_socket(&args.create)?;
-    let created = crate::create::create(&request, &context.report)?;
+    let mut created = crate::create::create(&request, &context.report)?;
     drop(request);
     let pid = created.stored.state.pid;
     let begun = || {
@@ -45,8 +45,11 @@ pub fn run(context: &Context, args: &cli::Run) -> Outcome<ExitCode> {
         Ok((terminal, signals))
     };
     let (terminal, signals) = begun().map_err(|failure| create::undo(&created, context, failure))?;
+    // From here on they are the container's, and its namespace is not held.
+    created.devices = None;
     created.directory.unlock()?;
-    start::poststart(&created.stored, &context.report);
+    start::poststart(&created.stored, &context.report)
+        .map_err(|failure| create::undo(&created, context, failure))?;
     let Some(signals) = signals else { return Ok(ExitCode::SUCCESS) };
     let ended = context
         .report

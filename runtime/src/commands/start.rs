@@ -29,10 +29,17 @@ pub fn run(context: &Context, id: &str) -> Outcome<ExitCode> {
     let channel: ParentSide =
         context.report.stage(StageKind::Start, id, || directory.connect().map(Channel::from))?;
     let executed = hear_execution(&channel, &context.report);
-    directory.started()?;
+    // What remains of it tells nobody that the container waits: there is no harm in it.
+    if let Err(failure) = directory.started() {
+        crate::log::warn(&failure.to_string());
+    }
     directory.unlock()?;
     executed?;
-    poststart(&stored, &context.report);
+    if let Err(failure) = poststart(&stored, &context.report) {
+        // runtime-spec, "Lifecycle" 10, and runc: the container is stopped.
+        super::delete::end(&stored)?;
+        return Err(failure);
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -67,12 +74,13 @@ pub(super) fn hear_execution<In: Message>(channel: &Channel<In, ToParent>, repor
     }
 }
 
-/// Runs the poststart hooks; runtime-spec, "Lifecycle" 10: a failure is a warning.
-pub(super) fn poststart(stored: &Stored, report: &Reporter) {
+/// Runs the poststart hooks.
+///
+/// # Errors
+/// The first that fails; the container has to be stopped then.
+pub(super) fn poststart(stored: &Stored, report: &Reporter) -> Outcome<()> {
     let hooks: Vec<_> = stored.poststart.iter().map(crate::plan::Hook::from).collect();
     let mut state = stored.state.clone();
     state.status = Status::Running;
-    if let Err(failure) = crate::hooks::run(StageKind::HookPoststart, &hooks, &state, report) {
-        crate::log::warn(&failure.to_string());
-    }
+    crate::hooks::run(StageKind::HookPoststart, &hooks, &state, report)
 }

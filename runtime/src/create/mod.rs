@@ -5,6 +5,7 @@
 pub(crate) mod attend;
 pub(crate) mod console;
 pub(crate) mod launch;
+pub mod net_devices;
 
 use crate::bundle::Bundle;
 use crate::cgroup::plan::MayLack;
@@ -20,11 +21,13 @@ use crate::pidfile::PidFile;
 use crate::plan::{Host, Namespace, NamespaceKind, Plan};
 use crate::procfs::Proc;
 use crate::report::{Outcome, Reporter, refuse, refuse_all, with_leftovers};
+use crate::resctrl::{self, Place};
 use crate::rootfs::{idmap, sources};
 use crate::store::{Directory, ForExec, Stored, StoredHook, started_at};
 use crate::sys;
 use attend::{Born, last_words};
 use launch::{Child, Launched};
+use net_devices::Moved;
 use nix::errno::Errno;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -85,6 +88,8 @@ pub struct Created {
     pub cgroup: Cgroup,
     /// To its init, which waits.
     pub channel: ParentSide,
+    /// Interfaces that go back to the host, should it not come to a start.
+    pub devices: Option<Moved>,
 }
 
 /// Loads and plans a bundle.
@@ -115,6 +120,9 @@ pub fn create(request: &Request, report: &Reporter) -> Outcome<Created> {
     }
     let joined = namespaces::open_joined(&plan.namespaces, report)?;
     namespaces::guard_sysctls(&plan, &joined).or_else(|f| report.stage(StageKind::Sysctl, "", || Err(f)))?;
+    if let Some(rdt) = &plan.intel_rdt {
+        report.stage(StageKind::IntelRdt, &rdt.group, || resctrl::check(rdt))?;
+    }
     let console = console::console(&request.console, &plan.process)
         .or_else(|f| report.stage(StageKind::Console, "", || Err(f)))?;
     let directory =
@@ -133,11 +141,12 @@ pub fn create(request: &Request, report: &Reporter) -> Outcome<Created> {
     for warning in cgroup.warnings() {
         crate::log::warn(warning);
     }
-    let mut attempt = Creation { request, report, plan: &plan, stored, directory, cgroup, pid: None };
+    let mut attempt =
+        Creation { request, report, plan: &plan, stored, directory, cgroup, pid: None, devices: None };
     match attempt.go(joined, console) {
         Ok(channel) => {
-            let Creation { directory, stored, cgroup, .. } = attempt;
-            Ok(Created { directory, stored, cgroup, channel })
+            let Creation { directory, stored, cgroup, devices, .. } = attempt;
+            Ok(Created { directory, stored, cgroup, channel, devices })
         }
         Err(failure) => Err(attempt.undo(failure)),
     }
@@ -166,6 +175,7 @@ pub(crate) fn stored(plan: &Plan, cgroup: CgroupPaths) -> Stored {
         init_started: 0,
         cgroup,
         joined: joined_paths(plan),
+        resctrl: plan.intel_rdt.as_ref().map(|rdt| Place::of(rdt, &plan.id)),
         poststart: plan.hooks.poststart.iter().map(StoredHook::from).collect(),
         poststop: plan.hooks.poststop.iter().map(StoredHook::from).collect(),
     }
@@ -184,6 +194,13 @@ fn joined_paths(plan: &Plan) -> Vec<(String, PathBuf)> {
     NamespaceKind::ALL.into_iter().filter_map(path).collect()
 }
 
+/// What is the container's for good once it is made.
+fn settle(stored: &mut Stored, plan: &Plan) {
+    if let (Some(rdt), Some(place)) = (&plan.intel_rdt, &mut stored.resctrl) {
+        place.settle(rdt);
+    }
+}
+
 /// A creation under way: what has been made so far, so that it can be undone.
 struct Creation<'a> {
     request: &'a Request,
@@ -193,6 +210,7 @@ struct Creation<'a> {
     stored: Stored,
     cgroup: Cgroup,
     pid: Option<i32>,
+    devices: Option<Moved>,
 }
 
 impl Creation<'_> {
@@ -226,6 +244,10 @@ impl Creation<'_> {
         drop(joined);
         self.pid = Some(pid);
         self.stored.state.pid = pid;
+        self.devices = net_devices::move_in(pid, &self.plan.net_devices, self.report)?;
+        if let (Some(rdt), Some(place)) = (&self.plan.intel_rdt, &mut self.stored.resctrl) {
+            self.report.stage(StageKind::IntelRdt, &rdt.group, || place.make(rdt, pid))?;
+        }
         self.attend(pid, how, &proc, sources.as_ref(), &channel)
             .and_then(|()| {
                 drop(sources);
@@ -255,6 +277,7 @@ impl Creation<'_> {
         self.stored.init_started = started_at(pid).unwrap_or_default();
         let mut created = self.stored.clone();
         created.state.status = Status::Created;
+        settle(&mut created, self.plan);
         self.report.stage(StageKind::Store, &self.request.id, || self.directory.prepare(&created))
     }
 
@@ -264,10 +287,11 @@ impl Creation<'_> {
         }
         self.stored.state.status = Status::Created;
         self.report.stage(StageKind::Store, &self.request.id, || self.directory.publish())?;
-        match &self.request.pid_file {
-            Some(path) => PidFile::at(path)?.write(pid),
-            None => Ok(()),
+        if let Some(path) = &self.request.pid_file {
+            PidFile::at(path)?.write(pid)?;
         }
+        settle(&mut self.stored, self.plan);
+        Ok(())
     }
 
     /// Takes everything back; poststop hooks run, since prestart ones may have.
@@ -280,12 +304,16 @@ impl Creation<'_> {
                 Err(e) if e.errno != Errno::ESRCH => left.push(e.to_string()),
                 _ => drop(sys::process::wait(pid)),
             }
+            left.extend(self.devices.iter().flat_map(Moved::back));
             let mut state = self.stored.state.clone();
             state.status = Status::Stopped;
-            let poststop =
-                crate::hooks::run(StageKind::HookPoststop, &self.plan.hooks.poststop, &state, self.report);
-            left.extend(poststop.err().map(|e| e.to_string()));
+            let hooks = &self.plan.hooks.poststop;
+            let failed = crate::hooks::run_each(StageKind::HookPoststop, hooks, &state, self.report);
+            left.extend(failed.iter().map(ToString::to_string));
         }
+        left.extend(
+            self.stored.resctrl.iter().filter_map(|place| place.remove().err()).map(|e| e.to_string()),
+        );
         left.extend(self.cgroup.remove().err().map(|e| e.to_string()));
         if self.directory.is_current() {
             left.extend(self.directory.remove().err().map(|e| e.to_string()));

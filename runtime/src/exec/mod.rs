@@ -89,6 +89,7 @@ pub fn exec(request: Request<'_>, report: &Reporter) -> Outcome<Entered> {
     let entering = Entering {
         id,
         state: &stored.state,
+        resctrl: stored.resctrl.as_ref(),
         process: &exec.process,
         init_pid: stored.state.pid,
         init,
@@ -142,6 +143,7 @@ fn flags_of(namespaces: &crate::plan::Namespaces) -> CloneFlags {
 struct Entering<'a> {
     id: &'a str,
     state: &'a State,
+    resctrl: Option<&'a crate::resctrl::Place>,
     process: &'a Process,
     init_pid: i32,
     init: OwnedFd,
@@ -184,6 +186,9 @@ impl Entering<'_> {
             }
             self.cgroup.join(pid).map_err(Box::new)
         })?;
+        if let Some(place) = self.resctrl {
+            self.report.stage(StageKind::IntelRdt, place.group.display().to_string(), || place.join(pid))?;
+        }
         if let Some(cpus) = &self.process.attributes.exec_affinity.last {
             self.affine(pid, cpus, "final")?;
         }

@@ -46,8 +46,16 @@ pub struct Changes {
 }
 
 /// Properties that a process file leaves to the container's process.
-const INHERITED: [&str; 7] =
-    ["capabilities", "apparmorProfile", "selinuxLabel", "rlimits", "oomScoreAdj", "ioPriority", "scheduler"];
+const INHERITED: [&str; 8] = [
+    "capabilities",
+    "apparmorProfile",
+    "selinuxLabel",
+    "rlimits",
+    "oomScoreAdj",
+    "ioPriority",
+    "scheduler",
+    "execCPUAffinity",
+];
 
 /// Decides the process that is executed in the container of this reduced config.
 ///

@@ -43,6 +43,27 @@ pub(super) fn join_keyring(id: &str, keyring: Keyring, report: &Reporter) -> Out
     })
 }
 
+/// The same once more, as root of a new user namespace: the first keyring is the
+/// caller's user's, which the container's root could not use. Where that has no
+/// room for one more key, the first remains: apart from the host's all the same.
+///
+/// # Errors
+/// As [`join_keyring`].
+pub(super) fn own_keyring(id: &str, keyring: Keyring, report: &Reporter) -> Outcome<()> {
+    if keyring == Keyring::Inherited {
+        return Ok(());
+    }
+    let name = format!("_ses.{id}");
+    let what = || "make a session keyring of the container's root".to_owned();
+    report.stage(StageKind::Keyring, &name, || {
+        let name = CString::new(name.as_str()).map_err(|e| refuse(what(), e.to_string()))?;
+        match keyring::join_session(&name) {
+            Err(e) if matches!(e.errno, Errno::ENOSYS | Errno::EPERM | Errno::EDQUOT) => Ok(()),
+            result => keyring::add_permissions(result.attempt(what)?, KEY_USR_SEARCH).attempt(what),
+        }
+    })
+}
+
 /// Execution domain and memory policy; both last over execve(2).
 ///
 /// # Errors

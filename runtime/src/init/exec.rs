@@ -191,17 +191,21 @@ impl Task<'_> {
 impl Task<'_> {
     /// Loads the filter, and sends its notification descriptor away.
     fn load(&self, filter: &Filter) -> Outcome<()> {
-        let message = self.listener.as_ref().map(Connected::message).transpose()?;
-        let notifications = self.report.stage(StageKind::Seccomp, "", || {
-            sys::seccomp::load(filter).attempt(|| "load the seccomp filter".into()).at("/linux/seccomp")
+        let what = || "load the seccomp filter".to_owned();
+        let Some(listener) = &self.listener else {
+            return self.report.stage(StageKind::Seccomp, "", || {
+                sys::seccomp::load(filter).attempt(what).at("/linux/seccomp").map(drop)
+            });
+        };
+        let message = listener.message()?;
+        // Loaded and sent in one: in between no system call is sure to come back.
+        let sent = self.report.stage(StageKind::Seccomp, "", || {
+            sys::deliver::load_and_send(filter, listener.as_fd(), &message)
+                .attempt(what)
+                .at("/linux/seccomp")
+                .hint(Errno::EAGAIN, "for a moment it takes one more task than /linux/resources/pids allows")
         })?;
-        match (&self.listener, message, notifications) {
-            (Some(listener), Some(message), Some(notifications)) => {
-                self.report
-                    .stage(StageKind::SeccompListener, "", || listener.send(&message, notifications.as_fd()))
-            }
-            _ => Ok(()),
-        }
+        self.report.stage(StageKind::SeccompListener, "", || listener.check(sent, message.len()))
     }
 
     /// The limits that the parent may have left to the process itself; in force

@@ -59,6 +59,7 @@ impl Joining<'_> {
                     .attempt(|| "join the container's user namespace".into())?;
                 namespaces::user::become_root()
             })?;
+            attributes::own_keyring(self.id, self.keyring, self.task.report)?;
         }
         let proc = self.own_proc()?;
         let slave = match self.console.take() {

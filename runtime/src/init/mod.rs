@@ -103,6 +103,7 @@ impl Init<'_> {
         if plan.namespaces.user == Namespace::Create {
             self.task.expect(ToInit::Mapped)?;
             self.report.stage(StageKind::NamespaceUser, "", namespaces::user::become_root)?;
+            attributes::own_keyring(&plan.id, self.keyring, self.report)?;
         }
         // EPERM: it is the leader of a session already.
         nix::unistd::setsid().ok();

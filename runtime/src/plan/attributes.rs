@@ -24,13 +24,10 @@ pub(super) fn plan(process: &Process, linux: Option<&Linux>, problems: &mut Prob
 
 fn scheduler(spec: &Spec, problems: &mut Problems) -> Scheduler {
     const POINTER: &str = "/process/scheduler";
-    let (name, policy) = policy(*spec.policy());
+    let (mut name, mut policy) = policy(*spec.policy());
     if policy == SCHED_ISO {
-        problems.refuse_hint(
-            format!("{POINTER}/policy"),
-            "no kernel implements SCHED_ISO",
-            "SCHED_OTHER, SCHED_BATCH, SCHED_IDLE, SCHED_FIFO, SCHED_RR or SCHED_DEADLINE",
-        );
+        problems.warn(format!("{POINTER}/policy"), "no kernel implements SCHED_ISO: it is SCHED_OTHER");
+        (name, policy) = ("SCHED_OTHER", SCHED_OTHER);
     }
     let nice = spec.nice().unwrap_or(0);
     if !(-20..=19).contains(&nice) {

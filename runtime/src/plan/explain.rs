@@ -88,6 +88,9 @@ fn join_and_clone(plan: &Plan, steps: &mut Steps) {
         let does = format!("set {} ({})", setting.what, setting.file);
         steps.add(StageKind::Cgroup, does, &setting.pointer);
     }
+    if let Some(rdt) = &plan.intel_rdt {
+        steps.add(StageKind::IntelRdt, format!("use the group {} of resctrl", rdt.group), "/linux/intelRdt");
+    }
     let created: Vec<&str> = NamespaceKind::ALL
         .iter()
         .filter(|kind| *plan.namespaces.get(**kind) == Namespace::Create)
@@ -117,6 +120,10 @@ fn set_up_namespaces(plan: &Plan, steps: &mut Steps) {
     }
     if plan.namespaces.network == Namespace::Create {
         steps.add(StageKind::NamespaceNetwork, "set lo up", NAMESPACES);
+    }
+    for (index, device) in plan.net_devices.iter().enumerate() {
+        let does = format!("move the interface {} into the container as {}", device.host, device.name);
+        steps.add(Stage::nth(StageKind::NetDevice, index), does, &device.pointer);
     }
     for (name, what, pointer) in
         [(&plan.hostname, "host", "/hostname"), (&plan.domainname, "domain", "/domainname")]
@@ -256,12 +263,9 @@ fn describe(mount: &Mount) -> String {
     let what = match &mount.kind {
         MountKind::Bind { source, depth } => format!("bind {} ({depth:?})", source.display()),
         MountKind::Cgroup => "mount the cgroup".to_owned(),
+        MountKind::Remount { options } => format!("change what is mounted [{}]", listed(options)),
         MountKind::Fs { fstype, options, .. } => {
-            let options: Vec<String> = options
-                .iter()
-                .map(|(key, value)| value.as_ref().map_or_else(|| key.clone(), |v| format!("{key}={v}")))
-                .collect();
-            format!("mount {fstype} [{}]", options.join(" "))
+            format!("mount {fstype} [{}]", listed(options))
         }
     };
     let mut text = format!("{what} at {destination}");
@@ -277,6 +281,14 @@ fn describe(mount: &Mount) -> String {
         text.push_str(", with a copy of what lies there");
     }
     text
+}
+
+fn listed(options: &[(String, Option<String>)]) -> String {
+    let one = |(key, value): &(String, Option<String>)| match value {
+        Some(value) => format!("{key}={value}"),
+        None => key.clone(),
+    };
+    options.iter().map(one).collect::<Vec<_>>().join(" ")
 }
 
 fn map(mappings: &[IdMapping]) -> String {

@@ -71,7 +71,7 @@ fn accepts(pointer: &str, value: Value) -> bool {
     };
     let mut problems = Problems::default();
     unsupported::check(&bundle.spec, &mut problems);
-    bundle.warnings.is_empty() && problems.finish().is_ok()
+    bundle.warnings.is_empty() && problems.finish().is_ok_and(|warnings| warnings.is_empty())
 }
 
 #[cfg(test)]

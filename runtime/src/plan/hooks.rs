@@ -12,6 +12,10 @@ pub(super) fn plan(spec: Option<&oci_spec::runtime::Hooks>, problems: &mut Probl
     // The deprecated kind still runs, as every engine expects.
     #[allow(deprecated)]
     let prestart = spec.prestart();
+    if prestart.as_ref().is_some_and(|hooks| !hooks.is_empty()) {
+        let message = "deprecated by the spec: createRuntime runs at the same time, createContainer in the container's namespaces";
+        problems.warn("/hooks/prestart", message);
+    }
     let mut list = |name: &str, entries: &Option<Vec<Entry>>| {
         let entries = entries.iter().flatten().enumerate();
         entries.filter_map(|(i, entry)| hook(entry, format!("/hooks/{name}/{i}"), problems)).collect()

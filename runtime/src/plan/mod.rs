@@ -20,10 +20,12 @@ pub mod features;
 mod hooks;
 pub mod host;
 mod ids;
+mod intel_rdt;
 mod mount_options;
 mod mount_places;
 mod mounts;
 mod namespaces;
+mod net_devices;
 mod paths;
 mod problems;
 mod process;
@@ -37,8 +39,8 @@ pub use explain::explain;
 pub use host::Host;
 pub use types::{
     Attributes, Attrs, Capabilities, Depth, DeviceKind, DeviceNode, ExecAffinity, Hook, Hooks, IdMapping,
-    InnerPath, IoPriority, MemoryPolicy, Mount, MountIdmap, MountKind, Namespace, NamespaceKind, Namespaces,
-    NumberSet, Plan, Problem, Process, Propagation, Rlimit, Rootfs, Scheduler, Sysctl,
+    InnerPath, IntelRdt, IoPriority, MemoryPolicy, Mount, MountIdmap, MountKind, Namespace, NamespaceKind,
+    Namespaces, NetDevice, NumberSet, Plan, Problem, Process, Propagation, Rlimit, Rootfs, Scheduler, Sysctl,
 };
 
 /// Decides everything that creating the container `id` from `bundle` on `host` will do.
@@ -53,9 +55,13 @@ pub fn plan(bundle: &Bundle, id: &str, host: &Host) -> Result<Plan, Vec<Problem>
     }
     check_version(spec.version(), &mut problems);
     unsupported::check(spec, &mut problems);
+    if bundle.annotations.contains_key("") {
+        problems.refuse("/annotations/", "the key of an annotation is empty");
+    }
 
     let linux = spec.linux().as_ref();
     let namespaces = namespaces::plan(linux, host, &mut problems);
+    let net_devices = net_devices::plan(linux, &namespaces, host, &mut problems);
     let rootfs = rootfs::plan(bundle, &namespaces, &mut problems);
     let mounts = mounts::plan(bundle, &namespaces, host, &mut problems);
     let devices = devices::plan(linux, &namespaces, &mut problems);
@@ -68,6 +74,7 @@ pub fn plan(bundle: &Bundle, id: &str, host: &Host) -> Result<Plan, Vec<Problem>
     let hooks = hooks::plan(spec.hooks().as_ref(), &mut problems);
     let mut process = process::plan(spec.process().as_ref(), linux, &namespaces, host, &mut problems);
     process.seccomp = seccomp(linux, &mut problems);
+    let intel_rdt = intel_rdt::plan(linux, id, &mut problems);
     let cgroup = cgroup(spec, id, host, &mut problems);
 
     let warnings = problems.finish()?;
@@ -77,6 +84,7 @@ pub fn plan(bundle: &Bundle, id: &str, host: &Host) -> Result<Plan, Vec<Problem>
         bundle: PathBuf::from(&bundle.dir),
         annotations: bundle.annotations.clone(),
         namespaces,
+        net_devices,
         rootfs,
         mounts,
         devices,
@@ -86,6 +94,7 @@ pub fn plan(bundle: &Bundle, id: &str, host: &Host) -> Result<Plan, Vec<Problem>
         hostname,
         domainname,
         cgroup,
+        intel_rdt,
         hooks,
         process,
         exec: exec::reduce(spec),

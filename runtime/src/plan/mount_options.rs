@@ -41,13 +41,13 @@ enum Meaning {
     Nothing,
     /// Has no counterpart in the mount API.
     NoEffect,
-    /// Cannot be done.
-    Unsupported,
+    /// Changes what is mounted already.
+    Remount,
 }
 
 /// All options but those of propagation and the recursive ones, which are
 /// the [`Meaning::Attr`] rows with an `r` in front.
-const TABLE: [(&str, Meaning); 45] = [
+const TABLE: [(&str, Meaning); 47] = [
     ("ro", Meaning::Attr(0, MOUNT_ATTR_RDONLY)),
     ("rw", Meaning::Attr(MOUNT_ATTR_RDONLY, 0)),
     ("suid", Meaning::Attr(MOUNT_ATTR_NOSUID, 0)),
@@ -74,6 +74,8 @@ const TABLE: [(&str, Meaning); 45] = [
     ("nolazytime", Meaning::NoFlag("lazytime")),
     ("mand", Meaning::Flag("mand")),
     ("nomand", Meaning::NoFlag("mand")),
+    ("acl", Meaning::Flag("posixacl")),
+    ("noacl", Meaning::NoFlag("posixacl")),
     ("bind", Meaning::Bind(Depth::One)),
     ("rbind", Meaning::Bind(Depth::Recursive)),
     ("idmap", Meaning::Idmap(Depth::One)),
@@ -82,8 +84,8 @@ const TABLE: [(&str, Meaning); 45] = [
     ("defaults", Meaning::Nothing),
     ("silent", Meaning::Nothing),
     ("loud", Meaning::Nothing),
-    ("iversion", Meaning::NoEffect),
-    ("noiversion", Meaning::NoEffect),
+    ("iversion", Meaning::Flag("iversion")),
+    ("noiversion", Meaning::NoFlag("iversion")),
     // Directives of fstab(5) that find their way into configs.
     ("auto", Meaning::Nothing),
     ("noauto", Meaning::Nothing),
@@ -94,7 +96,7 @@ const TABLE: [(&str, Meaning); 45] = [
     ("owner", Meaning::NoEffect),
     ("_netdev", Meaning::Nothing),
     ("nofail", Meaning::NoEffect),
-    ("remount", Meaning::Unsupported),
+    ("remount", Meaning::Remount),
 ];
 
 /// The options of one mount, sorted by what they act on.
@@ -112,8 +114,7 @@ pub(super) struct Options {
     pub(super) data: Vec<(usize, String, Option<String>)>,
     /// Indices of options without effect.
     pub(super) no_effect: Vec<usize>,
-    /// Indices of options that cannot be carried out.
-    pub(super) unsupported: Vec<usize>,
+    pub(super) remount: bool,
 }
 
 /// Sorts `options`.
@@ -130,7 +131,7 @@ pub(super) fn parse(options: &[String]) -> Options {
 /// The names of all options of the table, for `features`: also those of
 /// propagation, and the recursive ones.
 pub(crate) fn names() -> Vec<String> {
-    let table = TABLE.iter().filter(|(_, m)| !matches!(m, Meaning::Unsupported | Meaning::NoEffect));
+    let table = TABLE.iter().filter(|(_, m)| !matches!(m, Meaning::NoEffect));
     let mut names: Vec<String> = table.clone().map(|(name, _)| (*name).to_owned()).collect();
     let recursive = table.filter(|(_, m)| matches!(m, Meaning::Attr(..)));
     names.extend(recursive.map(|(name, _)| format!("r{name}")));
@@ -185,7 +186,7 @@ fn apply(index: usize, meaning: Meaning, parsed: &mut Options) {
         Meaning::CopyUp => parsed.copy_up = true,
         Meaning::Nothing => {}
         Meaning::NoEffect => parsed.no_effect.push(index),
-        Meaning::Unsupported => parsed.unsupported.push(index),
+        Meaning::Remount => parsed.remount = true,
     }
 }
 
@@ -283,7 +284,7 @@ mod tests {
             "nolazytime nomand norelatime nostrictatime nosuid nosymfollow private ratime rbind rdev rdiratime",
             "relatime rexec rnoatime rnodiratime rnodev rnoexec rnorelatime rnostrictatime rnosuid rnosymfollow ro",
             "rprivate rrelatime rro rrw rshared rslave rstrictatime rsuid rsymfollow runbindable rw shared silent",
-            "slave strictatime suid symfollow sync tmpcopyup unbindable idmap ridmap",
+            "slave strictatime suid symfollow sync tmpcopyup unbindable idmap ridmap iversion noiversion remount",
         ]
         .iter()
         .flat_map(|line| line.split(' '))
@@ -291,7 +292,8 @@ mod tests {
             assert!(names.iter().any(|n| n == option), "{option}");
             assert!(options(&[option]).data.is_empty(), "{option} is taken for data");
         }
-        assert_eq!(options(&["iversion", "noiversion"]).no_effect, [0, 1]);
-        assert_eq!(options(&["remount"]).unsupported, [0]);
+        assert_eq!(options(&["iversion"]).flags, ["iversion"]);
+        assert!(options(&["iversion", "noiversion"]).flags.is_empty());
+        assert!(options(&["remount"]).remount);
     }
 }

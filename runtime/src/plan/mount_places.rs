@@ -41,10 +41,14 @@ const SYS_TREES: [&str; 10] = [
 pub(super) fn check(destination: &Path, kind: &MountKind, pointer: &str, problems: &mut Problems) {
     let pointer = format!("{pointer}/destination");
     let shown = destination.display();
+    if matches!(kind, MountKind::Remount { .. }) {
+        // Nothing is covered by it.
+        return;
+    }
     let is_whole = |fs: &str, source: &str| match kind {
         MountKind::Fs { fstype, .. } => fstype == fs,
         MountKind::Bind { source: from, .. } => from == Path::new(source),
-        MountKind::Cgroup => false,
+        MountKind::Cgroup | MountKind::Remount { .. } => false,
     };
     if destination == Path::new("/proc") {
         if !is_whole("proc", "/proc") {

@@ -78,6 +78,9 @@ impl Planner<'_> {
         problems: &mut Problems,
     ) -> Option<MountKind> {
         let fstype = entry.typ().as_deref().unwrap_or_default();
+        if options.remount {
+            return Some(self.remount(entry, options, pointer, problems));
+        }
         if options.bind.is_some() || fstype == "bind" {
             let depth = options.bind.unwrap_or(Depth::One);
             return self.bind(entry, depth, options, pointer, problems);
@@ -96,6 +99,24 @@ impl Planner<'_> {
         }
     }
 
+    /// `bind,remount` is about the mount alone, `remount` about the file system as well.
+    fn remount(&self, entry: &Entry, options: &Options, pointer: &str, problems: &mut Problems) -> MountKind {
+        if options.idmap.is_some() || entry.uid_mappings().is_some() {
+            problems.refuse(
+                pointer,
+                "the ids of a mount that is there cannot be mapped: map them where it is made",
+            );
+        }
+        if options.bind.is_some() {
+            refuse_data(options, pointer, problems);
+            return MountKind::Remount { options: Vec::new() };
+        }
+        self.check_data(options, pointer, problems);
+        let flags = options.flags.iter().map(|flag| ((*flag).to_owned(), None));
+        let data = options.data.iter().map(|(_, key, value)| (key.clone(), value.clone()));
+        MountKind::Remount { options: flags.chain(data).collect() }
+    }
+
     fn bind(
         &self,
         entry: &Entry,
@@ -104,12 +125,7 @@ impl Planner<'_> {
         pointer: &str,
         problems: &mut Problems,
     ) -> Option<MountKind> {
-        for (index, name, _) in &options.data {
-            problems.refuse(
-                format!("{pointer}/options/{index}"),
-                format!("{name:?} is no option of a bind mount, which has no options of a file system"),
-            );
-        }
+        refuse_data(options, pointer, problems);
         if !options.flags.is_empty() {
             let flags = options.flags.join(", ");
             problems.warn(format!("{pointer}/options"), format!("{flags}: no effect on a bind mount"));
@@ -235,14 +251,21 @@ impl Planner<'_> {
     }
 }
 
+fn refuse_data(options: &Options, pointer: &str, problems: &mut Problems) {
+    for (index, name, _) in &options.data {
+        problems.refuse(
+            format!("{pointer}/options/{index}"),
+            format!("{name:?} is no option of a bind mount, which has no options of a file system"),
+        );
+    }
+}
+
 fn complain(entry: &Entry, options: &Options, pointer: &str, problems: &mut Problems) {
     let texts = entry.options().as_deref().unwrap_or_default();
     for (index, text) in texts.iter().enumerate() {
         let pointer = format!("{pointer}/options/{index}");
         if text.contains('\0') {
             problems.refuse(pointer, "the option has a NUL byte");
-        } else if options.unsupported.contains(&index) {
-            problems.refuse(pointer, format!("{text} is not supported yet"));
         } else if options.no_effect.contains(&index) {
             problems.warn(pointer, format!("{text} has no effect: the kernel's mount API has no such flag"));
         }

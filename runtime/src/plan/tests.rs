@@ -74,7 +74,7 @@ fn a_mount_label_is_the_context_of_new_file_systems() {
             MountKind::Fs { fstype, options, .. } => {
                 options.contains(&("context".into(), Some("a:b:c:s0".into()))).then_some(fstype.as_str())
             }
-            MountKind::Bind { .. } | MountKind::Cgroup => None,
+            MountKind::Bind { .. } | MountKind::Cgroup | MountKind::Remount { .. } => None,
         })
         .collect();
     assert_eq!(labelled, ["tmpfs", "devpts", "tmpfs"]);

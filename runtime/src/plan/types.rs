@@ -9,7 +9,7 @@ pub use attributes::{Attributes, ExecAffinity, IoPriority, MemoryPolicy, NumberS
 pub use filesystem::{
     Attrs, Depth, DeviceKind, DeviceNode, InnerPath, Mount, MountIdmap, MountKind, Propagation, Rootfs,
 };
-pub use namespaces::{IdMapping, Namespace, NamespaceKind, Namespaces};
+pub use namespaces::{IdMapping, Namespace, NamespaceKind, Namespaces, NetDevice};
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -49,6 +49,8 @@ pub struct Plan {
     pub annotations: BTreeMap<String, String>,
     /// What is created, joined or left as the host's.
     pub namespaces: Namespaces,
+    /// Interfaces of the host that become the container's.
+    pub net_devices: Vec<NetDevice>,
     /// The root file system.
     pub rootfs: Rootfs,
     /// The mounts, in the config's order.
@@ -67,6 +69,8 @@ pub struct Plan {
     pub domainname: Option<String>,
     /// The cgroup and its limits.
     pub cgroup: crate::cgroup::CgroupPlan,
+    /// Its group in resctrl.
+    pub intel_rdt: Option<IntelRdt>,
     /// Hooks by kind.
     pub hooks: Hooks,
     /// The process.
@@ -86,6 +90,23 @@ pub struct Sysctl {
     pub key: String,
     /// The value: no newline, checked.
     pub value: String,
+}
+
+/// A group of resctrl.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IntelRdt {
+    /// Its name: `closID`, or the container's id; `/` is the group that everything is in.
+    pub group: String,
+    /// Whether it was given a name, so that others may use it as well.
+    pub named: bool,
+    /// Lines of `l3CacheSchema`.
+    pub l3_cache: Vec<String>,
+    /// Lines of `memBwSchema`.
+    pub memory_bandwidth: Vec<String>,
+    /// Lines of `schemata`.
+    pub schemata: Vec<String>,
+    /// Whether the container is counted by itself.
+    pub monitoring: bool,
 }
 
 /// All hooks (runtime-spec, "POSIX-platform Hooks").

@@ -1,21 +1,13 @@
-//! Fields that this version does not carry out. What the container's behaviour
-//! or safety could depend on is refused; what cannot matter on Linux is a
-//! warning. Nothing is dropped in silence.
+//! Parts of a config that are about something else than a container on Linux:
+//! ignored, as the spec has it for another platform's, but not in silence.
 
 use super::problems::Problems;
 use oci_spec::runtime::{Process, Spec};
 
-/// Refuses or warns of all such fields.
+/// Warns of all such fields.
 pub(super) fn check(spec: &Spec, problems: &mut Problems) {
-    let mut not_yet = |asked: bool, pointer: &str| {
-        if asked {
-            problems.refuse_hint(pointer, "not supported yet", "remove it, or use a runtime that has it");
-        }
-    };
-    not_yet(spec.vm().is_some(), "/vm");
-    if let Some(linux) = spec.linux() {
-        not_yet(linux.intel_rdt().is_some(), "/linux/intelRdt");
-        not_yet(linux.net_devices().as_ref().is_some_and(|d| !d.is_empty()), "/linux/netDevices");
+    if spec.vm().is_some() {
+        problems.warn("/vm", "no effect: it is for runtimes that run virtual machines");
     }
     for (present, pointer) in [
         (spec.windows().is_some(), "/windows"),

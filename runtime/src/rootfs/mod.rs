@@ -3,6 +3,7 @@
 //! [`root::Root`] ([`mounts`], [`dev`], [`mask`], [`cgroupfs`]) and makes it `/`.
 //! No path inside the root is ever resolved a second time.
 
+mod apart;
 pub mod cgroupfs;
 pub mod console;
 pub mod dev;

@@ -1,5 +1,6 @@
 //! Attaching one mount of the config below the root.
 
+use super::apart;
 use super::root::{Root, Target};
 use super::sources::apply_attrs;
 use crate::plan::{Attrs, Depth, Mount, MountKind, Propagation};
@@ -23,6 +24,7 @@ pub fn mount(root: &Root, mount: &Mount, source: Option<&OwnedFd>, cgroupns: Cgr
     let pointer = format!("/mounts/{}", mount.index);
     let result = match (&mount.kind, source) {
         (MountKind::Cgroup, _) => super::cgroupfs::mount(root, mount, cgroupns),
+        (MountKind::Remount { options }, _) => remount(root, mount, options),
         (MountKind::Bind { .. }, Some(tree)) => bind(root, mount, tree),
         (MountKind::Bind { .. }, None) => Err(refuse("attach a bind mount", "its source was not opened")),
         (MountKind::Fs { fstype, .. }, Some(tree)) => target(root, mount, fstype)
@@ -58,6 +60,22 @@ fn bind(root: &Root, mount: &Mount, tree: &OwnedFd) -> Outcome<()> {
     finish(tree.as_fd(), mount, attrs_now(mount))
 }
 
+/// Changes what is mounted already: its attributes, and options of the file system
+/// where the config names some. Unlike mount(2) it leaves alone what is not named.
+fn remount(root: &Root, mount: &Mount, options: &[(String, Option<String>)]) -> Outcome<()> {
+    let what = || format!("change the mount on {}", mount.destination.display());
+    let object = root.open(&mount.destination).attempt(what)?;
+    if !options.is_empty() {
+        let context = sys::mount::fspick(object.as_fd()).attempt(what)?;
+        for (key, value) in options {
+            context.set(key, value.as_deref()).attempt(what)?;
+        }
+        context.reconfigure().attempt(what)?;
+    }
+    finish(object.as_fd(), mount)
+        .hint(Errno::EINVAL, "`remount` takes a mount that an earlier entry has made")
+}
+
 /// A new file system as a detached mount.
 ///
 /// # Errors
@@ -69,6 +87,15 @@ pub(super) fn make_file_system(
     options: &[(String, Option<String>)],
 ) -> Outcome<OwnedFd> {
     let what = || format!("mount {fstype} on {}", mount.destination.display());
+    if let Some(layers) = apart::layer_by_layer(fstype, options) {
+        return make_file_system(mount, fstype, source, &layers).hint(
+            Errno::EINVAL,
+            "so many layers take Linux 6.8, which takes them one by one, each of at most 255 bytes",
+        );
+    }
+    if apart::is_needed(options) {
+        return apart::mount(fstype, source, options, &what()).map_err(|f| explain(f, fstype));
+    }
     let context = sys::mount::fsopen(fstype)
         .attempt(what)
         .hint(Errno::ENODEV, "the kernel has no such file system; is its module loaded?")?;

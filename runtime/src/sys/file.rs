@@ -261,6 +261,25 @@ pub fn write_once(fd: BorrowedFd<'_>, bytes: &[u8]) -> Result<()> {
     }
 }
 
+/// Writes all of it, in as many calls as it takes: to a file on a disk, which may be full.
+///
+/// # Errors
+/// As write(2).
+pub fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<()> {
+    let call = |left: usize| format!("write([{}], ..., {left})", fd.as_raw_fd());
+    while !bytes.is_empty() {
+        match nix::unistd::write(fd, bytes) {
+            Err(Errno::EINTR) => {}
+            Ok(0) => return Err(Error { call: call(bytes.len()), errno: Errno::EIO }),
+            result => {
+                let written = named(result, || call(bytes.len()))?;
+                bytes = bytes.get(written..).unwrap_or_default();
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Closes every descriptor from 3 on that is not in `keep` (close_range(2), Linux 5.9).
 ///
 /// # Errors

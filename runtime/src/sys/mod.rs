@@ -3,6 +3,7 @@
 //! [`Error`] that prints the call as strace would. No policy lives here.
 
 pub mod bpf;
+pub mod deliver;
 pub mod entry;
 pub mod exec;
 pub mod file;
@@ -10,6 +11,7 @@ pub mod image;
 pub mod keyring;
 pub mod mount;
 pub mod net;
+pub mod netlink;
 pub mod privilege;
 pub mod probe;
 pub mod process;

@@ -77,6 +77,19 @@ pub fn fsopen(fstype: &str) -> Result<Context> {
     Ok(Context { fd, fstype: fstype.into() })
 }
 
+/// fspick(2): the file system of an object, to be changed.
+///
+/// # Errors
+/// `EINVAL` when the object is not the root of a mount, `EPERM` without rights over the file system.
+pub fn fspick(object: BorrowedFd<'_>) -> Result<Context> {
+    const FSPICK_CLOEXEC_EMPTY_PATH: u32 = 0x1 | 0x8;
+    let fd = object.as_raw_fd();
+    // SAFETY: the path is a valid C string.
+    let value = unsafe { libc::syscall(libc::SYS_fspick, fd, c"".as_ptr(), FSPICK_CLOEXEC_EMPTY_PATH) };
+    let fd = checked_fd(value, || format!("fspick([{fd}], \"\", FSPICK_EMPTY_PATH)"))?;
+    Ok(Context { fd, fstype: "picked".into() })
+}
+
 impl Context {
     /// fsconfig(2): a flag, or a key with its value.
     ///
@@ -95,6 +108,17 @@ impl Context {
             None => self.call(&format!("FSCONFIG_SET_FLAG, {key:?}")),
         })
         .map(drop)
+    }
+
+    /// Changes a file system that was picked.
+    ///
+    /// # Errors
+    /// As the file system has them; the kernel's own words are in the call.
+    pub fn reconfigure(self) -> Result<()> {
+        let null = std::ptr::null::<()>();
+        // SAFETY: FSCONFIG_CMD_RECONFIGURE takes neither key nor value.
+        let value = unsafe { libc::syscall(libc::SYS_fsconfig, self.fd.as_raw_fd(), 7, null, null, 0) };
+        checked(value, || self.call("FSCONFIG_CMD_RECONFIGURE")).map(drop)
     }
 
     /// Makes the file system and a detached mount of it with these attributes (fsmount(2)).

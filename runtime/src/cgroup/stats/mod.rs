@@ -24,12 +24,14 @@ use crate::contract::report::{Failure, StageKind};
 use crate::contract::stats::Stats;
 use nix::errno::Errno;
 use std::collections::BTreeMap;
+use std::path::Path;
 
-/// Reads all statistics of container `id`, whose init is `pid` (0: it is gone).
+/// Reads all statistics of a container whose init is `pid` (0: it is gone), and
+/// whose group in resctrl is `group`, a path or a name there.
 ///
 /// # Errors
 /// The read that failed.
-pub fn read(cgroup: &Cgroup, id: &str, pid: i32) -> Result<Stats, Failure> {
+pub fn read(cgroup: &Cgroup, group: &Path, pid: i32) -> Result<Stats, Failure> {
     Ok(Stats {
         cpu: cpu::read(cgroup)?,
         cpuset: cpuset::read(cgroup)?,
@@ -38,7 +40,7 @@ pub fn read(cgroup: &Cgroup, id: &str, pid: i32) -> Result<Stats, Failure> {
         blkio: blkio::read(cgroup)?,
         hugetlb: hugetlb::read(cgroup)?,
         rdma: rdma::read(cgroup)?,
-        intel_rdt: resctrl::read(id),
+        intel_rdt: resctrl::read(group),
         network_interfaces: network::read(pid),
     })
 }

@@ -5,12 +5,12 @@ use crate::contract::stats::{CmtStats, IntelRdt, L3CacheInfo, MbmStats, MemBwInf
 use std::fs;
 use std::path::Path;
 
-pub(super) fn read(id: &str) -> IntelRdt {
-    read_at(Path::new("/sys/fs/resctrl"), id)
+pub(super) fn read(group: &Path) -> IntelRdt {
+    read_at(Path::new(crate::resctrl::ROOT), group)
 }
 
-fn read_at(root: &Path, id: &str) -> IntelRdt {
-    let group = root.join(id);
+fn read_at(root: &Path, group: &Path) -> IntelRdt {
+    let group = root.join(group);
     if !group.join("schemata").exists() {
         return IntelRdt::default();
     }
@@ -81,13 +81,13 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, value).unwrap();
         };
-        assert_eq!(read_at(dir.path(), "c"), IntelRdt::default());
+        assert_eq!(read_at(dir.path(), Path::new("c")), IntelRdt::default());
         write("schemata", "    MB:0=100\n    L3:0=fff\n");
         write("c/schemata", "    MB:0=50\n    L3:0=f\n");
         write("info/L3/cbm_mask", "fff\n");
         write("c/mon_data/mon_L3_00/mbm_total_bytes", "7\n");
         write("c/mon_data/mon_L3_00/mbm_local_bytes", "5\n");
-        let got = read_at(dir.path(), "c");
+        let got = read_at(dir.path(), Path::new("c"));
         assert_eq!((got.l3_cache_schema.as_str(), got.mem_bw_schema_root.as_str()), ("L3:0=f", "MB:0=100"));
         assert_eq!(got.l3_cache_info.unwrap().cbm_mask, "fff");
         assert_eq!(got.mbm_stats.unwrap(), [MbmStats { mbm_total_bytes: 7, mbm_local_bytes: 5 }]);

@@ -108,6 +108,11 @@ pub enum MountKind {
         /// fsconfig(2) options in order: a flag, or a key with its value.
         options: Vec<(String, Option<String>)>,
     },
+    /// What an earlier entry has mounted there, changed.
+    Remount {
+        /// fsconfig(2) options in order, as those of [`MountKind::Fs`].
+        options: Vec<(String, Option<String>)>,
+    },
     /// The container's cgroup as `/sys/fs/cgroup`, in the host's layout.
     Cgroup,
 }

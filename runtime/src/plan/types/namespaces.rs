@@ -1,4 +1,4 @@
-//! Namespaces and id maps of a plan.
+//! Namespaces and id maps of a plan, and the interfaces that move.
 
 use std::path::PathBuf;
 
@@ -120,4 +120,22 @@ pub struct IdMapping {
     pub host_id: u32,
     /// How many.
     pub size: u32,
+}
+
+/// A network interface of the host that becomes the container's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetDevice {
+    /// Its name on the host.
+    pub host: String,
+    /// Its name in the container, or a template of it.
+    pub name: String,
+    /// Place in the config.
+    pub pointer: String,
+}
+
+impl NetDevice {
+    /// Whether the name has a `%d` for the lowest number that is free.
+    pub fn is_template(&self) -> bool {
+        self.name.contains("%d")
+    }
 }

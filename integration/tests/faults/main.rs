@@ -10,6 +10,8 @@
     reason = "a test"
 )]
 
+mod deaths;
+
 use serde_json::{Value, json};
 use sextant_integration::process::{DEADLINE, Ran, run, until};
 use sextant_integration::{Bundle, Runtime, skip, skip_unless_root, unique};
@@ -42,22 +44,32 @@ struct Stage {
     nth: usize,
     /// Whether a pid 1 carried it out.
     inits: bool,
+    /// Whether a process that the command has cloned carried it out.
+    childs: bool,
 }
 
 impl Stage {
     fn fault(&self, action: &str) -> String {
-        format!("{action}:{}#{}", self.name, self.nth)
+        let who = if self.childs { "child" } else { "parent" };
+        format!("{action}:{}#{}@{who}", self.name, self.nth)
     }
 }
 
-/// The stages in these records.
+/// The stages in these records, the first of which is the command's own.
 fn stages(records: &[Value]) -> Vec<Stage> {
-    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    let command = records.first().map(|record| record["pid"].clone());
+    stages_of(records, &command.unwrap_or_default())
+}
+
+/// Those of the command with this pid, and of what it has cloned.
+fn stages_of(records: &[Value], command: &Value) -> Vec<Stage> {
+    let mut seen: BTreeMap<(String, bool), usize> = BTreeMap::new();
     let stage = |record: &Value| {
         let name = record["stage"].as_str().unwrap().to_owned();
-        let nth = seen.entry(name.clone()).or_insert(0);
+        let childs = record["pid"] != *command;
+        let nth = seen.entry((name.clone(), childs)).or_insert(0);
         *nth += 1;
-        Stage { name, nth: *nth, inits: record["pid"] == 1 }
+        Stage { name, nth: *nth, inits: record["pid"] == 1, childs }
     };
     records.iter().map(stage).collect()
 }
@@ -71,6 +83,15 @@ fn rich(bundle: Bundle) -> Bundle {
         .set("/linux/timeOffsets", json!({"boottime": {"secs": 5}}))
         .set("/linux/sysctl", json!({"net.ipv4.ip_forward": "1", "kernel.msgmax": "9000"}))
         .set("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW"}))
+        .set("/linux/memoryPolicy", json!({"mode": "MPOL_DEFAULT"}))
+        .set("/process/ioPriority", json!({"class": "IOPRIO_CLASS_IDLE", "priority": 0}))
+        .set("/process/execCPUAffinity", json!({"initial": "0", "final": "0"}))
+        .mount(
+            json!({"destination": "/mnt", "type": "tmpfs", "source": "t", "options": ["tmpcopyup", "rro"]}),
+        )
+        .mount(
+            json!({"destination": "/mnt", "type": "none", "source": "t", "options": ["remount", "noexec"]}),
+        )
         .set("/linux/personality", json!({"domain": "LINUX"}))
         .set("/process/rlimits", json!([{"type": "RLIMIT_NOFILE", "soft": 100, "hard": 200}]))
         .set("/process/oomScoreAdj", json!(500))
@@ -124,6 +145,7 @@ impl Place {
         let begin = Instant::now();
         let ran = run(&mut self.command(fault, args), self.runtime.dir());
         assert!(begin.elapsed() < NO_HANG, "{fault}: {args:?} took {:?}", begin.elapsed());
+        deaths::assert_by_event(fault, &ran, begin.elapsed());
         ran
     }
 
@@ -301,7 +323,12 @@ fn start_that_fails_or_dies_leaves_a_container_that_can_be_deleted() {
         place.with_fault("", &place.create_args()).ok();
         let started = place.with_fault(&fault, &["start".as_ref(), place.id.as_ref()]);
         assert_ne!(started.code, 0, "{fault}");
-        place.runtime.call(["delete", &place.id]).ok();
+        if action == "fail-after" {
+            // Init has heard of it, and may have been faster than the failure.
+            place.delete_by_force();
+        } else {
+            place.runtime.call(["delete", &place.id]).ok();
+        }
         place.assert_clean(&fault);
     }
 }

@@ -1,0 +1,354 @@
+//! Options of mounts, seen in a real container: each recursive attribute, those of
+//! a file system, copies of what lies below, changes of what is mounted, overlays
+//! of many layers, every propagation of the root, the cgroup in the host's layout.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test"
+)]
+
+use serde_json::{Value, json};
+use sextant_integration::seen::{Answer, Mount, Seen};
+use sextant_integration::{Bundle, Runtime, skip, skip_unless_root, unique};
+use std::path::{Path, PathBuf};
+
+/// The topmost mount at `target`.
+#[track_caller]
+fn mount_at<'a>(seen: &'a Seen, target: &str) -> &'a Mount {
+    let found = seen.mounts.iter().rev().find(|m| m.target == target);
+    found.unwrap_or_else(|| panic!("no mount at {target}: {:#?}", seen.mounts))
+}
+
+fn has(mount: &Mount, option: &str) -> bool {
+    mount.options.iter().any(|o| o == option)
+}
+
+/// Both kinds of bundle.
+fn both() -> [Bundle; 2] {
+    [Bundle::new(), Bundle::without_user()]
+}
+
+/// A directory of the host with a tmpfs at `below`, in a mount namespace of the
+/// calling thread's own; it stays in that until the thread ends.
+fn tree_of_mounts() -> tempfile::TempDir {
+    let dir = sextant_integration::bundle::temp_dir();
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_FS | nix::sched::CloneFlags::CLONE_NEWNS).unwrap();
+    let none = None::<&str>;
+    let private = nix::mount::MsFlags::MS_PRIVATE | nix::mount::MsFlags::MS_REC;
+    nix::mount::mount(none, "/", none, private, none).unwrap();
+    let below = dir.path().join("below");
+    std::fs::create_dir(&below).unwrap();
+    let flags = nix::mount::MsFlags::empty();
+    nix::mount::mount(Some("tmpfs"), &below, Some("tmpfs"), flags, Some("mode=777")).unwrap();
+    dir
+}
+
+/// Runs `test` in a thread of its own, whose mount namespace can be changed.
+fn apart(test: impl FnOnce() + Send + 'static) {
+    if !skip_unless_root() {
+        std::thread::spawn(test).join().unwrap();
+    }
+}
+
+fn bind(source: &Path, options: &[&str]) -> Value {
+    json!({"destination": "/mnt", "type": "bind", "source": source, "options": options})
+}
+
+// proves: recursive attributes
+#[test]
+fn a_recursive_attribute_is_that_of_all_below_and_a_plain_one_is_not() {
+    apart(|| {
+        let dir = tree_of_mounts();
+        for (option, shown) in [
+            ("ro", "ro"),
+            ("nosuid", "nosuid"),
+            ("nodev", "nodev"),
+            ("noexec", "noexec"),
+            ("noatime", "noatime"),
+            ("nodiratime", "nodiratime"),
+            ("nosymfollow", "nosymfollow"),
+        ] {
+            let recursive = format!("r{option}");
+            for bundle in both() {
+                let seen = Runtime::seen_in(&bundle.mount(bind(dir.path(), &["rbind", &recursive])));
+                assert!(has(mount_at(&seen, "/mnt"), shown), "{recursive}: {:?}", mount_at(&seen, "/mnt"));
+                let below = mount_at(&seen, "/mnt/below");
+                assert!(has(below, shown), "{recursive}: {below:?}");
+            }
+            let seen = Runtime::seen_in(&Bundle::without_user().mount(bind(dir.path(), &["rbind", option])));
+            assert!(has(mount_at(&seen, "/mnt"), shown), "{option}");
+            assert!(!has(mount_at(&seen, "/mnt/below"), shown), "{option} went too far");
+        }
+        // An attribute is taken back in the same way, and time modes exclude each other.
+        let options = ["rbind", "rro", "rnosuid", "rrw", "rsuid", "rnoatime", "rstrictatime"];
+        let seen = Runtime::seen_in(&Bundle::without_user().mount(bind(dir.path(), &options)));
+        for target in ["/mnt", "/mnt/below"] {
+            let mount = mount_at(&seen, target);
+            for gone in ["ro", "nosuid", "noatime", "relatime"] {
+                assert!(!has(mount, gone), "{gone} at {target}: {mount:?}");
+            }
+        }
+    });
+}
+
+// proves: mount options
+#[test]
+fn options_of_a_file_system_are_its_superblocks() {
+    if skip_unless_root() {
+        return;
+    }
+    let tmpfs = |options: &[&str]| {
+        let mount = json!({"destination": "/mnt", "type": "tmpfs", "source": "t", "options": options});
+        let seen = Runtime::seen_in(&Bundle::without_user().mount(mount));
+        let mount = mount_at(&seen, "/mnt").clone();
+        [mount.options, mount.super_options].concat()
+    };
+    let has = |options: &[String], wanted: &str| options.iter().any(|o| o == wanted);
+    for option in ["lazytime", "sync", "dirsync"] {
+        assert!(has(&tmpfs(&[option]), option), "{option}");
+        assert!(has(&tmpfs(&["silent", option, "loud", "iversion"]), option), "{option} beside iversion");
+    }
+    for (options, absent) in [
+        (["lazytime", "nolazytime"], "lazytime"),
+        (["sync", "async"], "sync"),
+        (["nosymfollow", "symfollow"], "nosymfollow"),
+        (["noatime", "atime"], "noatime"),
+        (["ro", "rw"], "ro"),
+    ] {
+        assert!(!has(&tmpfs(&options), absent), "{options:?}");
+    }
+    assert!(has(&tmpfs(&["nosymfollow"]), "nosymfollow"));
+    // Neither can be seen: that they are taken is all that there is.
+    for option in ["iversion", "noiversion", "silent", "loud", "acl", "noacl", "defaults"] {
+        assert!(has(&tmpfs(&[option, "nosuid"]), "nosuid"), "{option}");
+    }
+}
+
+// proves: mount options
+#[test]
+fn a_link_is_not_followed_on_a_mount_without_symfollow() {
+    if skip_unless_root() {
+        return;
+    }
+    let dir = sextant_integration::bundle::temp_dir();
+    std::fs::write(dir.path().join("file"), "text").unwrap();
+    std::os::unix::fs::symlink("file", dir.path().join("link")).unwrap();
+    let read = |option: &str| {
+        let bundle = Bundle::without_user()
+            .args(&["/bin/probe", "--read", "/mnt/link"])
+            .mount(bind(dir.path(), &["bind", option]));
+        Runtime::seen_in(&bundle).contents["/mnt/link"].clone()
+    };
+    assert_eq!(read("nosymfollow"), Answer::Errno(nix::libc::ELOOP));
+    assert_eq!(read("symfollow"), Answer::Ok("text".into()));
+}
+
+// proves: mount options
+#[test]
+fn tmpcopyup_has_a_copy_that_is_the_containers_own() {
+    if skip_unless_root() {
+        return;
+    }
+    for options in [&["tmpcopyup"][..], &["tmpcopyup", "ro"]] {
+        for bundle in both() {
+            let image = bundle.rootfs().join("mnt");
+            std::fs::create_dir(image.join("sub")).unwrap();
+            std::fs::write(image.join("sub/file"), "of the image").unwrap();
+            std::os::unix::fs::symlink("sub/file", image.join("link")).unwrap();
+            let mount = json!({"destination": "/mnt", "type": "tmpfs", "source": "t", "options": options});
+            let bundle = bundle
+                .args(&["/bin/probe", "--read", "/mnt/link", "--mkdir", "/mnt/new", "--stat", "/mnt/sub"])
+                .mount(mount);
+            let seen = Runtime::seen_in(&bundle);
+            assert_eq!(mount_at(&seen, "/mnt").fstype, "tmpfs");
+            assert_eq!(seen.contents["/mnt/link"], Answer::Ok("of the image".into()));
+            assert_eq!(seen.mkdirs["/mnt/new"] == Answer::Ok(()), options.len() == 1, "{options:?}");
+            assert_eq!(seen.file("/mnt/sub").kind, "dir");
+            assert!(!image.join("new").exists());
+        }
+    }
+}
+
+// proves: mount options
+#[test]
+fn remount_changes_what_an_earlier_entry_has_mounted() {
+    if skip_unless_root() {
+        return;
+    }
+    let dir = sextant_integration::bundle::temp_dir();
+    let entry =
+        |options: &[&str]| json!({"destination": "/mnt", "type": "none", "source": "x", "options": options});
+    let tmpfs =
+        json!({"destination": "/mnt", "type": "tmpfs", "source": "t", "options": ["nosuid", "size=1m"]});
+    for bundle in both() {
+        let bind =
+            bundle.mount(bind(dir.path(), &["bind", "nosuid"])).mount(entry(&["bind", "remount", "ro"]));
+        let seen = Runtime::seen_in(&bind);
+        let mount = mount_at(&seen, "/mnt");
+        assert!(has(mount, "ro") && has(mount, "nosuid"), "{mount:?}");
+        assert!(!mount.super_options.iter().any(|o| o == "ro"), "the host's own: {mount:?}");
+        assert_eq!(seen.mounts.iter().filter(|m| m.target == "/mnt").count(), 1);
+    }
+    for bundle in both() {
+        let bundle = bundle.mount(tmpfs.clone()).mount(entry(&["remount", "size=2m", "noexec"]));
+        let seen = Runtime::seen_in(&bundle);
+        let mount = mount_at(&seen, "/mnt");
+        assert!(mount.super_options.iter().any(|o| o == "size=2048k"), "{mount:?}");
+        assert!(has(mount, "nosuid") && has(mount, "noexec"), "{mount:?}");
+    }
+    let (runtime, id) = (Runtime::new(), unique("remount"));
+    let nothing = Bundle::without_user().mount(entry(&["bind", "remount", "ro"]));
+    runtime.create(&nothing, &id).failed_with(&["/mounts/7", "earlier entry"]);
+    runtime.leftovers(&[&id]).assert_none();
+}
+
+/// That many directories with a file each, and their paths joined as an overlay takes them.
+fn layers(dir: &Path, count: usize) -> String {
+    let layer = |number: usize| -> PathBuf {
+        let path = dir.join(format!("layer-with-a-name-that-is-not-short-{number}"));
+        std::fs::create_dir(&path).unwrap();
+        std::fs::write(path.join(format!("file{number}")), number.to_string()).unwrap();
+        path
+    };
+    (0..count).map(|n| layer(n).display().to_string()).collect::<Vec<_>>().join(":")
+}
+
+// proves: mount options
+#[test]
+fn an_overlay_of_many_layers_is_mounted() {
+    if skip_unless_root() {
+        return;
+    }
+    for count in [10, 100] {
+        for bundle in both() {
+            let dir = sextant_integration::bundle::temp_dir();
+            let lowerdir = layers(dir.path(), count);
+            assert_eq!(lowerdir.len() > 4095, count == 100);
+            let last = format!("/mnt/file{}", count - 1);
+            let bundle = bundle.args(&["/bin/probe", "--read", "/mnt/file0", "--read", &last]).mount(json!({
+                "destination": "/mnt", "type": "overlay", "source": "overlay",
+                "options": [format!("lowerdir={lowerdir}"), "ro", "nodev"],
+            }));
+            let (runtime, id) = (Runtime::new(), unique("layers"));
+            let ran = runtime.run(&bundle, &id);
+            if ran.stderr.contains("Linux 6.8") && count == 100 {
+                skip("this kernel takes no more layers than mount(2) does");
+                continue;
+            }
+            let seen = ran.ok().seen();
+            let mount = mount_at(&seen, "/mnt");
+            assert!(mount.fstype == "overlay" && has(mount, "ro") && has(mount, "nodev"), "{mount:?}");
+            assert_eq!(seen.contents["/mnt/file0"], Answer::Ok("0".into()));
+            assert_eq!(seen.contents[&last], Answer::Ok((count - 1).to_string()));
+            runtime.leftovers(&[&id]).assert_none();
+        }
+    }
+    let broken = Bundle::without_user().mount(json!({
+        "destination": "/mnt", "type": "overlay", "source": "overlay",
+        "options": [format!("lowerdir=/no/such/{}", "x".repeat(300))],
+    }));
+    let (runtime, id) = (Runtime::new(), unique("layers"));
+    runtime.create(&broken, &id).failed_with(&["/mounts/7", "mount(", "/no/such/xxx"]);
+    runtime.leftovers(&[&id]).assert_none();
+}
+
+// proves: root and propagation
+#[test]
+fn every_propagation_of_the_root() {
+    if skip_unless_root() {
+        return;
+    }
+    for (propagation, root, mount) in [
+        ("private", "", ""),
+        ("rprivate", "", ""),
+        ("shared", "shared:", ""),
+        ("rshared", "shared:", "shared:"),
+        ("slave", "", ""),
+        ("rslave", "", ""),
+        ("unbindable", "unbindable", ""),
+        ("runbindable", "unbindable", "unbindable"),
+    ] {
+        for bundle in both() {
+            let seen = Runtime::seen_in(&bundle.set("/linux/rootfsPropagation", json!(propagation)));
+            for (target, wanted) in [("/", root), ("/dev/shm", mount)] {
+                let tags = &mount_at(&seen, target).tags;
+                let fits =
+                    tags.iter().any(|tag| tag.starts_with(wanted)) || (wanted.is_empty() && tags.is_empty());
+                let is_master = |tag: &String| wanted.is_empty() && tag.starts_with("master:");
+                assert!(fits || tags.iter().all(is_master), "{propagation} at {target}: {tags:?}");
+                assert_eq!(
+                    tags.iter().any(|t| t.starts_with("shared:")),
+                    wanted == "shared:",
+                    "{propagation}"
+                );
+            }
+        }
+    }
+}
+
+/// What the host mounts on a shared mount below the root later comes in where the
+/// root is a slave, and does not where it is private.
+// proves: root and propagation
+#[test]
+fn later_mounts_of_the_host_come_in_unless_the_root_is_private() {
+    apart(|| {
+        let dir = tree_of_mounts();
+        let below = dir.path().join("below");
+        let none = None::<&str>;
+        nix::mount::mount(none, &below, none, nix::mount::MsFlags::MS_SHARED, none).unwrap();
+        // The root itself is on the shared mount.
+        let root = below.join("root");
+        sextant_integration::bundle::make_rootfs(&root);
+        for (propagation, comes) in
+            [("rslave", true), ("slave", true), ("rprivate", false), ("private", false)]
+        {
+            let bundle = Bundle::without_user()
+                .args(&["/bin/probe", "sleep", "1000"])
+                .set("/root/path", json!(root))
+                .set("/linux/rootfsPropagation", json!(propagation));
+            let (runtime, id) = (Runtime::new(), unique("later"));
+            runtime.start(&bundle, &id);
+            let flags = nix::mount::MsFlags::empty();
+            nix::mount::mount(Some("late"), &root.join("home"), Some("tmpfs"), flags, none).unwrap();
+            let ran = runtime.call(["exec", &id, "/bin/probe"]).ok();
+            let late = ran.seen().mounts.iter().any(|m| m.target == "/home" && m.source == "late");
+            assert_eq!(late, comes, "{propagation}");
+            runtime.delete(&id);
+            nix::mount::umount(&root.join("home")).unwrap();
+        }
+    });
+}
+
+// proves: the cgroup in the layout of the host
+#[test]
+fn the_cgroup_is_mounted_in_the_layout_of_the_host() {
+    if skip_unless_root() {
+        return;
+    }
+    let host = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let unified = host.lines().any(|l| l.contains(" /sys/fs/cgroup ") && l.contains(" - cgroup2 "));
+    for bundle in both() {
+        let args = ["/bin/probe", "--list", "/sys/fs/cgroup", "--mkdir", "/sys/fs/cgroup/new"];
+        let seen = Runtime::seen_in(&bundle.args(&args));
+        let inside: Vec<&Mount> =
+            seen.mounts.iter().filter(|m| m.target.starts_with("/sys/fs/cgroup")).collect();
+        assert!(inside.iter().all(|m| has(m, "ro") && has(m, "nosuid") && has(m, "noexec")), "{inside:#?}");
+        assert!(!matches!(seen.mkdirs["/sys/fs/cgroup/new"], Answer::Ok(())));
+        if unified {
+            assert_eq!(inside.iter().map(|m| m.fstype.as_str()).collect::<Vec<_>>(), ["cgroup2"]);
+            assert_eq!(inside[0].root, "/");
+            continue;
+        }
+        assert_eq!(mount_at(&seen, "/sys/fs/cgroup").fstype, "tmpfs");
+        let Answer::Ok(names) = &seen.listings["/sys/fs/cgroup"] else { panic!("{:?}", seen.listings) };
+        let hierarchies = host.lines().filter(|l| l.contains(" - cgroup ") || l.contains(" - cgroup2 "));
+        for line in hierarchies {
+            let name = line.split(' ').nth(4).unwrap().rsplit('/').next().unwrap();
+            assert!(names.iter().any(|n| n == name), "{name} is not in {names:?}");
+            let mount = mount_at(&seen, &format!("/sys/fs/cgroup/{name}"));
+            assert_eq!(mount.root, "/", "its root is the container's own cgroup: {mount:?}");
+        }
+    }
+}
