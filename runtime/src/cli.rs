@@ -10,7 +10,12 @@ use std::path::PathBuf;
 
 /// Creates and runs containers from OCI bundles.
 #[derive(Debug, Parser)]
-#[command(name = "sextant-runtime", disable_version_flag = true, arg_required_else_help = true)]
+#[command(
+    name = "sextant-runtime",
+    disable_version_flag = true,
+    arg_required_else_help = true,
+    args_override_self = true
+)]
 pub struct Cli {
     /// Options of every command.
     #[command(flatten)]

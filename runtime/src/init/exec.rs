@@ -290,7 +290,8 @@ fn unusable(what: String, errno: Errno) -> Box<Failure> {
     let because = match errno {
         Errno::ENOENT => "no such file or directory".to_owned(),
         Errno::EACCES => "permission denied".to_owned(),
-        Errno::EISDIR => "is a directory".to_owned(),
+        // Callers of runc tell by these words whether the command is to blame (status 126).
+        Errno::EISDIR => "permission denied: it is a directory".to_owned(),
         other => other.desc().to_owned(),
     };
     let mut failure = refuse(what, because);
