@@ -2,6 +2,7 @@
 //! closes what it must not inherit, seals the binary, and calls one command.
 
 use clap::Parser;
+use sextant_runtime::cgroup::Driver;
 use sextant_runtime::cli::{Cli, Command, Global};
 use sextant_runtime::commands::{self, Context};
 use sextant_runtime::contract::{EXIT_EXEC_FAILURE, EXIT_FAILURE, OCI_VERSION};
@@ -102,9 +103,6 @@ fn context(global: Global) -> Outcome<Context> {
         if global.debug { log::Level::Debug } else { log::Level::Warning },
     )
     .attempt(|| format!("open the log {}", place()))?;
-    if global.systemd_cgroup {
-        return Err(refuse("use --systemd-cgroup", "the systemd cgroup driver is not supported yet"));
-    }
     let report = match global.report_fd {
         Some(fd) => Some(sys::file::adopt_fd(fd).attempt(|| format!("use --report-fd {fd}"))?),
         None => None,
@@ -112,7 +110,8 @@ fn context(global: Global) -> Outcome<Context> {
     let root = global.root.unwrap_or_else(default_root);
     log::debug(&format!("sextant-runtime {}, state in {}", env!("CARGO_PKG_VERSION"), root.display()));
     let may_lack = global.rootless.into();
-    Ok(Context { root, criu: global.criu, may_lack, report: Reporter::new(report) })
+    let driver = if global.systemd_cgroup { Driver::Systemd } else { Driver::Cgroupfs };
+    Ok(Context { root, criu: global.criu, may_lack, driver, report: Reporter::new(report) })
 }
 
 fn default_root() -> PathBuf {

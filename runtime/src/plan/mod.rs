@@ -24,6 +24,7 @@ mod mount_options;
 mod mount_places;
 mod mounts;
 mod namespaces;
+mod owner;
 mod paths;
 mod problems;
 mod process;
@@ -68,7 +69,8 @@ pub fn plan(bundle: &Bundle, id: &str, host: &Host) -> Result<Plan, Vec<Problem>
     let hooks = hooks::plan(spec.hooks().as_ref(), &mut problems);
     let mut process = process::plan(spec.process().as_ref(), linux, &namespaces, host, &mut problems);
     process.seccomp = seccomp(linux, &mut problems);
-    let cgroup = cgroup(spec, id, host, &mut problems);
+    let mut cgroup = cgroup(spec, id, host, &mut problems);
+    cgroup.owner = owner::of_cgroup(process.uid, &namespaces, &mounts, host.cgroups.layout);
 
     let warnings = problems.finish()?;
     Ok(Plan {
