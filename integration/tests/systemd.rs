@@ -367,8 +367,15 @@ fn on_a_hybrid_host_the_unit_has_its_version_1_cgroups() {
         let path = Path::new(ROOT).join(file.replace("UNIT", &unit));
         assert_eq!(std::fs::read_to_string(&path).unwrap().trim(), expected, "{file}");
     }
+    let devices = || {
+        std::fs::read_to_string(Path::new(ROOT).join("devices/system.slice").join(&unit).join("devices.list"))
+    };
+    assert!(devices().unwrap().contains("c 1:3 rwm"), "{devices:?}", devices = devices());
     runtime.call(["update", "--memory", "60M", &id]).ok();
-    assert_unit(&unit, &[("MemoryLimit", "62914560")]);
+    assert_unit(&unit, &[("MemoryLimit", "62914560"), ("DevicePolicy", "strict")]);
+    assert!(Command::new("systemctl").arg("daemon-reload").status().unwrap().success());
+    let after = devices().unwrap();
+    assert!(after.contains("c 1:3 rwm") && !after.contains("a *:*"), "systemd has its own rules: {after}");
     runtime.call(["pause", &id]).ok();
     runtime.delete(&id);
     assert_gone(&unit);

@@ -6,7 +6,7 @@ use super::files;
 use super::layout::{Layout, Version};
 use super::plan::{CgroupPlan, Directory};
 use super::procs::{self, is_gone};
-use super::systemd::{Instance, Started, Unit};
+use super::systemd::{Instance, Line, Started, Unit};
 use crate::contract::report::{Failure, StageKind};
 use serde::{Deserialize, Serialize};
 use std::cell::{OnceCell, RefCell};
@@ -122,6 +122,8 @@ pub struct Cgroup {
     unit: Option<Unit>,
     /// What keeps the unit from ending before init is in it.
     holder: RefCell<Started>,
+    /// To its manager, opened ahead of a join that only this can make.
+    pub(super) line: RefCell<Option<Line>>,
 }
 
 impl Cgroup {
@@ -142,7 +144,7 @@ impl Cgroup {
 
     pub(super) fn made(plan: &CgroupPlan, dirs: Vec<Dir>, warnings: Vec<String>) -> Self {
         let unit = plan.unit.as_ref().map(|plan| plan.unit.clone());
-        Self { layout: plan.layout, dirs, warnings, unit, holder: RefCell::default() }
+        Self { layout: plan.layout, dirs, warnings, unit, ..Self::default() }
     }
 
     pub(super) fn without(layout: Layout, warning: String) -> Self {
@@ -207,7 +209,7 @@ impl Cgroup {
         match (dir.join(pid), &self.unit) {
             (Err(failure), Some(unit)) if [libc::EACCES, libc::EPERM].contains(&failure.errno) => {
                 let inside = dir.path.iter().skip_while(|part| *part != unit.name.as_str()).skip(1);
-                unit.attach(&inside.collect::<PathBuf>(), pid)
+                unit.attach(self.line.take(), &inside.collect::<PathBuf>(), pid)
             }
             (result, _) => result,
         }

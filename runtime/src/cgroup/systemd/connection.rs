@@ -47,7 +47,7 @@ struct Removed {
 
 /// An authenticated connection.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(in crate::cgroup) struct Connection {
     stream: UnixStream,
     deadline: Instant,
     serial: u32,

@@ -14,6 +14,7 @@
 mod address;
 mod annotations;
 mod connection;
+mod devices;
 mod manager;
 mod message;
 mod name;
@@ -24,6 +25,6 @@ mod wire;
 
 pub use manager::{Instance, Manager};
 pub(super) use name::plan;
-pub(super) use unit::Started;
+pub(super) use unit::{Line, Started};
 pub use unit::{Unit, UnitPlan};
 pub use wire::{Property, Value};

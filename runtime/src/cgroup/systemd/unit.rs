@@ -4,8 +4,8 @@
 use super::connection::{Connection, Fault};
 use super::manager::{self, Instance, NO_SUCH_UNIT, UNIT_EXISTS, connect};
 use super::placeholder::Placeholder;
-use super::properties;
 use super::wire::{Property, Value, Writer};
+use super::{devices, properties};
 use crate::cgroup::plan::{CgroupPlan, Setting};
 use crate::contract::report::Failure;
 use serde::{Deserialize, Serialize};
@@ -35,6 +35,9 @@ pub struct UnitPlan {
     pub asked: Vec<Property>,
 }
 
+/// A connection that was opened ahead, or why there is none.
+pub(in crate::cgroup) type Line = Result<Connection, Failure>;
+
 /// A unit that was started, with what keeps it from ending at once.
 pub(in crate::cgroup) type Started = Option<Placeholder>;
 
@@ -49,7 +52,7 @@ impl UnitPlan {
         let failed = |fault| place(manager::failure(attempted(), fault));
         let mut connection = connect(self.unit.instance)?;
         let holder = if self.unit.is_slice() { None } else { Some(Placeholder::begin()?) };
-        let properties = self.properties(&plan.settings, holder.as_ref());
+        let properties = self.properties(plan, holder.as_ref());
         let begun = match self.ask(&mut connection, &properties) {
             Err(Fault::Refused { name, .. }) if name == UNIT_EXISTS && self.unit.is_slice() => {
                 // A slice is shared by its nature.
@@ -91,7 +94,7 @@ impl UnitPlan {
     }
 
     /// What an annotation asks for takes the place of our own choice.
-    fn properties(&self, settings: &[Setting], holder: Option<&Placeholder>) -> Vec<Property> {
+    fn properties(&self, plan: &CgroupPlan, holder: Option<&Placeholder>) -> Vec<Property> {
         let mut all: Vec<Property> = vec![
             ("Description", Value::Text(self.description.clone())),
             ("DefaultDependencies", Value::Bool(false)),
@@ -108,7 +111,8 @@ impl UnitPlan {
         all.extend(accounting.map(|name| (name, Value::Bool(true))));
         // Else systemd's DefaultTasksMax would be a limit that nobody has asked for.
         all.push(("TasksMax", Value::U64(u64::MAX)));
-        let more = properties::of_settings(settings, self.version);
+        all.extend(devices::properties(&plan.devices));
+        let more = properties::of_settings(&plan.settings, self.version);
         for property in more.into_iter().chain(self.asked.iter().cloned()) {
             all.retain(|(name, _)| *name != property.0);
             all.push(property);
@@ -205,19 +209,30 @@ impl Unit {
         connection.property("Version").map(drop).map_err(failed)
     }
 
+    /// Opens what [`Unit::attach`] may need, where nobody but systemd may have the right
+    /// to move a process: whoever has joined the container's namespaces finds no socket.
+    pub(in crate::cgroup) fn line(&self) -> Option<Line> {
+        (self.instance == Instance::User).then(|| connect(self.instance))
+    }
+
     /// Lets systemd move a process into it, or into a cgroup below: what a user may
     /// not do himself from a cgroup outside of his manager's.
     ///
     /// # Errors
     /// systemd refuses or does not answer.
-    pub(in crate::cgroup) fn attach(&self, below: &Path, pid: i32) -> Result<(), Failure> {
+    pub(in crate::cgroup) fn attach(
+        &self,
+        line: Option<Line>,
+        below: &Path,
+        pid: i32,
+    ) -> Result<(), Failure> {
         let failed =
             |fault| manager::failure(format!("move process {pid} into the unit {}", self.name), fault);
         let mut body = Writer::default();
         body.text(&self.name);
         body.text(&Path::new("/").join(below).display().to_string());
         body.array(4, &[u32::try_from(pid).unwrap_or(0)], |w, pid| w.u32(*pid));
-        let mut connection = connect(self.instance)?;
+        let mut connection = line.unwrap_or_else(|| connect(self.instance))?;
         connection.manager("AttachProcessesToUnit", "ssau", body).map(drop).map_err(failed)
     }
 
