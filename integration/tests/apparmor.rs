@@ -91,9 +91,11 @@ fn the_process_is_under_the_profile_of_the_config() {
 fn exec_takes_the_containers_profile_or_its_own() {
     let Some(profile) = Profile::load() else { return };
     let Some(other) = Profile::load() else { return };
-    let bundle = Bundle::without_user().set("/process/apparmorProfile", json!(profile.name));
+    let bundle = Bundle::without_user()
+        .args(&["/bin/probe", "sleep", "1000"])
+        .set("/process/apparmorProfile", json!(profile.name));
     let (runtime, id) = (Runtime::new(), unique("apparmor"));
-    runtime.start(&bundle.args(&["/bin/probe", "sleep", "1000"]), &id);
+    runtime.start(&bundle, &id);
     let pid_file = runtime.dir().join("pid");
     for (flags, expected) in [(vec![], &profile), (vec!["--apparmor", &other.name], &other)] {
         let mut args = vec!["exec", "--detach", "--pid-file", pid_file.to_str().unwrap()];

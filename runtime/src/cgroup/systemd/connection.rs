@@ -1,24 +1,12 @@
-//! A connection to a systemd manager: the greeting (D-Bus specification,
-//! "Authentication Protocol", EXTERNAL: the kernel says who one is), calls and
-//! their answers, and the end of jobs. One deadline stands over all of it.
+//! A connection to a systemd manager: calls and their answers, and the end of jobs.
+//! The bytes go over [`super::stream`], which has the deadline.
 
 use super::address::{Address, Peer};
 use super::message::{FIXED, Kind, Message};
+use super::stream::{Stream, protocol};
 use super::wire::{self, Target, Writer};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, setsockopt, socket, sockopt};
-use nix::sys::time::{TimeVal, TimeValLike};
 use std::collections::VecDeque;
-use std::io::{Error, ErrorKind, Read, Result, Write};
-use std::os::fd::AsRawFd;
-use std::os::unix::net::UnixStream;
-use std::time::{Duration, Instant};
-
-/// How long a whole operation may take: a unit is started or stopped in
-/// milliseconds, but the manager may be busy with a boot.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Longest line of the greeting.
-const LINE: usize = 1024;
+use std::io::{Error, Result};
 
 /// Most ends of jobs that are kept while an answer is waited for.
 const KEPT: usize = 256;
@@ -48,8 +36,7 @@ struct Removed {
 /// An authenticated connection.
 #[derive(Debug)]
 pub(in crate::cgroup) struct Connection {
-    stream: UnixStream,
-    deadline: Instant,
+    stream: Stream,
     serial: u32,
     removed: VecDeque<Removed>,
 }
@@ -62,23 +49,13 @@ const BUS: &str = "org.freedesktop.DBus";
 impl Connection {
     /// Connects, and makes itself known.
     pub(super) fn open(address: &Address) -> std::result::Result<Self, Fault> {
-        let deadline = Instant::now() + PATIENCE;
-        let mut connection = Self { stream: dial(address)?, deadline, serial: 0, removed: VecDeque::new() };
-        connection.authenticate()?;
+        let mut stream = Stream::open(&address.socket)?;
+        stream.authenticate()?;
+        let mut connection = Self { stream, serial: 0, removed: VecDeque::new() };
         if address.peer == Peer::Bus {
             connection.join_bus()?;
         }
         Ok(connection)
-    }
-
-    /// All in one write; the answers come in one or several reads.
-    fn authenticate(&mut self) -> Result<()> {
-        // Without an id in the first line the peer takes the one that the kernel tells.
-        self.send(b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n")?;
-        match (self.line()?.as_str(), self.line()?.split(' ').next()) {
-            ("DATA", Some("OK")) => Ok(()),
-            (first, _) => Err(protocol(format!("it does not take EXTERNAL authentication: {first}"))),
-        }
     }
 
     /// A bus daemon wants a greeting, and passes on only what is asked for.
@@ -137,7 +114,7 @@ impl Connection {
     ) -> std::result::Result<Message, Fault> {
         self.serial += 1;
         let serial = self.serial;
-        self.send(&wire::call(serial, target, signature, body))?;
+        self.stream.send(&wire::call(serial, target, signature, body))?;
         loop {
             let message = self.hear()?;
             match message.kind {
@@ -169,69 +146,10 @@ impl Connection {
 
     fn hear(&mut self) -> Result<Message> {
         let mut fixed = [0; FIXED];
-        self.fill(&mut fixed)?;
+        self.stream.fill(&mut fixed)?;
         let broken = || protocol("it sent what is no message, or too long a one".into());
         let mut rest = vec![0; Message::rest_of(&fixed).ok_or_else(broken)?];
-        self.fill(&mut rest)?;
+        self.stream.fill(&mut rest)?;
         Message::parse(&fixed, &rest).ok_or_else(broken)
     }
-
-    fn line(&mut self) -> Result<String> {
-        let mut line = Vec::new();
-        while !line.ends_with(b"\r\n") {
-            let mut byte = [0];
-            self.fill(&mut byte)?;
-            line.extend(byte);
-            if line.len() > LINE {
-                return Err(protocol("its greeting is too long".into()));
-            }
-        }
-        Ok(String::from_utf8_lossy(&line).trim_end().to_owned())
-    }
-
-    fn send(&mut self, bytes: &[u8]) -> Result<()> {
-        self.stream.set_write_timeout(Some(self.left()?))?;
-        self.stream.write_all(bytes).map_err(late)
-    }
-
-    fn fill(&mut self, mut bytes: &mut [u8]) -> Result<()> {
-        while !bytes.is_empty() {
-            self.stream.set_read_timeout(Some(self.left()?))?;
-            match self.stream.read(bytes) {
-                Ok(0) => return Err(Error::new(ErrorKind::UnexpectedEof, "it closed the connection")),
-                Ok(count) => bytes = bytes.get_mut(count..).unwrap_or_default(),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(late(error)),
-            }
-        }
-        Ok(())
-    }
-
-    /// What is left of the time; never nothing, which would be no limit.
-    fn left(&self) -> Result<Duration> {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() { Err(late(ErrorKind::TimedOut.into())) } else { Ok(left) }
-    }
-}
-
-/// connect(2) waits where a listener's queue is full, no longer than a write may.
-fn dial(address: &Address) -> Result<UnixStream> {
-    let fd = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
-    let limit = TimeVal::milliseconds(i64::try_from(PATIENCE.as_millis()).unwrap_or(i64::MAX));
-    setsockopt(&fd, sockopt::SendTimeout, &limit)?;
-    connect(fd.as_raw_fd(), &UnixAddr::new(&address.socket)?)?;
-    Ok(UnixStream::from(fd))
-}
-
-fn late(error: Error) -> Error {
-    match error.kind() {
-        ErrorKind::WouldBlock | ErrorKind::TimedOut => {
-            Error::new(ErrorKind::TimedOut, format!("systemd did not answer within {} s", PATIENCE.as_secs()))
-        }
-        _ => error,
-    }
-}
-
-fn protocol(text: String) -> Error {
-    Error::new(ErrorKind::InvalidData, text)
 }

@@ -3,11 +3,9 @@
 //! `unified` come out alike. What systemd has no property for is left to the file
 //! alone; it writes only files that it has properties for.
 
+use super::values::{Bandwidth, INFINITY, bits, number};
 use super::wire::{Property, Value};
 use crate::cgroup::plan::Setting;
-
-/// No limit, as systemd has it.
-const INFINITY: u64 = u64::MAX;
 
 /// Files with one number, or `max`: the property, and since which version of systemd.
 const NUMBERS: [(&str, &str, u32); 14] = [
@@ -56,7 +54,13 @@ pub(super) fn of_settings(settings: &[Setting], version: u32) -> Vec<Property> {
             _ => found.number(file, value),
         }
     }
-    quota.tell(&mut found);
+    let (each_second, period) = quota.each_second();
+    if let Some(period) = period {
+        found.set("CPUQuotaPeriodUSec", 242, Value::U64(period));
+    }
+    if let Some(each_second) = each_second {
+        found.set("CPUQuotaPerSecUSec", 213, Value::U64(each_second));
+    }
     found.properties
 }
 
@@ -109,68 +113,6 @@ impl Found {
             }
         }
     }
-}
-
-fn number(text: &str) -> Option<u64> {
-    match text.trim() {
-        "max" | "-1" => Some(INFINITY),
-        digits => digits.parse().ok(),
-    }
-}
-
-/// A quota in a period, in microseconds.
-#[derive(Default)]
-struct Bandwidth {
-    quota: Option<u64>,
-    period: Option<u64>,
-}
-
-impl Bandwidth {
-    fn read_v2(&mut self, value: &str) {
-        let mut words = value.split_whitespace();
-        self.quota = words.next().and_then(number);
-        self.period = words.next().and_then(number).or(self.period);
-    }
-
-    fn tell(&self, found: &mut Found) {
-        const SECOND: u64 = 1_000_000;
-        const DEFAULT_PERIOD: u64 = 100_000;
-        // A unit's file has whole percents, so a part of one counts as one.
-        const PERCENT: u64 = SECOND / 100;
-        if let Some(period) = self.period {
-            found.set("CPUQuotaPeriodUSec", 242, Value::U64(period));
-        }
-        let period = self.period.unwrap_or(DEFAULT_PERIOD).max(1);
-        if let Some(quota) = self.quota {
-            let each_second = match quota {
-                INFINITY => INFINITY,
-                _ => (quota.saturating_mul(SECOND) / period).div_ceil(PERCENT).saturating_mul(PERCENT),
-            };
-            found.set("CPUQuotaPerSecUSec", 213, Value::U64(each_second));
-        }
-    }
-}
-
-/// The bits of a list that was checked: `0-3,7`, or with a stride as `0-10:1/2`.
-fn bits(list: &str) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let count = |text: &str| text.trim().parse::<usize>().ok().filter(|n| *n < 8192);
-    for part in list.split(',') {
-        let (range, stride) = part.split_once(':').unwrap_or((part, "1/1"));
-        let (first, last) = range.split_once('-').unwrap_or((range, range));
-        let (Some(first), Some(last)) = (count(first), count(last)) else { continue };
-        let (used, group) =
-            stride.split_once('/').and_then(|(u, g)| Some((count(u)?, count(g)?))).unwrap_or((1, 1));
-        for bit in (first..=last).filter(|bit| (bit - first) % group.max(1) < used) {
-            if bytes.len() <= bit / 8 {
-                bytes.resize(bit / 8 + 1, 0_u8);
-            }
-            if let Some(byte) = bytes.get_mut(bit / 8) {
-                *byte |= 1 << (bit % 8);
-            }
-        }
-    }
-    bytes
 }
 
 #[cfg(test)]

@@ -11,8 +11,6 @@ pub(super) const ORDER: u8 = if cfg!(target_endian = "little") { b'l' } else { b
 pub enum Value {
     /// `b`
     Bool(bool),
-    /// `i`
-    I32(i32),
     /// `t`
     U64(u64),
     /// `s`
@@ -36,7 +34,6 @@ impl Value {
     fn signature(&self) -> &'static str {
         match self {
             Self::Bool(_) => "b",
-            Self::I32(_) => "i",
             Self::U64(_) => "t",
             Self::Text(_) => "s",
             Self::Texts(_) => "as",
@@ -110,7 +107,6 @@ impl Writer {
         self.signature(value.signature());
         match value {
             Value::Bool(on) => self.u32(u32::from(*on)),
-            Value::I32(number) => self.u32(u32::from_ne_bytes(number.to_ne_bytes())),
             Value::U64(number) => self.u64(*number),
             Value::Text(text) => self.text(text),
             Value::Texts(texts) => self.array(4, texts, |w, text| w.text(text)),
