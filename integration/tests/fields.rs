@@ -631,7 +631,7 @@ fn limits_are_in_the_kernels_files() {
     assert_limit(pid, "memory", &[("memory.limit_in_bytes", "33554432"), ("memory.max", "33554432")]);
     assert_limit(pid, "memory", &[("memory.soft_limit_in_bytes", "16777216"), ("memory.low", "16777216")]);
     assert_limit(pid, "cpu", &[("cpu.cfs_quota_us", "50000"), ("cpu.max", "50000 100000")]);
-    assert_limit(pid, "cpu", &[("cpu.shares", "512"), ("cpu.weight", "20")]);
+    assert_limit(pid, "cpu", &[("cpu.shares", "512"), ("cpu.weight", "59")]);
     assert_limit(pid, "cpuset", &[("cpuset.cpus", "0")]);
     assert_limit(pid, "pids", &[("pids.max", "17")]);
     runtime.delete(&id);

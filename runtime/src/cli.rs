@@ -43,7 +43,7 @@ pub struct Global {
     /// Log more; without --log, show warnings on stderr, which else belongs to the container
     #[arg(long)]
     pub debug: bool,
-    /// Use systemd for cgroups (not supported yet)
+    /// Let systemd make cgroups: cgroupsPath is then SLICE:PREFIX:NAME
     #[arg(long)]
     pub systemd_cgroup: bool,
     /// The criu binary for checkpoint and restore, by path or by its name in PATH

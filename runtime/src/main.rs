@@ -3,6 +3,7 @@
 
 #![no_main]
 
+use sextant_runtime::cgroup::Driver;
 use sextant_runtime::cli::{self, Cli, Command, Global};
 use sextant_runtime::commands::{self, Context};
 use sextant_runtime::contract::{EXIT_EXEC_FAILURE, EXIT_FAILURE, ExitCode, OCI_VERSION};
@@ -109,9 +110,6 @@ fn context(global: Global, sealed: Option<Mount>) -> Outcome<Context> {
         if global.debug { log::Level::Debug } else { log::Level::Warning },
     )
     .attempt(|| format!("open the log {}", place()))?;
-    if global.systemd_cgroup {
-        return Err(refuse("use --systemd-cgroup", "the systemd cgroup driver is not supported yet"));
-    }
     let report = match global.report_fd {
         Some(fd) => Some(sys::file::adopt_fd(fd).attempt(|| format!("use --report-fd {fd}"))?),
         None => None,
@@ -119,7 +117,9 @@ fn context(global: Global, sealed: Option<Mount>) -> Outcome<Context> {
     let root = global.root.unwrap_or_else(default_root);
     log::debug(&format!("sextant-runtime {}, state in {}", env!("CARGO_PKG_VERSION"), root.display()));
     let may_lack = global.rootless.into();
-    Ok(Context { root, criu: global.criu, may_lack, report: Reporter::new(report), sealed: sealed.into() })
+    let driver = if global.systemd_cgroup { Driver::Systemd } else { Driver::Cgroupfs };
+    let report = Reporter::new(report);
+    Ok(Context { root, criu: global.criu, may_lack, driver, report, sealed: sealed.into() })
 }
 
 fn default_root() -> PathBuf {

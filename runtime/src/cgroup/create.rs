@@ -34,10 +34,15 @@ impl Trail {
 /// See [`Cgroup::create`].
 pub(super) fn create(plan: &CgroupPlan) -> Result<Cgroup, Failure> {
     let mut trail = Trail::default();
+    let started = plan.unit.as_ref().map(|unit| unit.start(plan)).transpose()?.flatten();
     match build(plan, &mut trail) {
-        Ok(cgroup) => Ok(cgroup),
-        Err(failure) => {
+        Ok(cgroup) => Ok(cgroup.held_by(started)),
+        Err(mut failure) => {
+            drop(started);
             trail.undo();
+            if let Some(Err(left)) = plan.unit.as_ref().map(|plan| plan.unit.stop()) {
+                failure.because.push_str(&format!(" (and left behind: {left})"));
+            }
             if is_forbidden(&failure) && can_do_without(plan) {
                 return Ok(Cgroup::without(plan.layout, without_what(plan, &failure)));
             }
@@ -72,7 +77,7 @@ fn is_forbidden(failure: &Failure) -> bool {
 fn build(plan: &CgroupPlan, trail: &mut Trail) -> Result<Cgroup, Failure> {
     let mut dirs = Vec::with_capacity(plan.directories.len());
     for directory in &plan.directories {
-        let fd = descend_again(directory, trail)?;
+        let fd = descend_again(directory, trail, plan.unit.is_some())?;
         dirs.push(Dir::made(directory, fd)?);
     }
     for setting in &plan.settings {
@@ -92,7 +97,10 @@ fn build(plan: &CgroupPlan, trail: &mut Trail) -> Result<Cgroup, Failure> {
             }
         }
     }
-    Ok(Cgroup::made(plan.layout, dirs, warnings))
+    if let Some(owner) = plan.owner {
+        super::owner::give(&dirs, owner)?;
+    }
+    Ok(Cgroup::made(plan, dirs, warnings))
 }
 
 /// How often a parent may be removed by somebody else while it is being used.
@@ -100,19 +108,20 @@ const TRIES: u32 = 8;
 
 /// [`descend`], again when a parent vanished between two steps: whoever fails
 /// to make a cgroup beside this one removes the parents that he made.
-fn descend_again(directory: &Directory, trail: &mut Trail) -> Result<OwnedFd, Failure> {
-    let mut result = descend(directory, trail);
+fn descend_again(directory: &Directory, trail: &mut Trail, of_unit: bool) -> Result<OwnedFd, Failure> {
+    let mut result = descend(directory, trail, of_unit);
     for _ in 1..TRIES {
         match &result {
-            Err(failure) if failure.errno == libc::ENOENT => result = descend(directory, trail),
+            Err(failure) if failure.errno == libc::ENOENT => result = descend(directory, trail, of_unit),
             _ => break,
         }
     }
     result
 }
 
-/// Makes the directory and its parents, and gives its descriptor.
-fn descend(directory: &Directory, trail: &mut Trail) -> Result<OwnedFd, Failure> {
+/// Makes the directory and its parents, and gives its descriptor. That of a unit is
+/// there where systemd makes one, with the process that holds its place.
+fn descend(directory: &Directory, trail: &mut Trail, of_unit: bool) -> Result<OwnedFd, Failure> {
     let mut place = directory.mount.clone();
     let attempted = || format!("make cgroup {}", directory.mount.join(&directory.path).display());
     let failed = |error: sys::Error, place: &Path| Failure {
@@ -137,7 +146,7 @@ fn descend(directory: &Directory, trail: &mut Trail) -> Result<OwnedFd, Failure>
             trail.0.push((parent, name.to_path_buf()));
         }
     }
-    if last == Made::Present {
+    if last == Made::Present && !of_unit {
         refuse_used(fd.as_fd(), &place, attempted)?;
     }
     Ok(fd)

@@ -6,9 +6,10 @@ use super::files;
 use super::layout::{Layout, Version};
 use super::plan::{CgroupPlan, Directory};
 use super::procs::{self, is_gone};
+use super::systemd::{Instance, Line, Started, Unit};
 use crate::contract::report::{Failure, StageKind};
 use serde::{Deserialize, Serialize};
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -24,6 +25,9 @@ pub struct CgroupPaths {
     pub layout: Layout,
     /// Hierarchy (empty: the unified one) → absolute path of the directory.
     pub paths: BTreeMap<String, PathBuf>,
+    /// The unit of systemd that it belongs to, where systemd has made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub systemd: Option<Unit>,
 }
 
 /// The container's directory in one hierarchy.
@@ -119,6 +123,11 @@ pub struct Cgroup {
     layout: Layout,
     pub(super) dirs: Vec<Dir>,
     warnings: Vec<String>,
+    unit: Option<Unit>,
+    /// What keeps the unit from ending before init is in it.
+    holder: RefCell<Started>,
+    /// To its manager, opened ahead of a join that only this can make.
+    pub(super) line: RefCell<Option<Line>>,
 }
 
 impl Cgroup {
@@ -134,15 +143,26 @@ impl Cgroup {
     /// are used; one that is gone counts as empty.
     pub fn open(paths: &CgroupPaths) -> Self {
         let dirs = paths.paths.iter().map(|(hierarchy, path)| Dir::known(hierarchy, path)).collect();
-        Self { layout: paths.layout, dirs, warnings: Vec::new() }
+        Self { layout: paths.layout, dirs, unit: paths.systemd.clone(), ..Self::default() }
     }
 
-    pub(super) fn made(layout: Layout, dirs: Vec<Dir>, warnings: Vec<String>) -> Self {
-        Self { layout, dirs, warnings }
+    pub(super) fn made(plan: &CgroupPlan, dirs: Vec<Dir>, warnings: Vec<String>) -> Self {
+        let unit = plan.unit.as_ref().map(|plan| plan.unit.clone());
+        Self { layout: plan.layout, dirs, warnings, unit, ..Self::default() }
     }
 
     pub(super) fn without(layout: Layout, warning: String) -> Self {
-        Self { layout, dirs: Vec::new(), warnings: vec![warning] }
+        Self { layout, warnings: vec![warning], ..Self::default() }
+    }
+
+    /// Keeps the unit's first process until [`Cgroup::join`].
+    pub(super) fn held_by(self, started: Started) -> Self {
+        Self { holder: RefCell::new(started), ..self }
+    }
+
+    /// The unit of systemd that it belongs to.
+    pub(super) fn unit(&self) -> Option<&Unit> {
+        self.unit.as_ref()
     }
 
     /// What the caller should know, such as that the container runs without a cgroup.
@@ -153,25 +173,35 @@ impl Cgroup {
     /// Where it is, to be saved.
     pub fn paths(&self) -> CgroupPaths {
         let paths = self.dirs.iter().map(|d| (d.hierarchy.clone(), d.path.clone())).collect();
-        CgroupPaths { layout: self.layout, paths }
+        CgroupPaths { layout: self.layout, paths, systemd: self.unit.clone() }
     }
 
     /// The directory for CLONE_INTO_CGROUP (clone3(2)): the unified
-    /// hierarchy's. `None` where there is none, or it is gone.
+    /// hierarchy's. `None` where there is none, or it is gone; or in a unit of systemd
+    /// whose first process still counts against its limit, or to which only systemd
+    /// may move a process. [`Cgroup::join_unified`] is the way then.
     pub fn join_fd(&self) -> Option<BorrowedFd<'_>> {
+        if let Some(unit) = &self.unit
+            && (unit.instance == Instance::User || self.holder.borrow().is_some())
+        {
+            return None;
+        }
         self.unified().and_then(|dir| dir.open().ok().flatten())
     }
 
     /// Moves process `pid` into the version 1 hierarchies (a process made with
     /// [`Cgroup::join_fd`] is in the unified one already). The freezer comes
-    /// last: a process that joins a frozen cgroup stops there.
+    /// last: a process that joins a frozen cgroup stops there. What holds the place
+    /// of the first process ends with this, so it is the last step of joining.
     ///
     /// # Errors
     /// The write that failed.
     pub fn join(&self, pid: i32) -> Result<(), Failure> {
         let (freezer, others): (Vec<_>, Vec<_>) =
             self.dirs.iter().filter(|d| d.version == Version::V1).partition(|d| d.has("freezer"));
-        others.into_iter().chain(freezer).try_for_each(|dir| dir.join(pid))
+        others.into_iter().chain(freezer).try_for_each(|dir| dir.join(pid))?;
+        drop(self.holder.take());
+        Ok(())
     }
 
     /// Moves process `pid` into the unified hierarchy, where clone3(2) could not.
@@ -179,7 +209,14 @@ impl Cgroup {
     /// # Errors
     /// The write that failed.
     pub fn join_unified(&self, pid: i32) -> Result<(), Failure> {
-        self.unified().map_or(Ok(()), |dir| dir.join(pid))
+        let Some(dir) = self.unified() else { return Ok(()) };
+        match (dir.join(pid), &self.unit) {
+            (Err(failure), Some(unit)) if [libc::EACCES, libc::EPERM].contains(&failure.errno) => {
+                let inside = dir.path.iter().skip_while(|part| *part != unit.name.as_str()).skip(1);
+                unit.attach(self.line.take(), &inside.collect::<PathBuf>(), pid)
+            }
+            (result, _) => result,
+        }
     }
 
     /// Its processes and those of its sub-cgroups, as the caller's pid
@@ -219,7 +256,7 @@ impl Cgroup {
     /// Removes it if nobody is in it and nothing below it, and says whether it is gone. One call a
     /// hierarchy: rmdir(2) refuses a cgroup that is used by itself.
     pub fn remove_empty(&self) -> bool {
-        self.dirs.iter().all(|dir| dir.remove_itself().is_ok())
+        self.unit.is_none() && self.dirs.iter().all(|dir| dir.remove_itself().is_ok())
     }
 
     /// Removes it with its sub-cgroups; its parents stay. Removing one that is
@@ -229,6 +266,12 @@ impl Cgroup {
     /// # Errors
     /// The directory that could not be removed, and who is in it.
     pub fn remove(&self) -> Result<(), Failure> {
+        drop(self.holder.take());
+        self.remove_directories()?;
+        self.unit.as_ref().map_or(Ok(()), Unit::stop)
+    }
+
+    fn remove_directories(&self) -> Result<(), Failure> {
         let deadline = Instant::now() + REMOVE_PATIENCE;
         let mut pause = Duration::from_micros(200);
         let mut left: Vec<&Dir> = self.dirs.iter().collect();

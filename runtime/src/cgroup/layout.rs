@@ -66,6 +66,8 @@ pub struct HostCgroups {
     pub layout: Layout,
     /// Every mounted hierarchy, in the order of `/proc/self/cgroup`.
     pub hierarchies: Vec<Hierarchy>,
+    /// The systemd manager that is to make the cgroup, with its driver.
+    pub systemd: Option<super::systemd::Manager>,
 }
 
 impl Layout {
@@ -95,7 +97,7 @@ impl HostCgroups {
             (false, true) => Layout::V2,
             (false, false) => Layout::None,
         };
-        Self { layout, hierarchies }
+        Self { layout, hierarchies, systemd: None }
     }
 
     /// The index and the hierarchy that `controller` is in.

@@ -10,11 +10,12 @@
 use super::devices::{self, Devices};
 use super::layout::{Hierarchy, HostCgroups, Layout, Version};
 use super::resources::{self, Builder};
+use super::systemd::{self, UnitPlan};
 use crate::plan::Problem;
 use oci_spec::runtime::Spec;
 use std::path::{Component, Path, PathBuf};
 
-const PATH: &str = "/linux/cgroupsPath";
+pub(super) const PATH: &str = "/linux/cgroupsPath";
 
 /// Whether the container can do without its cgroup.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -91,13 +92,21 @@ pub struct CgroupPlan {
     pub settings: Vec<Setting>,
     /// Who enforces the device rules, and which.
     pub devices: Devices,
+    /// The unit of systemd that it belongs to, with that driver.
+    pub unit: Option<UnitPlan>,
+    /// The host's id of the container's user, to whom it is delegated.
+    pub owner: Option<u32>,
 }
 
 impl CgroupPlan {
     /// Where it will be.
     pub fn paths(&self) -> super::CgroupPaths {
         let place = |d: &Directory| (d.hierarchy.clone(), d.mount.join(&d.path));
-        super::CgroupPaths { layout: self.layout, paths: self.directories.iter().map(place).collect() }
+        super::CgroupPaths {
+            layout: self.layout,
+            paths: self.directories.iter().map(place).collect(),
+            systemd: self.unit.as_ref().map(|plan| plan.unit.clone()),
+        }
     }
 }
 
@@ -114,7 +123,17 @@ pub fn plan_on(
     let linux = spec.linux().as_ref();
     let configured = linux.and_then(|l| l.cgroups_path().as_deref()).filter(|p| *p != Path::new(""));
     let mut builder = Builder::new(host, warnings);
-    check_path(configured, &mut builder);
+    let unit = match &host.systemd {
+        None => {
+            check_path(configured, &mut builder);
+            None
+        }
+        Some(manager) => {
+            let none = std::collections::HashMap::new();
+            let annotations = spec.annotations().as_ref().unwrap_or(&none);
+            systemd::plan(configured, id, annotations, manager, &mut builder)
+        }
+    };
     if let Some(resources) = linux.and_then(|l| l.resources().as_ref()) {
         resources::plan(resources, spec.version(), &mut builder);
     }
@@ -127,14 +146,19 @@ pub fn plan_on(
         return Err(problems);
     }
     let necessity = match (configured, settings.is_empty()) {
+        // Whoever asks for systemd's driver asks for a cgroup.
+        _ if unit.is_some() => Necessity::Named,
         (None, true) => Necessity::Implied,
         (None, false) => Necessity::Limits,
         (Some(_), _) => Necessity::Named,
     };
     let path = configured.unwrap_or(Path::new(id));
-    let directories = host.hierarchies.iter().map(|h| directory(h, path)).collect();
-    let may_lack = MayLack::default();
-    Ok(CgroupPlan { layout: host.layout, necessity, may_lack, directories, settings, devices })
+    let (unit, directories) = match unit {
+        Some((unit, directories)) => (Some(unit), directories),
+        None => (None, host.hierarchies.iter().map(|h| directory(h, path)).collect()),
+    };
+    let (layout, may_lack) = (host.layout, MayLack::default());
+    Ok(CgroupPlan { layout, necessity, may_lack, directories, settings, devices, unit, owner: None })
 }
 
 fn check_path(path: Option<&Path>, builder: &mut Builder<'_>) {

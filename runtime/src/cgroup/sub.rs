@@ -6,11 +6,12 @@ use super::create::failure;
 use super::files;
 use super::handle::{Cgroup, Dir};
 use super::procs;
+use super::systemd::Unit;
 use crate::contract::report::{Failure, StageKind};
 use crate::report::{Outcome, refuse};
 use crate::sys::{Error, Result};
 use nix::errno::Errno;
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
@@ -115,6 +116,7 @@ impl Cgroup {
             let fd = dir.present().map_err(|e| wrap(e, &dir.path))?;
             dir.procs = Some(files::open_writable(fd, "cgroup.procs").map_err(|e| wrap(e, &dir.path))?);
         }
+        self.line = RefCell::new(self.unit().and_then(Unit::line));
         Ok(self)
     }
 

@@ -61,7 +61,8 @@ fn as_host(cgroup: &Cgroup) -> HostCgroups {
         mount: dir.path.clone(),
         own: PathBuf::new(),
     };
-    HostCgroups { layout: cgroup.layout(), hierarchies: cgroup.dirs().iter().map(hierarchy).collect() }
+    let hierarchies = cgroup.dirs().iter().map(hierarchy).collect();
+    HostCgroups { layout: cgroup.layout(), hierarchies, systemd: None }
 }
 
 /// No limit, as a config says it.
@@ -142,15 +143,30 @@ impl Cgroup {
     /// The first write that was refused for good. What was in force before is
     /// in force again; the failure's hint names what could not be taken back.
     pub fn update(&self, settings: &[Setting]) -> Result<(), Failure> {
+        // All at once: systemd may write some of the files as soon as it is told.
+        let before: Vec<_> = settings.iter().map(|setting| self.before(setting)).collect();
+        let Some(unit) = self.unit() else { return self.write_all(settings, before) };
+        let old: Vec<_> =
+            settings.iter().zip(&before).filter_map(|(s, value)| with_value(s, value)).collect();
+        unit.change(settings, "change the limits of")?;
+        self.write_all(settings, before).map_err(|mut failure| {
+            if let Err(left) = unit.change(&old, "restore the limits of") {
+                failure.because.push_str(&format!(" (and left changed: {left})"));
+            }
+            failure
+        })
+    }
+
+    fn write_all(&self, settings: &[Setting], before: Vec<Option<String>>) -> Result<(), Failure> {
         let mut written = Vec::new();
         let mut refused = Vec::new();
-        for setting in settings {
-            let Some(before) = self.before(setting) else {
+        for (setting, before) in settings.iter().zip(before) {
+            let Some(before) = before else {
                 // There is no such file: the write says so, or uses the other one.
                 create::apply(self.dirs(), setting, StageKind::Update).map_err(|f| self.undo(&written, f))?;
                 continue;
             };
-            if before == setting.value {
+            if before == setting.value && self.unit().is_none() {
                 continue;
             }
             match create::apply(self.dirs(), setting, StageKind::Update) {
@@ -201,6 +217,11 @@ impl Cgroup {
         let dir = self.controller(controller).or_else(|| self.unified())?;
         Some(dir.read(file).ok()??.trim().to_owned())
     }
+}
+
+/// The setting that `value` was.
+fn with_value(setting: &Setting, value: &Option<String>) -> Option<Setting> {
+    Some(Setting { value: value.clone()?, otherwise: None, ..setting.clone() })
 }
 
 /// The key of a value, in files that keep a line for each device.

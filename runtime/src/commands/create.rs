@@ -67,6 +67,7 @@ pub(super) fn request(context: &Context, args: &cli::Create, mode: Mode) -> Requ
         pivot: if args.no_pivot { Pivot::Chroot } else { Pivot::Root },
         keyring: if args.no_new_keyring { Keyring::Inherited } else { Keyring::Own },
         may_lack: context.may_lack,
+        driver: context.driver,
         mode,
     }
 }

@@ -10,7 +10,7 @@ use crate::report::Outcome;
 /// # Errors
 /// All mistakes of the config.
 pub fn run(context: &Context, args: &cli::Explain) -> Outcome<ExitCode> {
-    let plan = crate::create::plan(&args.bundle, &args.id, &context.report)?;
+    let plan = crate::create::plan(&args.bundle, &args.id, context.driver, &context.report)?;
     if args.json {
         print_json(&crate::plan::explain(&plan))
     } else {

@@ -38,6 +38,8 @@ pub struct Context {
     pub criu: PathBuf,
     /// Who may do without a cgroup (`--rootless`).
     pub may_lack: crate::cgroup::plan::MayLack,
+    /// Who makes cgroups (`--systemd-cgroup`).
+    pub driver: crate::cgroup::Driver,
     /// For the stages.
     pub report: Reporter,
     /// Closed when the container's process has been told to go on.

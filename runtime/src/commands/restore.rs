@@ -28,7 +28,7 @@ use std::path::Path;
 /// The stage that failed; nothing is left.
 pub fn run(context: &Context, args: &cli::Restore) -> Outcome<ExitCode> {
     let criu = Criu::find(&context.criu)?;
-    let plan = create::plan(&args.bundle, &args.id, &context.report)?;
+    let plan = create::plan(&args.bundle, &args.id, context.driver, &context.report)?;
     for warning in &plan.warnings {
         crate::log::warn(&warning.to_string());
     }

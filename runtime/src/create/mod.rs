@@ -9,7 +9,7 @@ pub mod net_devices;
 
 use crate::bundle::Bundle;
 use crate::cgroup::plan::MayLack;
-use crate::cgroup::{Cgroup, CgroupPaths};
+use crate::cgroup::{Cgroup, CgroupPaths, Driver, systemd};
 use crate::contract::report::{Failure, StageKind};
 use crate::contract::state::{State, Status};
 use crate::handshake::{self, ParentSide, ToInit};
@@ -73,6 +73,8 @@ pub struct Request {
     pub keyring: Keyring,
     /// Who may do without a cgroup.
     pub may_lack: MayLack,
+    /// Who makes the cgroup.
+    pub driver: Driver,
     /// See [`Mode`].
     pub mode: Mode,
 }
@@ -96,14 +98,17 @@ pub struct Created {
 ///
 /// # Errors
 /// All mistakes of the config at once, each with its pointer.
-pub fn plan(bundle: &Path, id: &str, report: &Reporter) -> Outcome<Plan> {
+pub fn plan(bundle: &Path, id: &str, driver: Driver, report: &Reporter) -> Outcome<Plan> {
     let path = bundle.display().to_string();
     let bundle = report.stage(StageKind::Load, &path, || Bundle::load(bundle).map_err(Box::new))?;
     // The process ends long before freeing it, piece by piece, would pay.
     let bundle: &Bundle = Box::leak(Box::new(bundle));
     report.stage(StageKind::Plan, id, || {
-        crate::plan::plan(bundle, id, &Host::probe())
-            .map_err(|problems| refuse_all("plan the container", &problems))
+        let mut host = Host::probe();
+        if driver == Driver::Systemd {
+            host.cgroups.systemd = Some(systemd::Manager::find()?);
+        }
+        crate::plan::plan(bundle, id, &host).map_err(|problems| refuse_all("plan the container", &problems))
     })
 }
 
@@ -113,7 +118,7 @@ pub fn plan(bundle: &Path, id: &str, report: &Reporter) -> Outcome<Plan> {
 /// The stage that failed; nothing is left of the container.
 pub fn create(request: &Request, report: &Reporter) -> Outcome<Created> {
     crate::contract::check_id(&request.id).map_err(|because| refuse("name a container", because))?;
-    let mut plan = plan(&request.bundle, &request.id, report)?;
+    let mut plan = plan(&request.bundle, &request.id, request.driver, report)?;
     plan.cgroup.may_lack = request.may_lack;
     for warning in &plan.warnings {
         crate::log::warn(&warning.to_string());
@@ -236,7 +241,8 @@ impl Creation<'_> {
             Mode::Run => StartBy::Parent,
         };
         let proc = Proc::host()?;
-        let how = if joined.is_empty() { Born::Inside } else { Born::Beside };
+        let inside = joined.is_empty() && self.cgroup.join_fd().is_some();
+        let how = if inside { Born::Inside } else { Born::Beside };
         let (channel, side) = handshake::pair()?;
         let listener = self.listener()?;
         let launched = Launched { channel, side, sources, start, console, listener };

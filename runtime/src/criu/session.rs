@@ -69,7 +69,7 @@ impl Session {
                 let session = Self { socket: ours, pid };
                 if let Some(cgroup) = setting.cgroup {
                     // It waits for a request on the socket, so it has no children yet.
-                    cgroup.join(pid).and_then(|()| cgroup.join_unified(pid)).map_err(Box::new)?;
+                    cgroup.join_unified(pid).and_then(|()| cgroup.join(pid)).map_err(Box::new)?;
                 }
                 Ok(session)
             }

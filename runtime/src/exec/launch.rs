@@ -14,6 +14,7 @@ use crate::sys;
 use crate::sys::process::{Cloned, Parentage, clone3};
 use nix::errno::Errno;
 use nix::sched::CloneFlags;
+use std::cell::Cell;
 use std::os::fd::{AsFd, OwnedFd};
 
 /// Who has cloned the process.
@@ -25,6 +26,15 @@ pub(super) enum Born {
     ByHelper,
 }
 
+/// Where it is at first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Placed {
+    /// In the cgroup of the unified hierarchy, by the clone.
+    Inside,
+    /// Where the caller is: the cgroup is to be joined.
+    Outside,
+}
+
 impl Entering<'_> {
     /// Joins and clones. Only in the parent does this return.
     pub(super) fn launch(
@@ -33,7 +43,7 @@ impl Entering<'_> {
         passed: Passed,
         console: Option<OwnedFd>,
         proc: Option<&Proc>,
-    ) -> Outcome<(i32, Born, ParentSide)> {
+    ) -> Outcome<(i32, Born, Placed, ParentSide)> {
         let (channel, side) = handshake::pair()?;
         let listener = crate::listener::connected(self.process.seccomp.as_ref(), self.state)
             .or_else(|f| self.report.stage(StageKind::SeccompListener, "", || Err(f)))?;
@@ -46,12 +56,12 @@ impl Entering<'_> {
             Joining { task, id: self.id, user_of, console, keyring: self.keyring }.run()
         };
         let how = self.join()?;
-        let cloned = match how {
-            Born::Direct => self.clone_direct(),
-            Born::ByHelper => through_helper(|| self.join_and_clone(proc)),
+        let (cloned, placed) = match how {
+            Born::Direct => self.clone_direct()?,
+            Born::ByHelper => (through_helper(|| self.join_and_clone(proc))?, Placed::Outside),
         };
-        match cloned? {
-            Cloned::Parent(pid) => Ok((pid, how, channel)),
+        match cloned {
+            Cloned::Parent(pid) => Ok((pid, how, placed, channel)),
             Cloned::Child => {
                 let user_left = how == Born::Direct && self.joins_user;
                 become_process(side, channel, user_left.then(|| self.init.as_fd()))
@@ -77,10 +87,18 @@ impl Entering<'_> {
         }
     }
 
-    fn clone_direct(&self) -> Outcome<Cloned> {
-        self.report.stage_of_clone(|| {
+    fn clone_direct(&self) -> Outcome<(Cloned, Placed)> {
+        let cgroup = self.cgroup.join_fd();
+        let placed = Cell::new(if cgroup.is_some() { Placed::Inside } else { Placed::Outside });
+        let cloned = self.report.stage_of_clone(|| {
             let into = |cgroup| clone3(CloneFlags::empty(), Parentage::Child, cgroup);
-            let cloned = match into(self.cgroup.join_fd()) {
+            let cloned = match into(cgroup) {
+                // Where cgroup namespaces are borders (`nsdelegate`), none may be crossed from
+                // the one that was joined; `cgroup.procs` was opened before that.
+                Err(e) if e.errno == Errno::ENOENT => {
+                    placed.set(Placed::Outside);
+                    into(None)
+                }
                 // The container has made cgroups of its own below, and moved its init there.
                 Err(e) if e.errno == Errno::EBUSY => match self.cgroup.holder_of(self.init_pid) {
                     Some(dir) => into(Some(dir.as_fd())),
@@ -96,7 +114,8 @@ impl Entering<'_> {
                     Errno::EBUSY,
                     "processes can be only in the lowest cgroups of the container: name one with --cgroup",
                 )
-        })
+        });
+        Ok((cloned?, placed.get()))
     }
 
     fn join_and_clone(&self, proc: Option<&Proc>) -> Outcome<Cloned> {

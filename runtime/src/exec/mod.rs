@@ -165,8 +165,8 @@ impl Entering<'_> {
         if let Some(cpus) = &self.process.attributes.exec_affinity.initial {
             self.affine(0, cpus, "initial")?;
         }
-        let (pid, how, channel) = self.launch(start, passed, console, proc)?;
-        match self.attend(pid, how, proc, &channel) {
+        let (pid, how, placed, channel) = self.launch(start, passed, console, proc)?;
+        match self.attend(pid, (how, placed), proc, &channel) {
             Ok(()) => Ok(Entered { pid, channel }),
             Err(failure) => {
                 let failure = attend::last_words(failure, &channel);
@@ -176,12 +176,18 @@ impl Entering<'_> {
     }
 
     /// What only the parent can do for the process.
-    fn attend(&self, pid: i32, how: launch::Born, proc: Option<&Proc>, channel: &ParentSide) -> Outcome<()> {
+    fn attend(
+        &self,
+        pid: i32,
+        (how, placed): (launch::Born, launch::Placed),
+        proc: Option<&Proc>,
+        channel: &ParentSide,
+    ) -> Outcome<()> {
         if let (launch::Born::Direct, Some(score), Some(proc)) = (how, self.process.oom_score_adj, proc) {
             attend::set_oom_score(&pid.to_string(), score, proc, self.report)?;
         }
         self.report.stage(StageKind::CgroupJoin, "", || {
-            if how == launch::Born::ByHelper {
+            if placed == launch::Placed::Outside {
                 self.cgroup.join_unified(pid).map_err(Box::new)?;
             }
             self.cgroup.join(pid).map_err(Box::new)

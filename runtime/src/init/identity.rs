@@ -15,15 +15,14 @@ const PASSWD_LIMIT: u64 = 1 << 20;
 /// `CAP_SYS_ADMIN`.
 const SYS_ADMIN: u64 = 1 << 21;
 
-/// Undoes what the runtime's own start-up did, as far as the process would inherit
-/// it: `SIGPIPE` ignored; and any mask. Who reads the report, or a hook that does not
-/// read its stdin, may go away without ending init.
+/// Takes away the mask, which the process would inherit. `SIGPIPE`, which the program's
+/// entry catches, is its default again with execve(2); until then, who reads the report,
+/// or a hook that does not read its stdin, may go away without ending init.
 ///
 /// # Errors
 /// As the system calls.
 pub(super) fn reset_signals() -> sys::Result<()> {
-    sys::named(SigSet::empty().thread_set_mask(), || "sigprocmask(SIG_SETMASK, [])".into())?;
-    sys::process::catch_broken_pipes()
+    sys::named(SigSet::empty().thread_set_mask(), || "sigprocmask(SIG_SETMASK, [])".into())
 }
 
 /// Gives stdio to the user, so that the process can open it again by its name in

@@ -80,6 +80,10 @@ fn join_and_clone(plan: &Plan, steps: &mut Steps) {
             steps.add(StageKind::NamespaceOpen, does, pointer);
         }
     }
+    if let Some(unit) = &plan.cgroup.unit {
+        let does = format!("start the systemd unit {} in {}", unit.unit.name, unit.slice);
+        steps.add(StageKind::Cgroup, does, "/linux/cgroupsPath");
+    }
     for directory in &plan.cgroup.directories {
         let path = directory.mount.join(&directory.path);
         steps.add(StageKind::Cgroup, format!("make {}", path.display()), "/linux/cgroupsPath");

@@ -23,7 +23,7 @@ pub fn features() -> Value {
         "linux": {
             "namespaces": NamespaceKind::ALL.map(NamespaceKind::name),
             "capabilities": capabilities::NAMES.as_slice(),
-            "cgroup": { "v1": true, "v2": true, "systemd": false, "systemdUser": false, "rdma": true },
+            "cgroup": { "v1": true, "v2": true, "systemd": true, "systemdUser": true, "rdma": true },
             "seccomp": {
                 "enabled": true,
                 "actions": known::actions(),

@@ -86,7 +86,7 @@ impl Host {
             apparmor: false,
             selinux: false,
             newidmap: false,
-            cgroups: HostCgroups { layout: Layout::V2, hierarchies: vec![unified] },
+            cgroups: HostCgroups { layout: Layout::V2, hierarchies: vec![unified], systemd: None },
         }
     }
 

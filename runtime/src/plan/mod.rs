@@ -26,6 +26,7 @@ mod mount_places;
 mod mounts;
 mod namespaces;
 mod net_devices;
+mod owner;
 mod paths;
 mod problems;
 mod process;
@@ -75,7 +76,8 @@ pub fn plan(bundle: &Bundle, id: &str, host: &Host) -> Result<Plan, Vec<Problem>
     let mut process = process::plan(spec.process().as_ref(), linux, &namespaces, host, &mut problems);
     process.seccomp = seccomp(linux, &mut problems);
     let intel_rdt = intel_rdt::plan(linux, id, &mut problems);
-    let cgroup = cgroup(spec, id, host, &mut problems);
+    let mut cgroup = cgroup(spec, id, host, &mut problems);
+    cgroup.owner = owner::of_cgroup(process.uid, &namespaces, &mounts, host.cgroups.layout);
 
     let warnings = problems.finish()?;
     Ok(Plan {

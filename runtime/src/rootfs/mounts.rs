@@ -72,7 +72,7 @@ fn remount(root: &Root, mount: &Mount, options: &[(String, Option<String>)]) -> 
         }
         context.reconfigure().attempt(what)?;
     }
-    finish(object.as_fd(), mount)
+    finish(object.as_fd(), mount, attrs_now(mount))
         .hint(Errno::EINVAL, "`remount` takes a mount that an earlier entry has made")
 }
 

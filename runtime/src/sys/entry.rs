@@ -4,7 +4,6 @@
 //! program relies on is done here.
 
 use crate::contract::ExitCode;
-use nix::sys::signal::{SigHandler, Signal};
 use std::io::Write;
 
 /// Defines the C function `main` of a program with `#![no_main]`, which is `$story`.
@@ -27,7 +26,7 @@ pub fn run(story: fn() -> ExitCode) -> ! {
         super::process::exit_now(i32::from(crate::contract::EXIT_FAILURE));
     }
     // Writing to a pipe that nobody reads is an error, and not the end. It cannot fail: the signal exists.
-    drop(super::process::default_signal(Signal::SIGPIPE, SigHandler::SigIgn));
+    super::process::catch_broken_pipes().ok();
     let code = story();
     // Who has closed it does not want the rest.
     drop(std::io::stdout().flush());

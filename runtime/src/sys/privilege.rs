@@ -43,6 +43,14 @@ pub fn become_subreaper() -> Result<()> {
     prctl(libc::PR_SET_CHILD_SUBREAPER, "PR_SET_CHILD_SUBREAPER", 1).map(drop)
 }
 
+/// SIGKILL when the parent dies (`PR_SET_PDEATHSIG`).
+///
+/// # Errors
+/// As the system call.
+pub fn end_with_parent() -> Result<()> {
+    prctl(libc::PR_SET_PDEATHSIG, "PR_SET_PDEATHSIG", u64::try_from(libc::SIGKILL).unwrap_or(9)).map(drop)
+}
+
 /// Whether the permitted set outlives the change to a user that is not root (`PR_SET_KEEPCAPS`).
 ///
 /// # Errors

@@ -24,13 +24,13 @@ fn v1() -> HostCgroups {
         .map(|n| hierarchy(n, Version::V1, &n.split(',').collect::<Vec<_>>(), "user/me"))
         .collect();
     hierarchies.push(hierarchy("", Version::V2, &["hugetlb"], ""));
-    HostCgroups { layout: Layout::Hybrid, hierarchies }
+    HostCgroups { layout: Layout::Hybrid, hierarchies, systemd: None }
 }
 
 fn v2() -> HostCgroups {
     let controllers = ["cpu", "cpuset", "io", "memory", "pids", "hugetlb", "rdma"];
     let hierarchies = vec![hierarchy("", Version::V2, &controllers, "user/me")];
-    HostCgroups { layout: Layout::V2, hierarchies }
+    HostCgroups { layout: Layout::V2, hierarchies, systemd: None }
 }
 
 fn plan(host: &HostCgroups, linux: Value) -> Result<(CgroupPlan, Vec<Problem>), Vec<Problem>> {
