@@ -3,6 +3,15 @@
 
 use super::*;
 
+/// Tells the attacker to stop, also when the test ends by a panic.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Starts containers of `bundle` while `path` in its root, a directory or a file, is
 /// exchanged with a link to `target` all the time. It may be refused; the host's
 /// directory is as it was, and the container never shows what is in it.
@@ -22,18 +31,16 @@ fn race(bundle: &Bundle, path: &str, host: &Host, target: &Path) {
                 renameat2(&dir, name, &dir, other.as_str(), RenameFlags::RENAME_EXCHANGE).unwrap();
             }
         });
+        let _stop = Stop(&stop);
         let runtime = Runtime::new();
         let round = |_: &u32| {
             let ran = runtime.run(bundle, &unique("race"));
             let names = std::fs::read_dir(host.path()).unwrap().count();
-            // Nothing may panic before the attacker has been told to stop.
             let touched = names != 1
                 || std::fs::read_to_string(host.path().join("secret")).ok().as_deref() != Some("of the host");
             (touched || ran.stdout.contains("of the host") || ![0, 1].contains(&ran.code)).then_some(ran)
         };
-        let bad = (0..rounds).find_map(|n| round(&n));
-        stop.store(true, Ordering::Relaxed);
-        bad
+        (0..rounds).find_map(|n| round(&n))
     });
     assert!(bad.is_none(), "{path}: {bad:?}");
     host.assert_untouched();

@@ -83,24 +83,24 @@ fn build(plan: &CgroupPlan, trail: &mut Trail) -> Result<Cgroup, Failure> {
     for setting in &plan.settings {
         apply(&dirs, setting, StageKind::Cgroup)?;
     }
-    let mut warnings = Vec::new();
-    match &plan.devices {
-        Devices::Unenforced => {}
-        Devices::Controller(settings) => {
-            for setting in settings {
-                apply(&dirs, setting, StageKind::CgroupDevices)?;
-            }
-        }
-        Devices::Program { directory, rules } => {
-            if let Some(fd) = dirs.get(*directory).and_then(Dir::fd) {
-                warnings.extend(attach(fd, &device_program::assemble(rules))?);
-            }
+    if let Devices::Controller(settings) = &plan.devices {
+        for setting in settings {
+            apply(&dirs, setting, StageKind::CgroupDevices)?;
         }
     }
     if let Some(owner) = plan.owner {
         super::owner::give(&dirs, owner)?;
     }
-    Ok(Cgroup::made(plan, dirs, warnings))
+    Ok(Cgroup::made(plan, dirs))
+}
+
+/// See [`Cgroup::guard`].
+pub(super) fn guard(dirs: &[Dir], plan: &CgroupPlan) -> Result<Option<String>, Failure> {
+    let Devices::Program { directory, rules } = &plan.devices else { return Ok(None) };
+    match dirs.get(*directory).and_then(Dir::fd) {
+        Some(fd) => attach(fd, &device_program::assemble(rules)),
+        None => Ok(None),
+    }
 }
 
 /// How often a parent may be removed by somebody else while it is being used.

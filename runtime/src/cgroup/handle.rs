@@ -1,7 +1,7 @@
 //! A container's cgroup that exists: its directories, one a hierarchy, held
 //! open or opened when they are used.
 
-use super::create::{create, failure};
+use super::create::{create, failure, guard};
 use super::files;
 use super::layout::{Layout, Version};
 use super::plan::{CgroupPlan, Directory};
@@ -146,9 +146,20 @@ impl Cgroup {
         Self { layout: paths.layout, dirs, unit: paths.systemd.clone(), ..Self::default() }
     }
 
-    pub(super) fn made(plan: &CgroupPlan, dirs: Vec<Dir>, warnings: Vec<String>) -> Self {
+    pub(super) fn made(plan: &CgroupPlan, dirs: Vec<Dir>) -> Self {
         let unit = plan.unit.as_ref().map(|plan| plan.unit.clone());
-        Self { layout: plan.layout, dirs, warnings, unit, ..Self::default() }
+        Self { layout: plan.layout, dirs, unit, ..Self::default() }
+    }
+
+    /// Puts the device rules of version 2 in force. Apart from the creation, since the
+    /// kernel takes 0.1 ms for the program: init can be at work meanwhile, which opens no
+    /// device; only the user's process must not run before. Gives a warning where the
+    /// caller has no right to.
+    ///
+    /// # Errors
+    /// The call that failed.
+    pub fn guard(&self, plan: &CgroupPlan) -> Result<Option<String>, Failure> {
+        guard(&self.dirs, plan)
     }
 
     pub(super) fn without(layout: Layout, warning: String) -> Self {

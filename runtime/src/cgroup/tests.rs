@@ -150,6 +150,7 @@ fn devices_outside_of_the_rules_cannot_be_opened() {
     let rules = json!({"devices": [{"allow": false}, {"allow": true, "type": "c", "major": 1, "minor": 11, "access": "w"}]});
     let Some(plan) = planned("devices", rules) else { return };
     let cgroup = create(&plan);
+    assert_eq!(cgroup.0.guard(&plan).unwrap(), None);
     let opens = |redirection: &str| {
         // The shell waits for a line, and joins the cgroup before it opens anything.
         let mut shell = Command::new("sh")

@@ -49,6 +49,7 @@ pub fn run(context: &Context, args: &cli::Restore) -> Outcome<ExitCode> {
     };
     let result = context.report.stage(StageKind::Restore, &args.id, || {
         restored.prepare(&cgroup)?;
+        cgroup.guard(&plan.cgroup).map_err(Box::new)?.iter().for_each(|warning| crate::log::warn(warning));
         let place = std::path::absolute(context.root.join(&args.id)).attempt(|| "find the state".into())?;
         criu::restore::restore(&criu, &plan, &cgroup, &place, &wanted, &mut restored)
     });

@@ -240,7 +240,6 @@ impl Creation<'_> {
             Mode::Create => StartBy::Socket(self.directory.listen()?),
             Mode::Run => StartBy::Parent,
         };
-        let proc = Proc::host()?;
         let inside = joined.is_empty() && self.cgroup.join_fd().is_some();
         let how = if inside { Born::Inside } else { Born::Beside };
         let (channel, side) = handshake::pair()?;
@@ -250,6 +249,7 @@ impl Creation<'_> {
         drop(joined);
         self.pid = Some(pid);
         self.stored.state.pid = pid;
+        let proc = Proc::host()?;
         self.devices = net_devices::move_in(pid, &self.plan.net_devices, self.report)?;
         if let (Some(rdt), Some(place)) = (&self.plan.intel_rdt, &mut self.stored.resctrl) {
             self.report.stage(StageKind::IntelRdt, &rdt.group, || place.make(rdt, pid))?;
@@ -258,6 +258,7 @@ impl Creation<'_> {
             .and_then(|()| {
                 drop(sources);
                 // Now init has work to do, and the parent has not.
+                self.guard_devices()?;
                 self.directory.write_for_exec(&for_exec(self.plan, self.request.keyring))?;
                 self.prepare(pid)?;
                 self.converse(pid, &channel)
@@ -269,6 +270,16 @@ impl Creation<'_> {
             channel.say(&ToInit::Stored).map_err(|failure| last_words(failure, &channel))?;
         }
         Ok(channel)
+    }
+
+    fn guard_devices(&self) -> Outcome<()> {
+        let guarded = self
+            .report
+            .stage(StageKind::CgroupDevices, "", || self.cgroup.guard(&self.plan.cgroup).map_err(Box::new))?;
+        if let Some(warning) = guarded {
+            crate::log::warn(&warning);
+        }
+        Ok(())
     }
 
     /// Who decides about system calls; its state of the container is the one being created.
