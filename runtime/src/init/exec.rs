@@ -83,7 +83,9 @@ impl Task<'_> {
 
     /// Tells the parent that all is set up.
     pub(super) fn ready(&self) -> Outcome<()> {
-        self.report.stage(StageKind::Ready, "", || self.channel.say(&ToParent::Ready))
+        // The record comes first: whoever hears that all is set up may end the report.
+        self.report.stage(StageKind::Ready, "", || Ok(()))?;
+        self.channel.say(&ToParent::Ready)
     }
 
     /// Waits for this message of the parent.
