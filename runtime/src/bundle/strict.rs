@@ -5,6 +5,7 @@
 //!
 //! The adapter stands between the types and serde_json, and only watches.
 
+use crate::plan::capabilities::bit_of;
 use oci_spec::runtime::Spec;
 use serde::Deserialize;
 use serde::de::{
@@ -15,30 +16,35 @@ use std::fmt;
 /// The spec of a config without anything to say about; `None` when there may be something.
 pub(super) fn spec(json: &[u8]) -> Option<Spec> {
     let mut reader = serde_json::Deserializer::from_slice(json);
-    let spec = Spec::deserialize(Strict(&mut reader)).ok()?;
+    let spec = Spec::deserialize(Strict::<_, false>(&mut reader)).ok()?;
     reader.end().ok()?;
     // `"pids": {}` and a limit of 0 are the same to the types.
     let pids = spec.linux().as_ref().and_then(|l| l.resources().as_ref()).and_then(|r| r.pids().as_ref());
     if pids.is_some_and(|pids| pids.limit() == 0) { None } else { Some(spec) }
 }
 
-/// Whatever is read goes through one of these: deserializer, visitor, access.
-struct Strict<T>(T);
+/// Whatever is read goes through one of these: deserializer, visitor, access. With
+/// `NAMES` it is inside of [`CAPABILITIES`].
+struct Strict<T, const NAMES: bool = false>(T);
 
 /// The visitor of a struct, which serde would fill from a list as well.
-struct Fields<V>(V);
+struct Fields<V, const NAMES: bool>(V);
+
+/// The type of which each text is the name of a capability: the types take one
+/// without its prefix as well, or in small letters, which the spec does not know.
+const CAPABILITIES: &str = "LinuxCapabilities";
 
 const NOT_PLAIN: &str = "not plain";
 
 macro_rules! forward {
     ($($method:ident($($name:ident: $type:ty),*) wraps $wrap:ident;)*) => {$(
         fn $method<V: Visitor<'de>>(self, $($name: $type,)* visitor: V) -> Result<V::Value, D::Error> {
-            self.0.$method($($name,)* $wrap(visitor))
+            self.0.$method($($name,)* $wrap::<_, NAMES>(visitor))
         }
     )*};
 }
 
-impl<'de, D: Deserializer<'de>> Deserializer<'de> for Strict<D> {
+impl<'de, D: Deserializer<'de>, const NAMES: bool> Deserializer<'de> for Strict<D, NAMES> {
     type Error = D::Error;
 
     forward! {
@@ -67,9 +73,20 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Strict<D> {
         deserialize_tuple(length: usize) wraps Strict;
         deserialize_tuple_struct(name: &'static str, length: usize) wraps Strict;
         deserialize_map() wraps Strict;
-        deserialize_struct(name: &'static str, fields: &'static [&'static str]) wraps Fields;
         deserialize_enum(name: &'static str, variants: &'static [&'static str]) wraps Strict;
         deserialize_identifier() wraps Strict;
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
+        match name {
+            CAPABILITIES => self.0.deserialize_struct(name, fields, Fields::<_, true>(visitor)),
+            _ => self.0.deserialize_struct(name, fields, Fields::<_, NAMES>(visitor)),
+        }
     }
 
     /// Serde asks for this where a struct has no such field.
@@ -86,7 +103,18 @@ macro_rules! visit {
     )*};
 }
 
-impl<'de, V: Visitor<'de>> Visitor<'de> for Strict<V> {
+macro_rules! visit_text {
+    ($($method:ident($type:ty);)*) => {$(
+        fn $method<E: Error>(self, value: $type) -> Result<V::Value, E> {
+            if NAMES && bit_of(&value).is_none() {
+                return Err(E::custom(NOT_PLAIN));
+            }
+            self.0.$method(value)
+        }
+    )*};
+}
+
+impl<'de, V: Visitor<'de>, const NAMES: bool> Visitor<'de> for Strict<V, NAMES> {
     type Value = V::Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -98,6 +126,9 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Strict<V> {
         visit_i64(i64);
         visit_u64(u64);
         visit_f64(f64);
+    }
+
+    visit_text! {
         visit_str(&str);
         visit_borrowed_str(&'de str);
         visit_string(String);
@@ -112,27 +143,27 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Strict<V> {
     }
 
     fn visit_some<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
-        self.0.visit_some(Strict(inner))
+        self.0.visit_some(Strict::<_, NAMES>(inner))
     }
 
     fn visit_newtype_struct<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
-        self.0.visit_newtype_struct(Strict(inner))
+        self.0.visit_newtype_struct(Strict::<_, NAMES>(inner))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, access: A) -> Result<V::Value, A::Error> {
-        self.0.visit_seq(Strict(access))
+        self.0.visit_seq(Strict::<_, NAMES>(access))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, access: A) -> Result<V::Value, A::Error> {
-        self.0.visit_map(Strict(access))
+        self.0.visit_map(Strict::<_, NAMES>(access))
     }
 
     fn visit_enum<A: EnumAccess<'de>>(self, access: A) -> Result<V::Value, A::Error> {
-        self.0.visit_enum(Strict(access))
+        self.0.visit_enum(Strict::<_, NAMES>(access))
     }
 }
 
-impl<'de, V: Visitor<'de>> Visitor<'de> for Fields<V> {
+impl<'de, V: Visitor<'de>, const NAMES: bool> Visitor<'de> for Fields<V, NAMES> {
     type Value = V::Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -144,23 +175,23 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Fields<V> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, access: A) -> Result<V::Value, A::Error> {
-        self.0.visit_map(Strict(access))
+        self.0.visit_map(Strict::<_, NAMES>(access))
     }
 }
 
-impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Strict<S> {
+impl<'de, S: DeserializeSeed<'de>, const NAMES: bool> DeserializeSeed<'de> for Strict<S, NAMES> {
     type Value = S::Value;
 
     fn deserialize<D: Deserializer<'de>>(self, inner: D) -> Result<S::Value, D::Error> {
-        self.0.deserialize(Strict(inner))
+        self.0.deserialize(Strict::<_, NAMES>(inner))
     }
 }
 
-impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Strict<A> {
+impl<'de, A: SeqAccess<'de>, const NAMES: bool> SeqAccess<'de> for Strict<A, NAMES> {
     type Error = A::Error;
 
     fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, A::Error> {
-        self.0.next_element_seed(Strict(seed))
+        self.0.next_element_seed(Strict::<_, NAMES>(seed))
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -168,7 +199,7 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Strict<A> {
     }
 }
 
-impl<'de, A: MapAccess<'de>> MapAccess<'de> for Strict<A> {
+impl<'de, A: MapAccess<'de>, const NAMES: bool> MapAccess<'de> for Strict<A, NAMES> {
     type Error = A::Error;
 
     fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, A::Error> {
@@ -177,7 +208,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Strict<A> {
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
-        self.0.next_value_seed(Strict(seed))
+        self.0.next_value_seed(Strict::<_, NAMES>(seed))
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -185,17 +216,17 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Strict<A> {
     }
 }
 
-impl<'de, A: EnumAccess<'de>> EnumAccess<'de> for Strict<A> {
+impl<'de, A: EnumAccess<'de>, const NAMES: bool> EnumAccess<'de> for Strict<A, NAMES> {
     type Error = A::Error;
-    type Variant = Strict<A::Variant>;
+    type Variant = Strict<A::Variant, NAMES>;
 
     fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self::Variant), A::Error> {
-        self.0.variant_seed(seed).map(|(value, variant)| (value, Strict(variant)))
+        self.0.variant_seed(seed).map(|(value, variant)| (value, Strict::<_, NAMES>(variant)))
     }
 }
 
 /// The types have no variant that carries anything.
-impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Strict<A> {
+impl<'de, A: VariantAccess<'de>, const NAMES: bool> VariantAccess<'de> for Strict<A, NAMES> {
     type Error = A::Error;
 
     fn unit_variant(self) -> Result<(), A::Error> {
@@ -242,7 +273,9 @@ mod tests {
 
     #[test]
     fn whatever_may_need_words_is_left_to_the_careful_reader() {
-        let cases: [(&str, Value); 6] = [
+        let cases: [(&str, Value); 8] = [
+            ("/process/capabilities/permitted", json!(["SYS_ADMIN"])),
+            ("/process/capabilities/permitted", json!(["cap_sys_admin"])),
             ("/process/maskedpaths", json!(["/a"])),
             ("/root", json!(["rootfs", true])),
             ("/process/user", json!([0, 0])),
