@@ -16,6 +16,7 @@ pub(super) fn target(input: &[u8]) {
     let text = edits::config(input, base);
     let Some(bundle) = parsed(&text) else { return };
     let raw: Value = serde_json::from_slice(&text).expect("what was parsed is JSON");
+    reads_the_same(&bundle, &raw);
     for host in hosts() {
         match plan::plan(&bundle, "fuzz", &host) {
             Err(problems) => {
@@ -51,6 +52,18 @@ fn parsed(text: &[u8]) -> Option<Bundle> {
             None
         }
     }
+}
+
+/// What is read at one go is what the careful reader gives, which has the config
+/// once it has a property that nobody knows. What it warns of is not read at one go.
+fn reads_the_same(bundle: &Bundle, raw: &Value) {
+    let mut raw = raw.clone();
+    raw["nobody knows"] = json!(1);
+    let careful = Bundle::parse(Path::new(BUNDLE), raw.to_string().as_bytes());
+    let careful = careful.unwrap_or_else(|failure| panic!("refused by the careful reader: {failure}"));
+    assert_eq!(careful.spec, bundle.spec);
+    let own = careful.warnings.iter().filter(|w| w.pointer != "/nobody knows");
+    assert!(own.eq(bundle.warnings.iter()), "{:?} {:?}", careful.warnings, bundle.warnings);
 }
 
 /// The config printed and read again. The OCI types print two flags and the
