@@ -70,7 +70,7 @@ fn remount(root: &Root, mount: &Mount, options: &[(String, Option<String>)]) -> 
         }
         context.reconfigure().attempt(what)?;
     }
-    finish(object.as_fd(), mount)
+    finish(object.as_fd(), mount, attrs_now(mount))
         .hint(Errno::EINVAL, "`remount` takes a mount that an earlier entry has made")
 }
 
@@ -92,7 +92,10 @@ pub(super) fn make_file_system(
         );
     }
     if apart::is_needed(options) {
-        return apart::mount(fstype, source, options, &what()).map_err(|f| explain(f, fstype));
+        let tree = apart::mount(fstype, source, options, &what()).map_err(|f| explain(f, fstype))?;
+        let attrs = Attrs { set: attrs_at_birth(mount), clear: attrs_now(mount).clear };
+        apply_attrs(tree.as_fd(), Depth::One, attrs).attempt(what)?;
+        return Ok(tree);
     }
     let context = sys::mount::fsopen(fstype)
         .attempt(what)
