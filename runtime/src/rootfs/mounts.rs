@@ -94,7 +94,10 @@ pub(super) fn make_file_system(
         );
     }
     if apart::is_needed(options) {
-        return apart::mount(fstype, source, options, &what()).map_err(|f| explain(f, fstype));
+        let tree = apart::mount(fstype, source, options, &what()).map_err(|f| explain(f, fstype))?;
+        let attrs = Attrs { set: attrs_at_birth(mount), clear: attrs_now(mount).clear };
+        apply_attrs(tree.as_fd(), Depth::One, attrs).attempt(what)?;
+        return Ok(tree);
     }
     let context = sys::mount::fsopen(fstype)
         .attempt(what)

@@ -23,11 +23,15 @@ pub fn join_session(name: &CStr) -> Result<Keyring> {
     Ok(Keyring(i32::try_from(serial).unwrap_or(0)))
 }
 
-/// Adds permissions (`KEY_*` of keyctl(2)) to those that a keyring has.
+/// Adds permissions (`KEY_*` of keyctl(2)) to those that a keyring has; none to what
+/// [`join_session`] gives where the caller's session keyring has the name already, which is 0.
 ///
 /// # Errors
 /// `EACCES` for who does not own it.
 pub fn add_permissions(keyring: Keyring, more: u32) -> Result<()> {
+    if keyring == Keyring(0) {
+        return Ok(());
+    }
     let permissions = permissions(keyring)? | more;
     // SAFETY: takes integers only.
     let value = unsafe { libc::syscall(libc::SYS_keyctl, SETPERM, keyring.0, permissions) };
