@@ -82,9 +82,9 @@ t_killed() {
 t_create_that_fails() {
     bundle false no-such-command
     local shown
-    watch || true
-    # What the runtime says goes through conmon's own stderr.
-    soon 10 eval 'grep -q "executable file not found in .PATH" conmon.out log'
+    # What the runtime says comes back to conmon's caller through this pipe.
+    _OCI_SYNCPIPE=3 watch 3>told || true
+    soon 10 eval 'grep -q "executable file not found in .PATH" told'
     [ ! -s pid ]
     shown=$(exits 1 r state c1)
     has 'does not exist' "$shown"

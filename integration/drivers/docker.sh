@@ -17,13 +17,15 @@ health_becomes() {
     soon 20 eval '[ "$(field c1 State.Health.Status)" = '"$1"' ]'
 }
 
-# daemon DIRECTORY SOCKET [OPTION…]: starts one and waits until it answers.
+# daemon DIRECTORY SOCKET [OPTION…]: starts one, by the command `before` if there is
+# one, and waits until it answers.
+before=()
 daemon() {
     local at=$1 socket=$2
     shift 2
     mkdir -p "$at"
     printf '{"runtimes": {"under-test": {"path": "%s"}}, "default-runtime": "under-test"}\n' "$RUNTIME" >"$at/daemon.json"
-    setsid dockerd --config-file "$at/daemon.json" --host "unix://$socket" --data-root "$at/data" \
+    setsid "${before[@]}" dockerd --config-file "$at/daemon.json" --host "unix://$socket" --data-root "$at/data" \
         --exec-root "$at/exec" --pidfile "$at/pid" --exec-opt native.cgroupdriver=cgroupfs \
         --storage-driver "$(docker_storage)" "$@" >"$at/log" 2>&1 </dev/null &
     if ! DOCKER_HOST=unix://$socket soon 40 eval '"${engine[@]}" info >/dev/null 2>&1'; then

@@ -11,6 +11,8 @@ t_user_namespace_of_the_daemon() {
     (
         export DOCKER_HOST=unix://$WORK/remap.sock
         trap 'kill "$(cat remap/pid)"; while kill -0 "$(cat remap/pid)" 2>/dev/null; do sleep 0.1; done' EXIT
+        # Elsewhere, since it would remove the first one's bridge.
+        before=(unshare --net)
         daemon "$WORK/remap" "$WORK/remap.sock" --userns-remap default --bridge none --iptables=false
         tar -C "$DIR/rootfs" -c . | e import --change 'ENV PATH=/bin' - box
         same '0 4000000 65536' "$(e run --rm --network none box sh -c 'echo $(cat /proc/self/uid_map)')"

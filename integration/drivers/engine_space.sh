@@ -62,7 +62,7 @@ t_copy_into_and_out_of() {
 t_pid_namespaces() {
     e run -d --name c1 box sleep 1234
     like 'sleep 1234' "$(e run --rm --pid container:c1 box ps)"
-    like 'inside podman|inside docker' "$(e run --rm --pid host box ps -o args)"
+    like 'drivers/inside' "$(e run --rm --pid host box ps -o args)"
     same 1 "$(e run --rm box sh -c 'echo $$')"
 }
 
@@ -108,9 +108,10 @@ t_network_of_two_containers() {
 }
 
 t_names_on_a_network() {
+    if [ "$DRIVER" = podman ] && [ ! -S /dev/log ]; then skip 'aardvark-dns does not start without a syslog daemon'; fi
     e network create net1
-    e run -d --name server --network net1 box sh -c 'mkdir /www; echo served >/www/index.html; exec httpd -f -p 80 -h /www'
-    soon 20 eval 'e run --rm --network net1 box wget -q -T 3 -O - http://server/ | grep -q served'
+    e run -d --name server --network net1 box sleep 1000
+    soon 20 eval 'e run --rm --network net1 box ping -c 1 -W 3 server'
 }
 
 t_commit() {

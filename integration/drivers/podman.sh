@@ -26,6 +26,7 @@ default_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]
 log_driver = "k8s-file"
 [engine]
 runtime = "under-test"
+runtime_supports_json = ["under-test"]
 cgroup_manager = "cgroupfs"
 events_logger = "file"
 tmp_dir = "$BASE/tmp"

@@ -82,6 +82,7 @@ fn value_of(flag: &str) -> &'static str {
     }
 }
 
+// proves: flags of runc
 #[test]
 fn every_flag_of_runc_is_known() {
     let (ours, dir) = (Runtime::new(), temp_dir());
@@ -189,6 +190,7 @@ fn without_what_has_no_fixed_members(value: &mut Value) {
     }
 }
 
+// proves: form of runc's output
 #[test]
 fn what_is_printed_has_runcs_form() {
     if skip_unless_root() {
@@ -250,6 +252,7 @@ fn the_version_is_told_in_lines_that_are_parsed() {
 
 /// containerd's shim reads the last line of level `error` of `--log`; podman and
 /// CRI-O have stderr. All of them look for these words.
+// proves: words that drivers look for
 #[test]
 fn errors_are_told_in_words_that_drivers_look_for() {
     if skip_unless_root() {
