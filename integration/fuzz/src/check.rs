@@ -108,11 +108,14 @@ fn mount_place(destination: &Path, kind: &MountKind) {
     let is = |fs: &str, from: &str| match kind {
         MountKind::Fs { fstype, .. } => fstype == fs,
         MountKind::Bind { source, .. } => source == Path::new(from),
+        // It changes what an earlier entry has put there.
+        MountKind::Remount { .. } => true,
         MountKind::Cgroup => false,
     };
     if destination.starts_with("/proc") {
         let whole = destination == Path::new("/proc") && is("proc", "/proc");
-        let file = destination != Path::new("/proc") && matches!(kind, MountKind::Bind { .. });
+        let file = destination != Path::new("/proc")
+            && matches!(kind, MountKind::Bind { .. } | MountKind::Remount { .. });
         assert!(whole || file, "{destination:?} {kind:?}");
     }
     for sensitive in
@@ -125,12 +128,18 @@ fn mount_place(destination: &Path, kind: &MountKind) {
         MountKind::Bind { source, .. } => assert!(source.is_absolute() && is_clean(source.as_os_str())),
         MountKind::Fs { fstype, source, options } => {
             assert!(!fstype.is_empty() && !fstype.contains('\0') && !source.contains('\0'));
-            for (key, value) in options {
-                assert!(!key.is_empty() && !key.contains('\0'), "{options:?}");
-                assert!(value.as_ref().is_none_or(|v| !v.contains('\0')), "{options:?}");
-            }
+            mount_data(options);
         }
+        MountKind::Remount { options } => mount_data(options),
         MountKind::Cgroup => {}
+    }
+}
+
+/// What a file system is configured with goes over as C strings.
+fn mount_data(options: &[(String, Option<String>)]) {
+    for (key, value) in options {
+        assert!(!key.is_empty() && !key.contains('\0'), "{options:?}");
+        assert!(value.as_ref().is_none_or(|v| !v.contains('\0')), "{options:?}");
     }
 }
 

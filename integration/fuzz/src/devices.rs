@@ -197,5 +197,5 @@ pub fn host(version: Version) -> HostCgroups {
         mount: "/sys/fs/cgroup".into(),
         own: "user".into(),
     };
-    HostCgroups { layout, hierarchies: vec![hierarchy] }
+    HostCgroups { layout, hierarchies: vec![hierarchy], systemd: None }
 }

@@ -44,7 +44,7 @@ fn amount(text: &str) -> Option<i64> {
     let unit = text[end..].trim_start().to_lowercase();
     let powers = ["", "k", "m", "g", "t", "p"];
     let power = powers.iter().position(|p| {
-        let names = [format!("{p}"), format!("{p}b"), format!("{p}i"), format!("{p}ib")];
+        let names = [p.to_string(), format!("{p}b"), format!("{p}i"), format!("{p}ib")];
         names.contains(&unit)
     })?;
     i64::try_from(scaled(&text[..end], 1 << (10 * power))?).ok()

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 pub(super) fn target(input: &[u8]) {
-    let text = edits::config(input, |choices| base(choices));
+    let text = edits::config(input, base);
     let Ok(resources) = serde_json::from_slice::<Value>(&text) else { return };
     let config = json!({"ociVersion": "1.3.0", "linux": {"resources": resources, "cgroupsPath": "/a/b"}});
     let bundle = match Bundle::parse(Path::new("/bundle"), config.to_string().as_bytes()) {
@@ -55,10 +55,11 @@ fn hosts() -> [HostCgroups; 2] {
     };
     let v2 = ["cpuset", "cpu", "io", "memory", "hugetlb", "pids", "rdma", "misc"];
     [
-        HostCgroups { layout: Layout::V2, hierarchies: vec![hierarchy("", Version::V2, &v2)] },
+        HostCgroups { layout: Layout::V2, hierarchies: vec![hierarchy("", Version::V2, &v2)], systemd: None },
         HostCgroups {
             layout: Layout::V1,
             hierarchies: V1.iter().map(|name| hierarchy(name, Version::V1, &[name])).collect(),
+            systemd: None,
         },
     ]
 }
@@ -68,7 +69,7 @@ fn cgroups() -> [Cgroup; 2] {
     let of = |layout, names: &[&str]| {
         let paths: BTreeMap<_, _> =
             names.iter().map(|name| ((*name).to_owned(), Path::new("/nonexistent").join(name))).collect();
-        Cgroup::open(&CgroupPaths { layout, paths })
+        Cgroup::open(&CgroupPaths { layout, paths, systemd: None })
     };
     [of(Layout::V2, &[""]), of(Layout::V1, &["memory", "cpu"])]
 }
