@@ -282,6 +282,22 @@ fn a_tmpfs_with_options() {
 }
 
 #[test]
+fn a_read_only_tmpfs_takes_the_mount_points_of_later_mounts() {
+    if skip_unless_root() {
+        return;
+    }
+    for bundle in both(&["--stat", "/mnt/t/deep/x"]) {
+        let bundle = bundle
+            .mount(json!({"destination": "/mnt/t", "type": "tmpfs", "source": "tmpfs", "options": ["ro"]}))
+            .mount(json!({"destination": "/mnt/t/deep/x", "type": "tmpfs", "source": "tmpfs"}));
+        let seen = Runtime::seen_in(&bundle);
+        assert_eq!(seen.file("/mnt/t/deep/x").kind, "dir");
+        let is_ro = |at: &str| mount_at(&seen, at).options.contains(&"ro".to_owned());
+        assert_eq!((is_ro("/mnt/t"), is_ro("/mnt/t/deep/x")), (true, false), "{:?}", seen.mounts);
+    }
+}
+
+#[test]
 fn mounts_are_made_in_the_order_of_the_config() {
     if skip_unless_root() {
         return;

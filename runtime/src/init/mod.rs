@@ -180,6 +180,7 @@ impl Init<'_> {
             Namespace::Create | Namespace::Join { .. } => Cgroupns::Own,
         };
         let mut in_cgroup = false;
+        let mut unsealed = Vec::new();
         for (mount, source) in plan.mounts.iter().zip(&opened) {
             if mount.kind == crate::plan::MountKind::Cgroup && !in_cgroup {
                 self.join_cgroup()?;
@@ -187,7 +188,10 @@ impl Init<'_> {
             }
             let stage = Stage::nth(StageKind::Mount, mount.index);
             let object = mount.destination.to_string_lossy();
-            self.report.stage(stage, object, || mounts::mount(&root, mount, source.as_ref(), cgroupns))?;
+            let made = self
+                .report
+                .stage(stage, object, || mounts::mount(&root, mount, source.as_ref(), cgroupns))?;
+            unsealed.extend(made);
         }
         let mut places = dev::Places::below(&root);
         for (index, (device, host)) in plan.devices.iter().zip(&devices).enumerate() {
@@ -204,6 +208,8 @@ impl Init<'_> {
             None => None,
         };
         mounts::seal_dev(&root, &plan.mounts)?;
+        unsealed.iter().try_for_each(mounts::Unsealed::seal)?;
+        drop(unsealed);
         if !in_cgroup {
             self.join_cgroup()?;
         }

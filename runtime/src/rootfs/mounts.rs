@@ -16,22 +16,54 @@ use std::path::Path;
 /// Where `/dev` is: it takes its nodes before it becomes read-only.
 const DEV: &str = "/dev";
 
+/// A tmpfs that becomes read-only with [`Unsealed::seal`], once the mount points
+/// of later mounts have been made in it, as runc has it.
+#[derive(Debug)]
+pub struct Unsealed {
+    tree: OwnedFd,
+    index: usize,
+}
+
+impl Unsealed {
+    /// Makes it read-only.
+    ///
+    /// # Errors
+    /// As mount_setattr(2), with the pointer of its entry.
+    pub fn seal(&self) -> Outcome<()> {
+        apply_attrs(self.tree.as_fd(), Depth::One, Attrs { set: MOUNT_ATTR_RDONLY, clear: 0 })
+            .attempt(|| "make a tmpfs read-only".into())
+            .at(&format!("/mounts/{}", self.index))
+    }
+}
+
 /// Mounts one entry of the config. `source` is what the parent has opened of it.
 ///
 /// # Errors
 /// With the pointer of the entry.
-pub fn mount(root: &Root, mount: &Mount, source: Option<&OwnedFd>, cgroupns: Cgroupns) -> Outcome<()> {
+pub fn mount(
+    root: &Root,
+    mount: &Mount,
+    source: Option<&OwnedFd>,
+    cgroupns: Cgroupns,
+) -> Outcome<Option<Unsealed>> {
     let pointer = format!("/mounts/{}", mount.index);
     let result = match (&mount.kind, source) {
-        (MountKind::Cgroup, _) => super::cgroupfs::mount(root, mount, cgroupns),
-        (MountKind::Remount { options }, _) => remount(root, mount, options),
-        (MountKind::Bind { .. }, Some(tree)) => bind(root, mount, tree),
+        (MountKind::Cgroup, _) => super::cgroupfs::mount(root, mount, cgroupns).map(|()| None),
+        (MountKind::Remount { options }, _) => remount(root, mount, options).map(|()| None),
+        (MountKind::Bind { .. }, Some(tree)) => bind(root, mount, tree).map(|()| None),
         (MountKind::Bind { .. }, None) => Err(refuse("attach a bind mount", "its source was not opened")),
-        (MountKind::Fs { fstype, .. }, Some(tree)) => target(root, mount, fstype)
-            .and_then(|target| attach_file_system(mount, fstype, tree, target.as_fd())),
+        (MountKind::Fs { fstype, .. }, Some(tree)) => target(root, mount, fstype).and_then(|target| {
+            attach_file_system(mount, fstype, tree, target.as_fd())?;
+            if !is_sealed_later(mount) {
+                return Ok(None);
+            }
+            let tree = tree.try_clone().attempt(|| "keep a mount to make it read-only".into())?;
+            Ok(Some(Unsealed { tree, index: mount.index }))
+        }),
         (MountKind::Fs { fstype, source, options }, None) => target(root, mount, fstype).and_then(|target| {
             let tree = make_file_system(mount, fstype, source, options)?;
-            attach_file_system(mount, fstype, &tree, target.as_fd())
+            attach_file_system(mount, fstype, &tree, target.as_fd())?;
+            Ok(is_sealed_later(mount).then_some(Unsealed { tree, index: mount.index }))
         }),
     };
     result.at(&pointer)
@@ -177,9 +209,17 @@ fn attrs_at_birth(mount: &Mount) -> u64 {
     attrs_now(mount).set & !late
 }
 
-/// What is set at once: `/dev` stays writable until its nodes are made.
+/// Whether it is an [`Unsealed`] one.
+fn is_sealed_later(mount: &Mount) -> bool {
+    let tmpfs = matches!(&mount.kind, MountKind::Fs { fstype, .. } if fstype == "tmpfs");
+    tmpfs && mount.attrs.set & MOUNT_ATTR_RDONLY != 0 && mount.destination != Path::new(DEV)
+}
+
+/// What is set at once: `/dev` stays writable until its nodes are made, a tmpfs until
+/// what is mounted in it is there.
 fn attrs_now(mount: &Mount) -> Attrs {
-    if mount.destination == Path::new(DEV) && !matches!(mount.kind, MountKind::Bind { .. }) {
+    let dev = mount.destination == Path::new(DEV) && !matches!(mount.kind, MountKind::Bind { .. });
+    if dev || is_sealed_later(mount) {
         return Attrs { set: mount.attrs.set & !MOUNT_ATTR_RDONLY, clear: mount.attrs.clear };
     }
     mount.attrs
