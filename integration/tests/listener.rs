@@ -18,10 +18,11 @@ use std::time::Duration;
 
 /// Takes one connection: prints the state, answers each call with EXDEV (18).
 const LISTENER: &str = r#"
-import array, fcntl, socket, struct, sys
+import array, fcntl, os, socket, struct, sys
 server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-server.bind(sys.argv[1])
+server.bind(sys.argv[1] + ".new")
 server.listen()
+os.rename(sys.argv[1] + ".new", sys.argv[1])
 connection, _ = server.accept()
 text, fds, _, _ = socket.recv_fds(connection, 65536, 4)
 assert len(fds) == 1, fds
@@ -179,10 +180,11 @@ fn without_a_listener_nothing_is_created() {
 
 /// The listener allows everything but mkdir, which it refuses.
 const ALLOWING: &str = r#"
-import fcntl, socket, struct, sys
+import fcntl, os, socket, struct, sys
 server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-server.bind(sys.argv[1])
+server.bind(sys.argv[1] + ".new")
 server.listen()
+os.rename(sys.argv[1] + ".new", sys.argv[1])
 connection, _ = server.accept()
 text, fds, _, _ = socket.recv_fds(connection, 65536, 4)
 asked = set()
