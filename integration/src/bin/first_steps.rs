@@ -69,7 +69,8 @@ fn functions(text: &str) -> Vec<Function> {
     all
 }
 
-/// Steps through all processes until the last one is gone.
+/// Steps through all processes until the first one is gone; a container that waits
+/// for its start is let go then.
 fn follow(first: Pid, mut at: impl FnMut(u64)) -> nix::Result<()> {
     waitpid(first, None)?;
     let clones = Options::PTRACE_O_TRACECLONE | Options::PTRACE_O_TRACEFORK | Options::PTRACE_O_TRACEVFORK;
@@ -85,6 +86,7 @@ fn follow(first: Pid, mut at: impl FnMut(u64)) -> nix::Result<()> {
             Ok(WaitStatus::PtraceEvent(pid, ..)) => (pid, None),
             Ok(WaitStatus::Stopped(pid, Signal::SIGTRAP | Signal::SIGSTOP)) => (pid, None),
             Ok(WaitStatus::Stopped(pid, signal)) => (pid, Some(signal)),
+            Ok(WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, ..)) if pid == first => return Ok(()),
             Ok(_) => continue,
             Err(errno) => return Err(errno),
         };
