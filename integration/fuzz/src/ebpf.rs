@@ -53,8 +53,7 @@ pub fn check(words: &[u64]) -> Result<(), String> {
             0xb7 => (0, 1 << i.dst, false, true),
             0xbf => (1 << i.src, 1 << i.dst, false, true),
             0x57 | 0x77 => (1 << i.dst, 1 << i.dst, false, true),
-            0x55 | 0x45 | 0x15 => (1_u16 << i.dst, 0, true, true),
-            0x05 => (0, 0, true, false),
+            0x56 | 0x46 | 0x16 => (1_u16 << i.dst, 0, true, true),
             0x95 => (1, 0, false, false),
             _ => return wrong("is not used by device programs"),
         };
@@ -98,11 +97,11 @@ pub fn allows(words: &[u64], asked: Access) -> bool {
             0xbf => registers[i.dst] = registers[i.src],
             0x57 => registers[i.dst] &= imm,
             0x77 => registers[i.dst] >>= imm,
-            0x55 if registers[i.dst] != imm => at += jump,
-            0x45 if registers[i.dst] & imm != 0 => at += jump,
-            0x15 if registers[i.dst] == imm => at += jump,
-            0x05 => at += jump,
-            0x55 | 0x45 | 0x15 => {}
+            // Jumps of this class look at the lower 32 bits.
+            0x56 if registers[i.dst] as u32 != imm as u32 => at += jump,
+            0x46 if registers[i.dst] as u32 & imm as u32 != 0 => at += jump,
+            0x16 if registers[i.dst] as u32 == imm as u32 => at += jump,
+            0x56 | 0x46 | 0x16 => {}
             0x95 => return registers[0] as u32 == 1,
             other => panic!("instruction {other:#x}"),
         }

@@ -28,7 +28,6 @@ const RSH64_IMM: u8 = 0x77;
 const JEQ_IMM: u8 = 0x16;
 const JNE_IMM: u8 = 0x56;
 const JSET_IMM: u8 = 0x46;
-const JA: u8 = 0x05;
 const EXIT: u8 = 0x95;
 
 const R0: u8 = 0;
@@ -57,9 +56,7 @@ pub fn assemble(rules: &[Rule]) -> Vec<Word> {
     code.put(insn(RSH64_IMM, REMAINING, 0, 0, 16));
     code.put(insn(AND64_IMM, TYPE, 0, 0, 0xffff));
     // Nothing before a rule about everything can matter.
-    let all =
-        |r: &Rule| r.pattern == (Pattern { kind: None, major: None, minor: None }) && r.access == Access::ALL;
-    let relevant = match rules.iter().rposition(all) {
+    let relevant = match rules.iter().rposition(is_about_all) {
         // Whatever is left is forbidden anyway.
         Some(at) if rules.get(at).is_some_and(|r| r.verdict == Verdict::Deny) => at + 1,
         Some(at) => at,
@@ -84,6 +81,8 @@ struct Jump {
 struct Code {
     words: Vec<Word>,
     jumps: Vec<Jump>,
+    /// What is answered where no rule has decided.
+    otherwise: Verdict,
 }
 
 impl Code {
@@ -115,34 +114,43 @@ impl Code {
         let major = |r: &Rule| (r.pattern.kind.map(kind_number), r.pattern.major);
         rules.sort_by_key(|r| (major(r), r.access.0, r.pattern.minor));
         rules.dedup_by_key(|r| (major(r), r.access.0, r.pattern.minor));
+        if rules.iter().any(|r| is_about_all(r) && decides(r)) {
+            self.otherwise = Verdict::Allow;
+            return;
+        }
         for of_kind in rules.chunk_by(|a, b| a.pattern.kind == b.pattern.kind) {
-            let Some(kind) = of_kind.first().map(|r| r.pattern.kind) else { continue };
-            self.only_if(TYPE, kind.map(kind_number), |code| {
-                for of_major in of_kind.chunk_by(|a, b| a.pattern.major == b.pattern.major) {
-                    code.put_major(of_major);
+            let Some(kind) = of_kind.first().map(|r| r.pattern.kind.map(kind_number)) else { continue };
+            let whole = |r: &&Rule| (r.pattern.major, r.pattern.minor) == (None, None) && decides(r);
+            match kind {
+                Some(kind) if of_kind.iter().any(whole) => {
+                    self.put_jump(JEQ_IMM, TYPE, kind, Verdict::Allow);
                 }
-            });
+                _ => self.only_if(TYPE, kind, |code| {
+                    for of_major in of_kind.chunk_by(|a, b| a.pattern.major == b.pattern.major) {
+                        code.put_major(of_major);
+                    }
+                }),
+            }
         }
     }
 
     /// Rules about one major number, or about all.
     fn put_major(&mut self, rules: &[&Rule]) {
-        let Some(first) = rules.first() else { return };
-        match (rules, first.pattern.major) {
-            ([whole], Some(major)) if whole.pattern.minor.is_none() && decides(whole) => {
+        let Some(major) = rules.first().map(|r| r.pattern.major) else { return };
+        match major {
+            Some(major) if rules.iter().any(|r| r.pattern.minor.is_none() && decides(r)) => {
                 self.put_jump(JEQ_IMM, MAJOR, major, Verdict::Allow);
             }
-            (_, major) => {
-                self.only_if(MAJOR, major, |code| rules.iter().for_each(|rule| code.put_minor(rule)))
-            }
+            _ => self.only_if(MAJOR, major, |code| rules.iter().for_each(|rule| code.put_minor(rule))),
         }
     }
 
+    /// One rule; about all minor numbers only where it leaves something undecided. An instruction
+    /// that cannot be reached would be refused by the kernel.
     fn put_minor(&mut self, rule: &Rule) {
         let access = u32::from(rule.access.0);
         match (rule.pattern.minor, rule.verdict) {
             (Some(minor), _) if decides(rule) => self.put_jump(JEQ_IMM, MINOR, minor, Verdict::Allow),
-            (None, _) if decides(rule) => self.put_jump(JA, 0, 0, Verdict::Allow),
             (minor, Verdict::Allow) => self.only_if(MINOR, minor, |code| {
                 code.put(insn(AND64_IMM, REMAINING, 0, 0, u32::from(Access::ALL.0) & !access));
                 code.put_jump(JEQ_IMM, REMAINING, 0, Verdict::Allow);
@@ -153,21 +161,31 @@ impl Code {
         }
     }
 
-    /// The two ends, and the way of every jump to its own.
+    /// The ends, and the way of every jump to its own. One that nobody comes to is left out.
     fn finish(mut self) -> Vec<Word> {
-        let deny = self.words.len();
-        for verdict in [Verdict::Deny, Verdict::Allow] {
-            self.put(insn(MOV64_IMM, R0, 0, 0, u32::from(verdict == Verdict::Allow)));
-            self.put(insn(EXIT, 0, 0, 0, 0));
+        let other = if self.otherwise == Verdict::Allow { Verdict::Deny } else { Verdict::Allow };
+        let end = self.words.len();
+        self.words.extend(answer(self.otherwise));
+        if self.jumps.iter().any(|jump| jump.to == other) {
+            self.words.extend(answer(other));
         }
         for jump in &self.jumps {
-            let end = if jump.to == Verdict::Deny { deny } else { deny + 2 };
+            let end = if jump.to == other { end + 2 } else { end };
             if let Some(word) = self.words.get_mut(jump.at) {
                 *word = with_offset(*word, u16::try_from(end - jump.at - 1).unwrap_or(u16::MAX));
             }
         }
         self.words
     }
+}
+
+fn answer(verdict: Verdict) -> [Word; 2] {
+    [insn(MOV64_IMM, R0, 0, 0, u32::from(verdict == Verdict::Allow)), insn(EXIT, 0, 0, 0, 0)]
+}
+
+/// Whether it is about every kind of access to every device.
+fn is_about_all(rule: &Rule) -> bool {
+    rule.pattern == (Pattern { kind: None, major: None, minor: None }) && rule.access == Access::ALL
 }
 
 /// Whether a request that the rule fits is allowed, whatever it asks for.
@@ -212,12 +230,27 @@ mod tests {
                 JNE_IMM if registers[dst] != imm => at += offset,
                 JEQ_IMM if registers[dst] == imm => at += offset,
                 JSET_IMM if registers[dst] & imm != 0 => at += offset,
-                JA => at += offset,
                 EXIT => return registers[0] != 0,
                 JNE_IMM | JEQ_IMM | JSET_IMM => {}
                 other => panic!("instruction {other:#x}"),
             }
         }
+    }
+
+    /// Instructions that no way leads to: the kernel refuses a program that has one.
+    fn unreached(words: &[Word]) -> Vec<usize> {
+        let mut reached = vec![false; words.len()];
+        reached[0] = true;
+        for at in 0..words.len() {
+            let [code, _, o0, o1, ..] = words[at].to_ne_bytes();
+            if reached[at] && code != EXIT {
+                reached[at + 1] = true;
+                if [JNE_IMM, JEQ_IMM, JSET_IMM].contains(&code) {
+                    reached[at + 1 + usize::from(u16::from_ne_bytes([o0, o1]))] = true;
+                }
+            }
+        }
+        (0..words.len()).filter(|at| !reached[*at]).collect()
     }
 
     /// The rules, read plainly: for each kind of access the last rule that matches decides.
@@ -254,6 +287,7 @@ mod tests {
                 })
                 .collect();
             let words = assemble(&rules);
+            assert_eq!(unreached(&words), Vec::<usize>::new(), "{rules:?}");
             for (kind, access) in
                 [Kind::Char, Kind::Block].into_iter().flat_map(|k| (1..8).map(move |a| (k, a)))
             {
