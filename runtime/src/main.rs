@@ -1,5 +1,5 @@
-//! sextant-runtime: creates and runs containers from OCI bundles. Main parses,
-//! closes what it must not inherit, seals the binary, and calls one command.
+//! sextant-runtime: creates and runs containers from OCI bundles. Main seals the
+//! program, parses, closes what it must not inherit, and calls one command.
 
 #![no_main]
 
@@ -16,7 +16,7 @@ use std::path::PathBuf;
 sextant_runtime::entry!(story);
 
 fn story() -> ExitCode {
-    // Ahead of the parser: what this image does before it executes itself once more is done twice.
+    // Ahead of the parser: where the program has to be executed once more, what came before is done twice.
     let sealed = match seal::ensure_for(std::env::args_os()) {
         Ok(sealed) => sealed,
         Err(failure) => {
