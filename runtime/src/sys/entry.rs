@@ -6,10 +6,14 @@
 use crate::contract::ExitCode;
 use std::io::Write;
 
-/// Defines the C function `main` of a program with `#![no_main]`, which is `$story`.
+/// Defines the C function `main` of a program with `#![no_main]`, which is `$story`,
+/// and its heap. The program must start no thread.
 #[macro_export]
 macro_rules! entry {
     ($story:path) => {
+        #[global_allocator]
+        static HEAP: $crate::sys::heap::Heap = $crate::sys::heap::Heap;
+
         /// Called by the C library.
         // SAFETY: this is the one function of that name in the program, with the type that the C library wants.
         #[unsafe(no_mangle)]

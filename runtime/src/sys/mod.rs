@@ -7,6 +7,7 @@ pub mod deliver;
 pub mod entry;
 pub mod exec;
 pub mod file;
+pub mod heap;
 pub mod image;
 pub mod keyring;
 pub mod mount;

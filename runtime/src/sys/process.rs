@@ -48,6 +48,7 @@ pub fn clone3(
     // SAFETY: `args` is a valid struct clone_args of the size given (CLONE_ARGS_SIZE_VER2). Without
     // CLONE_VM the child runs on a copy of this single-threaded process, so no lock is held elsewhere.
     let value = unsafe { libc::syscall(libc::SYS_clone3, args.as_ptr(), size_of_val(&args)) };
+    super::heap::part();
     let pid = checked(value, || format!("clone3({{flags={namespaces:?}}})"))?;
     Ok(if pid == 0 { Cloned::Child } else { Cloned::Parent(i32::try_from(pid).unwrap_or(-1)) })
 }
