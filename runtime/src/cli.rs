@@ -1,9 +1,9 @@
 //! The command line: runc's arguments, one definition for parsing, help, man
 //! pages and completions. What was typed becomes a [`crate::commands`] call in main.
 
-mod narrow;
+mod plain;
 
-pub use narrow::parse;
+pub use plain::parse;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
