@@ -177,23 +177,30 @@ impl<Out: Message, In: Message> Channel<Out, In> {
         sys::named(sent, || "send(handshake)".into()).attempt(|| "talk to the other side".into()).map(drop)
     }
 
+    /// recv(2), until it is about a packet or the end.
+    fn receive(&self, into: &mut [u8], flags: MsgFlags) -> Outcome<usize> {
+        loop {
+            match recv(self.fd.as_raw_fd(), into, flags) {
+                // ECONNRESET: the other side died with something unread. It is told once, and
+                // ahead of what that side had said before; the next call gives that, or the end.
+                Err(nix::errno::Errno::EINTR | nix::errno::Errno::ECONNRESET) => {}
+                other => {
+                    return sys::named(other, || "recv(handshake)".into())
+                        .attempt(|| "hear the other side".into());
+                }
+            }
+        }
+    }
+
     /// Hears one thing; `None` when the other side is gone.
     ///
     /// # Errors
     /// When what came is no message.
     pub fn hear(&self) -> Outcome<Option<In>> {
-        let mut packet = vec![0; In::MAX];
-        let length = loop {
-            match recv(self.fd.as_raw_fd(), &mut packet, MsgFlags::empty()) {
-                // ECONNRESET: the other side died with something unread. It is told once, and
-                // ahead of what that side had said before; the next call gives that, or the end.
-                Err(nix::errno::Errno::EINTR | nix::errno::Errno::ECONNRESET) => {}
-                other => {
-                    break sys::named(other, || "recv(handshake)".into())
-                        .attempt(|| "hear the other side".into())?;
-                }
-            }
-        };
+        // Its length first: room for the longest would be zeroed for messages of one byte.
+        let length = self.receive(&mut [], MsgFlags::MSG_PEEK | MsgFlags::MSG_TRUNC)?;
+        let mut packet = vec![0; length.min(In::MAX)];
+        let length = if packet.is_empty() { 0 } else { self.receive(&mut packet, MsgFlags::empty())? };
         match packet.get(..length) {
             None | Some([]) => Ok(None),
             Some(bytes) => match In::decode(bytes) {

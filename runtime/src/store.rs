@@ -121,6 +121,8 @@ const START: &str = "start.sock";
 
 /// Largest state that is read.
 const LIMIT: u64 = 16 << 20;
+/// Bytes that nearly all of them have at most: with so much room one read(2) takes them.
+const USUAL: usize = 4096;
 
 /// One container's directory, by descriptor.
 #[derive(Debug)]
@@ -243,7 +245,7 @@ impl Directory {
         let file = sys::file::open_strict(self.fd.as_fd(), Path::new(STATE), OFlag::O_RDONLY)
             .attempt(what)
             .hint(Errno::ENOENT, "its creation was cut short; remove it with delete --force")?;
-        let mut json = Vec::new();
+        let mut json = Vec::with_capacity(USUAL);
         std::fs::File::from(file).take(LIMIT).read_to_end(&mut json).attempt(what)?;
         if json.is_empty() {
             let mut failure = refuse(what(), "its creation was cut short");
@@ -276,7 +278,7 @@ impl Directory {
     pub fn read_for_exec(&self) -> Outcome<ForExec> {
         let what = || format!("read what exec needs of {}", self.id);
         let file = sys::file::open_strict(self.fd.as_fd(), Path::new(EXEC), OFlag::O_RDONLY).attempt(what)?;
-        let mut json = Vec::new();
+        let mut json = Vec::with_capacity(USUAL);
         std::fs::File::from(file).take(LIMIT).read_to_end(&mut json).attempt(what)?;
         serde_json::from_slice(&json).map_err(|e| refuse(what(), e.to_string()))
     }

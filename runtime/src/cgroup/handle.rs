@@ -30,6 +30,14 @@ pub struct CgroupPaths {
     pub systemd: Option<Unit>,
 }
 
+impl CgroupPaths {
+    /// The one directory, on a host with version 2 alone.
+    pub fn unified(&self) -> Option<&Path> {
+        let path = self.paths.get("").filter(|_| self.layout == Layout::V2);
+        path.map(PathBuf::as_path)
+    }
+}
+
 /// The container's directory in one hierarchy.
 #[derive(Debug)]
 pub(super) struct Dir {

@@ -97,6 +97,7 @@ impl Creation<'_> {
             console,
             pivot: self.request.pivot,
             keyring: self.request.keyring,
+            cgroup: self.stored.cgroup.unified(),
         }
         .run()
     }

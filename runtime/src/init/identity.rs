@@ -91,7 +91,7 @@ pub(super) fn limit(wanted: &Capabilities, until: Until) -> Outcome<()> {
 /// The home directory of a uid by the container's own passwd file; `/` when it
 /// says none. Only a plain value is taken: one line, no control characters.
 pub(super) fn home_of(uid: u32) -> String {
-    let mut text = String::new();
+    let mut text = String::with_capacity(4096);
     let file = sys::file::open_host(
         std::path::Path::new("/etc/passwd"),
         nix::fcntl::OFlag::O_RDONLY | nix::fcntl::OFlag::O_NONBLOCK,

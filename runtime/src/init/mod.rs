@@ -26,6 +26,7 @@ use crate::sys;
 use nix::errno::Errno;
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
 /// How init is told to execute the user's process.
 #[derive(Debug)]
@@ -76,6 +77,8 @@ pub struct Init<'a> {
     pub pivot: Pivot,
     /// Whether it gets a session keyring of its own.
     pub keyring: Keyring,
+    /// Its cgroup, where the host has version 2 alone and it got one.
+    pub cgroup: Option<&'a Path>,
 }
 
 impl Init<'_> {
@@ -176,7 +179,7 @@ impl Init<'_> {
             .report
             .stage(StageKind::Rootfs, plan.rootfs.path.to_string_lossy(), || Self::attach(root))?;
         let cgroupns = match plan.namespaces.cgroup {
-            Namespace::Host => Cgroupns::Host,
+            Namespace::Host => Cgroupns::Host { unified: self.cgroup },
             Namespace::Create | Namespace::Join { .. } => Cgroupns::Own,
         };
         let mut in_cgroup = false;

@@ -32,27 +32,27 @@ struct Hierarchy {
 ///
 /// # Errors
 /// As the system calls.
-pub fn mount(root: &Root, mount: &Mount, cgroupns: Cgroupns) -> Outcome<()> {
+pub fn mount(root: &Root, mount: &Mount, cgroupns: Cgroupns<'_>) -> Outcome<()> {
     let what = || format!("mount cgroups on {}", mount.destination.display());
     let hierarchies =
         || crate::sys::file::read_kernel_text("/proc/self/cgroup").attempt(what).map(|text| parse(&text));
     let target = root.destination(&mount.destination, Target::Directory)?;
-    if !is_unified() {
-        return hybrid(target, mount, &hierarchies()?, cgroupns);
-    }
     let tree = match cgroupns {
-        Cgroupns::Own => fresh("cgroup2", None).attempt(what)?,
-        Cgroupns::Host => {
+        Cgroupns::Host { unified: Some(path) } => bound(path, ""),
+        _ if !is_unified() => return hybrid(target, mount, &hierarchies()?, cgroupns),
+        Cgroupns::Own => fresh("cgroup2", None),
+        Cgroupns::Host { unified: None } => {
             let all = hierarchies()?;
             let path = all.iter().find(|h| h.controllers.is_empty()).map_or("/", |h| h.path.as_str());
-            bound(Path::new("/sys/fs/cgroup"), path).attempt(what)?
+            bound(Path::new("/sys/fs/cgroup"), path)
         }
-    };
+    }
+    .attempt(what)?;
     sys::mount::attach(tree.as_fd(), target.as_fd()).attempt(what)?;
     apply_attrs(tree.as_fd(), Depth::One, mount.attrs).attempt(what)
 }
 
-fn hybrid(target: OwnedFd, mount: &Mount, hierarchies: &[Hierarchy], cgroupns: Cgroupns) -> Outcome<()> {
+fn hybrid(target: OwnedFd, mount: &Mount, hierarchies: &[Hierarchy], cgroupns: Cgroupns<'_>) -> Outcome<()> {
     let what = || format!("mount cgroups on {}", mount.destination.display());
     let context = sys::mount::fsopen("tmpfs").attempt(what)?;
     context.set("source", Some("tmpfs")).attempt(what)?;
@@ -66,7 +66,7 @@ fn hybrid(target: OwnedFd, mount: &Mount, hierarchies: &[Hierarchy], cgroupns: C
     apply_attrs(base.as_fd(), Depth::One, readonly).attempt(what)
 }
 
-fn one(base: &OwnedFd, hierarchy: &Hierarchy, mount: &Mount, cgroupns: Cgroupns) -> Outcome<()> {
+fn one(base: &OwnedFd, hierarchy: &Hierarchy, mount: &Mount, cgroupns: Cgroupns<'_>) -> Outcome<()> {
     let name = match hierarchy.controllers.as_str() {
         "" => "unified",
         other => other.strip_prefix("name=").unwrap_or(other),
@@ -79,7 +79,7 @@ fn one(base: &OwnedFd, hierarchy: &Hierarchy, mount: &Mount, cgroupns: Cgroupns)
     let inside = Root::new(base.try_clone().attempt(what)?);
     let target = inside.destination(Path::new(name), Target::Directory)?;
     let tree = match (cgroupns, hierarchy.controllers.as_str()) {
-        (Cgroupns::Host, _) => bound(&host, &hierarchy.path).attempt(what)?,
+        (Cgroupns::Host { .. }, _) => bound(&host, &hierarchy.path).attempt(what)?,
         (Cgroupns::Own, "") => fresh("cgroup2", None).attempt(what)?,
         (Cgroupns::Own, controllers) => fresh("cgroup", Some(controllers)).attempt(what)?,
     };

@@ -44,7 +44,7 @@ pub fn mount(
     root: &Root,
     mount: &Mount,
     source: Option<&OwnedFd>,
-    cgroupns: Cgroupns,
+    cgroupns: Cgroupns<'_>,
 ) -> Outcome<Option<Unsealed>> {
     let pointer = format!("/mounts/{}", mount.index);
     let result = match (&mount.kind, source) {
@@ -71,11 +71,15 @@ pub fn mount(
 
 /// Whether the container has a cgroup namespace of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cgroupns {
+pub enum Cgroupns<'a> {
     /// Created or joined.
     Own,
     /// The host's.
-    Host,
+    Host {
+        /// The container's cgroup below `/sys/fs/cgroup`, on a host with version 2 alone; `None` also
+        /// where it has none of its own.
+        unified: Option<&'a Path>,
+    },
 }
 
 fn bind(root: &Root, mount: &Mount, tree: &OwnedFd) -> Outcome<()> {
