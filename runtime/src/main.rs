@@ -11,6 +11,7 @@ use sextant_runtime::pass::Passed;
 use sextant_runtime::report::{Attempt, Outcome, Reporter, refuse};
 use sextant_runtime::seal::Mount;
 use sextant_runtime::{log, seal, sys};
+use std::io::Write;
 use std::path::PathBuf;
 
 sextant_runtime::entry!(story);
@@ -29,7 +30,7 @@ fn story() -> ExitCode {
         Err(error) => {
             let code = if error.use_stderr() { ExitCode::from(EXIT_FAILURE) } else { ExitCode::SUCCESS };
             // A closed stderr leaves nobody to tell.
-            drop(error.print());
+            drop(error.print().and_then(|()| std::io::stdout().flush()));
             return code;
         }
     };

@@ -16,6 +16,7 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::unistd::UnlinkatFlags;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -105,11 +106,11 @@ impl From<&StoredHook> for crate::plan::Hook {
 /// What a later `exec` needs of a container: a file of its own, since no other
 /// command reads it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct ForExec {
+pub struct ForExec<'a> {
     /// The reduced config ([`crate::plan::exec`]).
-    pub config: serde_json::Value,
+    pub config: Cow<'a, serde_json::Value>,
     /// The compiled filter, which every process of the container gets.
-    pub seccomp: Option<crate::seccomp::Filter>,
+    pub seccomp: Cow<'a, Option<crate::seccomp::Filter>>,
     /// Whether its processes have a session keyring of their own.
     pub keyring: crate::init::Keyring,
 }
@@ -264,7 +265,7 @@ impl Directory {
     ///
     /// # Errors
     /// As the system calls.
-    pub fn write_for_exec(&self, exec: &ForExec) -> Outcome<()> {
+    pub fn write_for_exec(&self, exec: &ForExec<'_>) -> Outcome<()> {
         let what = || format!("write what exec needs of {}", self.id);
         let json = serde_json::to_vec(exec).map_err(|e| refuse(what(), e.to_string()))?;
         let file = sys::file::create_file(self.fd.as_fd(), Path::new(EXEC), 0o600).attempt(what).of_disk()?;
@@ -275,7 +276,7 @@ impl Directory {
     ///
     /// # Errors
     /// As the system calls.
-    pub fn read_for_exec(&self) -> Outcome<ForExec> {
+    pub fn read_for_exec(&self) -> Outcome<ForExec<'static>> {
         let what = || format!("read what exec needs of {}", self.id);
         let file = sys::file::open_strict(self.fd.as_fd(), Path::new(EXEC), OFlag::O_RDONLY).attempt(what)?;
         let mut json = Vec::with_capacity(USUAL);

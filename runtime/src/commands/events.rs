@@ -111,7 +111,8 @@ fn emit(event: &Event) -> Outcome<Reader> {
     let what = || "print an event".to_owned();
     let mut line = serde_json::to_string(event).map_err(|e| refuse(what(), e.to_string()))?;
     line.push('\n');
-    match std::io::stdout().write_all(line.as_bytes()) {
+    let mut out = std::io::stdout();
+    match out.write_all(line.as_bytes()).and_then(|()| out.flush()) {
         Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(Reader::Gone),
         result => result.attempt(what).map(|()| Reader::Listens),
     }

@@ -51,7 +51,8 @@ pub struct Context {
 /// # Errors
 /// As write(2).
 pub fn print(text: &str) -> Outcome<ExitCode> {
-    match std::io::stdout().write_all(text.as_bytes()) {
+    let mut out = std::io::stdout();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(refuse("print", e.to_string())),
         _ => Ok(ExitCode::SUCCESS),
     }

@@ -29,6 +29,7 @@ use attend::{Born, last_words};
 use launch::{Child, Launched};
 use net_devices::Moved;
 use nix::errno::Errno;
+use std::borrow::Cow;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -187,8 +188,8 @@ pub(crate) fn stored(plan: &Plan, cgroup: CgroupPaths) -> Stored {
 }
 
 /// What a later `exec` will need.
-pub(crate) fn for_exec(plan: &Plan, keyring: Keyring) -> ForExec {
-    ForExec { config: plan.exec.clone(), seccomp: plan.process.seccomp.clone(), keyring }
+pub(crate) fn for_exec(plan: &Plan, keyring: Keyring) -> ForExec<'_> {
+    ForExec { config: Cow::Borrowed(&plan.exec), seccomp: Cow::Borrowed(&plan.process.seccomp), keyring }
 }
 
 fn joined_paths(plan: &Plan) -> Vec<(String, PathBuf)> {

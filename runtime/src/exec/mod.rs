@@ -74,11 +74,12 @@ pub struct Entered {
 pub fn exec(request: Request<'_>, report: &Reporter) -> Outcome<Entered> {
     let id = request.id;
     let (stored, kept) = report.stage(StageKind::Load, id, || load(&request))?;
-    let mut exec = report.stage(StageKind::Plan, id, || process::plan(kept.config, &request.source, id))?;
+    let mut exec =
+        report.stage(StageKind::Plan, id, || process::plan(kept.config.into_owned(), &request.source, id))?;
     for warning in &exec.warnings {
         crate::log::warn(&warning.to_string());
     }
-    exec.process.seccomp = kept.seccomp;
+    exec.process.seccomp = kept.seccomp.into_owned();
     let console = console::console(&request.console, &exec.process)
         .or_else(|f| report.stage(StageKind::Console, "", || Err(f)))?;
     let Some(init) = stored.init()? else { return Err(not_running(id, Status::Stopped)) };
@@ -104,7 +105,7 @@ pub fn exec(request: Request<'_>, report: &Reporter) -> Outcome<Entered> {
 }
 
 /// What is known of a container in which a process can be executed.
-fn load(request: &Request<'_>) -> Outcome<(Stored, ForExec)> {
+fn load(request: &Request<'_>) -> Outcome<(Stored, ForExec<'static>)> {
     let directory = Directory::open(request.root, request.id)?;
     let stored = directory.read()?;
     match stored.state.status {

@@ -7,7 +7,6 @@ use crate::sys::privilege::{self, Keep, Sets};
 use nix::errno::Errno;
 use nix::sys::signal::SigSet;
 use std::io::Read;
-use std::os::fd::AsFd;
 
 /// Largest passwd file that is read (security rule R6).
 const PASSWD_LIMIT: u64 = 1 << 20;
@@ -29,7 +28,7 @@ pub(super) fn reset_signals() -> sys::Result<()> {
 /// `/dev` (a pipe and a terminal are their maker's alone). Never `/dev/null`, which
 /// is the host's, and never the group, which a terminal has from its devpts.
 pub(super) fn own_stdio(process: &Process) {
-    for fd in [std::io::stdin().as_fd(), std::io::stdout().as_fd(), std::io::stderr().as_fd()] {
+    for fd in sys::stdio() {
         let Ok(stat) = sys::file::stat(fd) else { continue };
         let is_null = stat.st_mode & libc::S_IFMT == libc::S_IFCHR && stat.st_rdev == libc::makedev(1, 3);
         if stat.st_uid != process.uid && !is_null {

@@ -59,9 +59,9 @@ pub fn apply(root: &Root, plan: &Plan, null: OwnedFd, report: &Reporter) -> Outc
 }
 
 fn open(root: &Root, path: &InnerPath) -> Outcome<Option<OwnedFd>> {
-    match root.open(&path.path) {
-        Err(e) if matches!(e.errno, Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
-        result => result.attempt(|| format!("open {} in the root", path.path.display())).map(Some),
+    match root.find(&path.path) {
+        Err(e) if e.errno == Errno::ENOTDIR => Ok(None),
+        result => result.attempt(|| format!("open {} in the root", path.path.display())),
     }
 }
 

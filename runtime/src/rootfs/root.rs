@@ -46,6 +46,14 @@ impl Root {
         sys::file::open_in(self.fd.as_fd(), path, OFlag::O_PATH, Last::Follow)
     }
 
+    /// Opens an object (`O_PATH`) that may be missing.
+    ///
+    /// # Errors
+    /// As openat2(2).
+    pub fn find(&self, path: &Path) -> sys::Result<Option<OwnedFd>> {
+        sys::file::find_in(self.fd.as_fd(), path, OFlag::O_PATH)
+    }
+
     /// Opens an object whose last component must not be a link.
     ///
     /// # Errors
@@ -64,9 +72,9 @@ impl Root {
     /// # Errors
     /// As the system calls; `EROFS` in a read-only image.
     pub fn destination(&self, path: &Path, target: Target) -> Outcome<OwnedFd> {
-        match self.open(path) {
-            Err(e) if e.errno == Errno::ENOENT => self.make(path, target),
-            result => result.attempt(|| format!("open {} in the root", path.display())),
+        match self.find(path).attempt(|| format!("open {} in the root", path.display()))? {
+            Some(object) => Ok(object),
+            None => self.make(path, target),
         }
     }
 

@@ -4,10 +4,9 @@
 //! program relies on is done here.
 
 use crate::contract::ExitCode;
-use std::io::Write;
 
 /// Defines the C function `main` of a program with `#![no_main]`, which is `$story`,
-/// and its heap. The program must start no thread.
+/// and its heap. The program must start no thread, and flush what it has written.
 #[macro_export]
 macro_rules! entry {
     ($story:path) => {
@@ -31,10 +30,7 @@ pub fn run(story: fn() -> ExitCode) -> ! {
     }
     // Writing to a pipe that nobody reads is an error, and not the end. It cannot fail: the signal exists.
     super::process::catch_broken_pipes().ok();
-    let code = story();
-    // Who has closed it does not want the rest.
-    drop(std::io::stdout().flush());
-    super::process::exit_now(i32::from(code.number()))
+    super::process::exit_now(i32::from(story().number()))
 }
 
 /// Opens `/dev/null` in place of each that is closed.

@@ -1,6 +1,6 @@
 //! Files by descriptor. Below a root every path goes through [`open_in`].
 
-use super::{Error, Result, checked, checked_fd, named};
+use super::{Error, Result, checked, checked_fd, named, new_fd};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag};
 use nix::sys::stat::{FileStat, Mode, SFlag};
@@ -19,6 +19,15 @@ pub enum Last {
     NoFollow,
 }
 
+impl Last {
+    fn with(self, flags: OFlag) -> OFlag {
+        match self {
+            Self::Follow => flags,
+            Self::NoFollow => flags | OFlag::O_NOFOLLOW,
+        }
+    }
+}
+
 const RESOLVE_NO_XDEV: u64 = 0x01;
 const RESOLVE_NO_MAGICLINKS: u64 = 0x02;
 const RESOLVE_NO_SYMLINKS: u64 = 0x04;
@@ -28,10 +37,20 @@ const RESOLVE_IN_ROOT: u64 = 0x10;
 const MOST_TRIES: u32 = 1000;
 
 fn openat2(dir: BorrowedFd<'_>, path: &Path, flags: OFlag, mode: u64, resolve: u64) -> Result<OwnedFd> {
+    let call = || format!("openat2([{}], {path:?}, {flags:?}, resolve={resolve:#x})", dir.as_raw_fd());
+    named(openat2_raw(dir, path, flags, mode, resolve), call)
+}
+
+fn openat2_raw(
+    dir: BorrowedFd<'_>,
+    path: &Path,
+    flags: OFlag,
+    mode: u64,
+    resolve: u64,
+) -> std::result::Result<OwnedFd, Errno> {
     let flags = flags | OFlag::O_CLOEXEC;
     let how: [u64; 3] = [u64::from(flags.bits().cast_unsigned()), mode, resolve];
-    let call = || format!("openat2([{}], {path:?}, {flags:?}, resolve={resolve:#x})", dir.as_raw_fd());
-    let name = c_path(path).map_err(|errno| Error { call: call(), errno })?;
+    let name = c_path(path)?;
     let mut tries = 0;
     loop {
         tries += 1;
@@ -39,9 +58,9 @@ fn openat2(dir: BorrowedFd<'_>, path: &Path, flags: OFlag, mode: u64, resolve: u
         let value = unsafe {
             libc::syscall(libc::SYS_openat2, dir.as_raw_fd(), name.as_ptr(), how.as_ptr(), size_of_val(&how))
         };
-        match checked_fd(value, call) {
+        match new_fd(value) {
             // EAGAIN: something was renamed meanwhile (openat2(2)); it asks for another try.
-            Err(e) if matches!(e.errno, Errno::EAGAIN | Errno::EINTR) && tries < MOST_TRIES => {}
+            Err(Errno::EAGAIN | Errno::EINTR) if tries < MOST_TRIES => {}
             result => return result,
         }
     }
@@ -53,11 +72,19 @@ fn openat2(dir: BorrowedFd<'_>, path: &Path, flags: OFlag, mode: u64, resolve: u
 /// # Errors
 /// As openat2(2).
 pub fn open_in(root: BorrowedFd<'_>, path: &Path, flags: OFlag, last: Last) -> Result<OwnedFd> {
-    let flags = match last {
-        Last::Follow => flags,
-        Last::NoFollow => flags | OFlag::O_NOFOLLOW,
-    };
-    openat2(root, relative(path), flags, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
+    openat2(root, relative(path), last.with(flags), 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
+}
+
+/// Likewise, following links; `None` where nothing is, of which nobody wants to be told.
+///
+/// # Errors
+/// As openat2(2), but for `ENOENT`.
+pub fn find_in(root: BorrowedFd<'_>, path: &Path, flags: OFlag) -> Result<Option<OwnedFd>> {
+    let resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
+    match openat2_raw(root, relative(path), flags, 0, resolve) {
+        Err(Errno::ENOENT) => Ok(None),
+        result => named(result, || format!("openat2([{}], {path:?}, {flags:?})", root.as_raw_fd())).map(Some),
+    }
 }
 
 /// Opens a path below a directory that leaves neither the file system nor goes

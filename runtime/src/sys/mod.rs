@@ -58,12 +58,22 @@ fn checked(value: libc::c_long, call: impl FnOnce() -> String) -> Result<libc::c
 
 /// Likewise for a call that returns a new descriptor.
 fn checked_fd(value: libc::c_long, call: impl FnOnce() -> String) -> Result<std::os::fd::OwnedFd> {
+    named(new_fd(value), call)
+}
+
+/// [`checked_fd`] for a caller who may not need the text.
+fn new_fd(value: libc::c_long) -> std::result::Result<std::os::fd::OwnedFd, Errno> {
     use std::os::fd::FromRawFd;
-    let value = checked(value, call)?;
     // A descriptor is an int (close(2)); the kernel returns nothing wider here.
-    let fd = i32::try_from(value).unwrap_or(-1);
+    let fd = i32::try_from(Errno::result(value)?).unwrap_or(-1);
     // SAFETY: the kernel has just made this descriptor for the caller; nobody else owns it.
     Ok(unsafe { std::os::fd::OwnedFd::from_raw_fd(fd) })
+}
+
+/// Descriptors 0 to 2. (`std::io::stdin()` and its like would make their buffers.)
+pub fn stdio() -> [std::os::fd::BorrowedFd<'static>; 3] {
+    // SAFETY: the program's entry has opened those that were closed, and nobody closes them.
+    [0, 1, 2].map(|fd| unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) })
 }
 
 /// The `MS_*` number of a propagation, as mount_setattr(2) takes it.
