@@ -231,15 +231,37 @@ fn the_keyring_in_a_user_namespace_is_that_of_its_root() {
     runtime.leftovers(&[&id]).assert_none();
 }
 
-/// The CPUs of this process, as numbers.
-fn cpus() -> Vec<u32> {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let list = status.lines().find_map(|l| l.strip_prefix("Cpus_allowed_list:")).unwrap().trim().to_owned();
+/// The CPUs of a process, from the text of its `/proc/PID/status`.
+fn cpus_in(status: &str) -> String {
+    status.lines().find_map(|l| l.strip_prefix("Cpus_allowed_list:")).unwrap().trim().to_owned()
+}
+
+/// Binds the calling thread, and what it starts, to these CPUs, or to all of its cpuset.
+fn bind(cpus: Option<usize>) {
+    let mut set = nix::sched::CpuSet::new();
+    for cpu in cpus.map_or(0..nix::sched::CpuSet::count(), |cpu| cpu..cpu + 1) {
+        set.set(cpu).unwrap();
+    }
+    nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &set).unwrap();
+}
+
+/// All CPUs of this thread's cpuset, as a list of the kernel, and their numbers; it may use them from here on.
+fn all_cpus() -> (String, Vec<u32>) {
+    bind(None);
+    let list = cpus_in(&std::fs::read_to_string("/proc/thread-self/status").unwrap());
     let range = |range: &str| {
         let (first, last) = range.split_once('-').unwrap_or((range, range));
         first.parse::<u32>().unwrap()..=last.parse().unwrap()
     };
-    list.split(',').flat_map(range).collect()
+    let numbers = list.split(',').flat_map(range).collect();
+    (list, numbers)
+}
+
+/// Since Linux 6.2 a process keeps, in another cpuset, the CPUs that were asked for.
+fn affinity_outlives_a_cpuset() -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers = release.split(['.', '-']).map(|n| n.parse::<u32>().unwrap_or(0));
+    (numbers.next(), numbers.next()) >= (Some(6), Some(2))
 }
 
 // proves: execCPUAffinity
@@ -248,19 +270,16 @@ fn the_cpus_of_a_process_of_exec() {
     if skip_unless_root() {
         return;
     }
-    let all = cpus();
+    let (whole, all) = all_cpus();
     let (Some(first), Some(last)) = (all.first(), all.last()) else { return };
     if first == last {
         return skip("there is one CPU only");
     }
     let (first, last) = (first.to_string(), last.to_string());
-    let allowed = |status: &str| {
-        status.lines().find_map(|l| l.strip_prefix("Cpus_allowed_list:")).unwrap().trim().to_owned()
-    };
-    let whole = allowed(&std::fs::read_to_string("/proc/self/status").unwrap());
+    let by_kernel = if affinity_outlives_a_cpuset() { &first } else { &whole };
     for (affinity, expected) in [
         (json!({}), &whole),
-        (json!({"initial": first}), &first),
+        (json!({"initial": first}), by_kernel),
         (json!({"final": last}), &last),
         (json!({"initial": first, "final": last}), &last),
     ] {
@@ -271,9 +290,9 @@ fn the_cpus_of_a_process_of_exec() {
             let (runtime, id) = (Runtime::new(), unique("cpus"));
             let pid = runtime.start(&bundle, &id);
             let of_init = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-            assert_eq!(allowed(&of_init), whole, "{affinity}: it is not about the container's own process");
+            assert_eq!(cpus_in(&of_init), whole, "{affinity}: it is not about the container's own process");
             let seen = runtime.call(["exec", &id, "/bin/probe", "--read", "/proc/self/status"]).ok().seen();
-            assert_eq!(allowed(content(&seen, "/proc/self/status")), *expected, "{affinity}");
+            assert_eq!(cpus_in(content(&seen, "/proc/self/status")), *expected, "{affinity}");
             // A process file may say otherwise, or nothing.
             for (own, expected) in [(json!({"final": first}), &first), (Value::Null, expected)] {
                 let file = runtime.dir().join("process.json");
@@ -283,7 +302,7 @@ fn the_cpus_of_a_process_of_exec() {
                 std::fs::write(&file, process.to_string()).unwrap();
                 let args = ["exec".as_ref(), "--process".as_ref(), file.as_os_str(), id.as_ref()];
                 let seen = runtime.call(args).ok().seen();
-                assert_eq!(allowed(content(&seen, "/proc/self/status")), *expected, "{affinity} {own}");
+                assert_eq!(cpus_in(content(&seen, "/proc/self/status")), *expected, "{affinity} {own}");
             }
             runtime.delete(&id);
             runtime.leftovers(&[&id]).assert_none();
@@ -300,6 +319,37 @@ fn the_cpus_of_a_process_of_exec() {
         assert!(ran.stderr.contains(words), "{words}: {}", ran.stderr);
     }
     runtime.delete(&id);
+}
+
+/// Whoever calls the runtime may be bound to some CPUs, by its unit for instance.
+// proves: the CPUs are those of the cgroup
+#[test]
+fn the_cpus_are_those_of_the_cgroup_and_not_of_the_caller() {
+    if skip_unless_root() {
+        return;
+    }
+    let (whole, all) = all_cpus();
+    let (Some(first), Some(last)) = (all.first(), all.last()) else { return };
+    if first == last {
+        return skip("there is one CPU only");
+    }
+    bind(Some(usize::try_from(*first).unwrap()));
+    let last = last.to_string();
+    for (cpus, expected) in [("", &whole), (&last, &last)] {
+        for bundle in [Bundle::new(), Bundle::without_user()] {
+            let bundle = bundle
+                .args(&["/bin/probe", "sleep", "1000"])
+                .set("/linux/resources/cpu", json!({ "cpus": cpus }));
+            let (runtime, id) = (Runtime::new(), unique("bound"));
+            let pid = runtime.start(&bundle, &id);
+            let of_init = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+            assert_eq!(cpus_in(&of_init), *expected, "{cpus:?}");
+            let seen = runtime.call(["exec", &id, "/bin/probe", "--read", "/proc/self/status"]).ok().seen();
+            assert_eq!(cpus_in(content(&seen, "/proc/self/status")), *expected, "{cpus:?}: of exec");
+            runtime.delete(&id);
+            runtime.leftovers(&[&id]).assert_none();
+        }
+    }
 }
 
 // proves: what has no effect warns
