@@ -138,7 +138,7 @@ struct Subject {
 
 impl Subject {
     fn new() -> Self {
-        let bundle = Bundle::new().args(&["/bin/probe", "sleep", "1000"]);
+        let bundle = Bundle::new().sleeping();
         bundle.write();
         Self { runtime: Runtime::new(), bundle, id: unique("state") }
     }
