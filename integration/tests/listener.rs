@@ -14,7 +14,6 @@ use serde_json::{Value, json};
 use sextant_integration::{Bundle, Runtime, process, skip, skip_unless_root, unique};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 /// Takes one connection: prints the state, answers each call with EXDEV (18).
 const LISTENER: &str = r#"
@@ -58,7 +57,7 @@ impl Listener {
             return None;
         };
         let listener = Self { child, dir };
-        assert!(process::until(Duration::from_secs(20), || listener.socket().exists()));
+        assert!(process::until(process::DEADLINE, || listener.socket().exists()));
         Some(listener)
     }
 
@@ -69,7 +68,7 @@ impl Listener {
     fn state(&self) -> Value {
         let path = self.dir.path().join("state");
         let read = || std::fs::read(&path).ok().and_then(|text| serde_json::from_slice(&text).ok());
-        assert!(process::until(Duration::from_secs(20), || read().is_some()));
+        assert!(process::until(process::DEADLINE, || read().is_some()));
         read().unwrap()
     }
 }
@@ -136,7 +135,7 @@ fn the_listener_decides_for_a_process_of_exec() {
     for bundle in [Bundle::new(), Bundle::without_user()] {
         let (Some(mut first), Some(bundle)) = (Listener::start(), with_busybox(bundle)) else { return };
         let socket = first.socket();
-        let bundle = bundle.args(&["/bin/probe", "sleep", "1000"]).set("/linux/seccomp", profile(&socket));
+        let bundle = bundle.sleeping().set("/linux/seccomp", profile(&socket));
         let (runtime, id) = (Runtime::new(), unique("listen"));
         let pid = {
             runtime.start(&bundle, &id);
