@@ -14,6 +14,7 @@ pub mod bundle_r;
 pub mod cgroup;
 pub mod daemon;
 pub mod leftovers;
+pub mod listener;
 pub mod look;
 pub mod process;
 pub mod running;
