@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use tempfile::TempDir;
 
 /// First host id of the user namespaces of tests.
@@ -36,6 +37,12 @@ impl Bundle {
         Self::new().without_mappings().edit(|config| remove_namespace(config, "user"))
     }
 
+    /// The probe with these arguments, in a bundle with and one without a user namespace.
+    pub fn both(args: &[&str]) -> [Self; 2] {
+        let args = [&["/bin/probe"], args].concat();
+        [Self::new().args(&args), Self::without_user().args(&args)]
+    }
+
     /// With a changed config.
     #[must_use]
     pub fn edit(mut self, change: impl FnOnce(&mut Value)) -> Self {
@@ -47,6 +54,12 @@ impl Bundle {
     #[must_use]
     pub fn args(self, args: &[&str]) -> Self {
         self.edit(|config| config["process"]["args"] = json!(args))
+    }
+
+    /// With a process that goes on until it is killed.
+    #[must_use]
+    pub fn sleeping(self) -> Self {
+        self.args(&["/bin/probe", "sleep", "1000"])
     }
 
     /// With one value set, by JSON pointer; what is missing on the way is made.
@@ -120,11 +133,18 @@ pub fn make_rootfs(root: &Path) {
         fs::create_dir_all(root.join(dir)).expect("make a directory of the root");
     }
     fs::set_permissions(root.join("tmp"), fs::Permissions::from_mode(0o1777)).expect("chmod /tmp");
-    fs::copy(crate::binary("sextant-probe"), root.join("bin/probe")).expect("copy the probe");
+    copy_program(&crate::binary("sextant-probe"), &root.join("bin/probe"));
     for name in ["true", "false", "sleep", "echo", "exit"] {
         symlink("probe", root.join("bin").join(name)).expect("link to the probe");
     }
     fs::write(root.join("etc/passwd"), "root:x:0:0:root:/:/bin/sh\n").expect("write /etc/passwd");
+}
+
+/// Copies a program that will be executed. Another process does it: what this one has open
+/// for writing, a thread that starts a command hands on for a moment, and the program is busy (`ETXTBSY`).
+pub fn copy_program(from: &Path, to: &Path) {
+    let status = Command::new("cp").arg(from).arg(to).status().expect("start cp");
+    assert!(status.success(), "cp {} {}: {status}", from.display(), to.display());
 }
 
 /// Sets a value by JSON pointer (RFC 6901); objects missing on the way are

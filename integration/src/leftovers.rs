@@ -12,8 +12,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// A process that was killed needs a moment until the kernel has let go of everything.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// A process that was killed needs a moment until the kernel has let go of everything,
+/// and more than that on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The marks of a test, and the directories that have to be empty.
 #[derive(Clone, Debug)]

@@ -1,5 +1,5 @@
 //! What the integration tests share: a [`Bundle`] to run, a [`Runtime`] and a
-//! [`Daemon`] on private directories, and [`Leftovers`], which knows what they
+//! [`Daemon`] on private directories, a container that is [`Running`], and [`Leftovers`], which knows what they
 //! must not leave behind. [`look`] and [`seen`] are what the probe tells from
 //! inside a container. Binaries are found by path; nothing of the product is
 //! linked but its wire types.
@@ -11,10 +11,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 pub mod bundle;
 pub mod bundle_r;
+pub mod cgroup;
 pub mod daemon;
 pub mod leftovers;
+pub mod listener;
 pub mod look;
 pub mod process;
+pub mod running;
 pub mod runtime;
 pub mod seen;
 pub mod sys;
@@ -23,6 +26,7 @@ pub use bundle::Bundle;
 pub use daemon::Daemon;
 pub use leftovers::Leftovers;
 pub use process::Ran;
+pub use running::Running;
 pub use runtime::Runtime;
 
 /// The built binary of this name: in `$SEXTANT_BIN_DIR`, or `target/dist` of the workspace.

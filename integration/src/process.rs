@@ -6,6 +6,7 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "a mistake of the harness is a failed test")]
 
 use crate::seen::Seen;
+use serde_json::Value;
 use std::fs::File;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -59,6 +60,12 @@ impl Ran {
         self
     }
 
+    /// What it printed, as JSON.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        json_of(&self.stdout)
+    }
+
     /// What the probe printed.
     #[track_caller]
     pub fn seen(&self) -> Seen {
@@ -66,6 +73,12 @@ impl Ran {
             panic!("{e}: exit {}\nstdout: {}\nstderr: {}", self.code, self.stdout, self.stderr)
         })
     }
+}
+
+/// A text that is JSON.
+#[track_caller]
+pub fn json_of(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}"))
 }
 
 /// The first line that is the probe's document.

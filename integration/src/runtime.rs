@@ -3,7 +3,7 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "a mistake of the harness is a failed test")]
 
 use crate::bundle::{Bundle, temp_dir};
-use crate::process::{DEADLINE, Ran, run, until};
+use crate::process::{DEADLINE, Ran, json_of, run, until};
 use crate::seen::Seen;
 use crate::{Leftovers, binary, unique};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
@@ -49,6 +49,15 @@ impl Runtime {
         Some(Self { dir: temp_dir(), binary })
     }
 
+    /// runc, which takes the same commands; `None`, and it is said, where it is not installed.
+    pub fn runc() -> Option<Self> {
+        if Command::new("runc").arg("--version").output().is_err() {
+            crate::skip("runc is not installed");
+            return None;
+        }
+        Some(Self { dir: temp_dir(), binary: "runc".into() })
+    }
+
     /// Its `--root`.
     pub fn root(&self) -> PathBuf {
         self.dir.path().join("root")
@@ -81,7 +90,14 @@ impl Runtime {
     /// `create` of a bundle; its output, and later the container's, is in the bundle's directory.
     #[track_caller]
     pub fn create(&self, bundle: &Bundle, id: &str) -> Ran {
-        run(self.command().arg("create").arg("--bundle").arg(bundle.write()).arg(id), bundle.dir())
+        self.create_with(&[], bundle, id)
+    }
+
+    /// Likewise, with these global flags.
+    #[track_caller]
+    pub fn create_with(&self, flags: &[&str], bundle: &Bundle, id: &str) -> Ran {
+        let mut command = self.command();
+        run(command.args(flags).args(["create", "--bundle"]).arg(bundle.write()).arg(id), bundle.dir())
     }
 
     /// `create` and `start`; gives the pid of its init.
@@ -95,8 +111,7 @@ impl Runtime {
     /// `state`, parsed.
     #[track_caller]
     pub fn state(&self, id: &str) -> Value {
-        let ran = self.call(["state", id]).ok();
-        serde_json::from_str(&ran.stdout).unwrap_or_else(|e| panic!("state: {e}: {}", ran.stdout))
+        self.call(["state", id]).ok().json()
     }
 
     /// The pid of its init.
@@ -130,8 +145,7 @@ impl Runtime {
         command.arg("--report-fd").arg(file.as_raw_fd().to_string()).args(args);
         let ran = run(&mut command, dir);
         let text = std::fs::read_to_string(&path).expect("read the report");
-        let parse = |line| serde_json::from_str(line).unwrap_or_else(|e| panic!("record {line}: {e}"));
-        (ran, text.lines().map(parse).collect())
+        (ran, text.lines().map(json_of).collect())
     }
 
     /// What must not be left of this runtime and these bundles' containers.

@@ -93,6 +93,28 @@ impl Seen {
             other => panic!("{path}: {other:?}"),
         }
     }
+
+    /// What the probe read from `path`.
+    ///
+    /// # Panics
+    /// When it was not asked to, or could not.
+    #[track_caller]
+    pub fn content(&self, path: &str) -> &str {
+        match self.contents.get(path) {
+            Some(Answer::Ok(text)) => text,
+            other => panic!("{path}: {other:?}"),
+        }
+    }
+
+    /// The topmost mount at `target`.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[track_caller]
+    pub fn mount_at(&self, target: &str) -> &Mount {
+        let found = self.mounts.iter().rev().find(|m| m.target == target);
+        found.unwrap_or_else(|| panic!("no mount at {target}: {:#?}", self.mounts))
+    }
 }
 
 /// What an attempt gave.
@@ -153,6 +175,18 @@ pub struct Mount {
     pub source: String,
     /// Options of the file system.
     pub super_options: Vec<String>,
+}
+
+impl Mount {
+    /// Whether it has this option; that of the file system is another matter.
+    pub fn has(&self, option: &str) -> bool {
+        self.options.iter().any(|o| o == option)
+    }
+
+    /// Whether its file system has this option.
+    pub fn super_has(&self, option: &str) -> bool {
+        self.super_options.iter().any(|o| o == option)
+    }
 }
 
 /// How many IPC objects of each kind there are.

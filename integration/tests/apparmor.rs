@@ -74,7 +74,7 @@ fn the_process_is_under_the_profile_of_the_config() {
     let Some(profile) = Profile::load() else { return };
     let bundle = Bundle::without_user().set("/process/apparmorProfile", json!(profile.name));
     let (runtime, id) = (Runtime::new(), unique("apparmor"));
-    let pid = runtime.start(&bundle.args(&["/bin/probe", "sleep", "1000"]), &id);
+    let pid = runtime.start(&bundle.sleeping(), &id);
     assert_eq!(label_of(pid), format!("{} (enforce)", profile.name));
     runtime.delete(&id);
     let asks = ["/bin/probe", "--read", "/etc/passwd", "--read", "/proc/self/attr/current"];
@@ -91,9 +91,7 @@ fn the_process_is_under_the_profile_of_the_config() {
 fn exec_takes_the_containers_profile_or_its_own() {
     let Some(profile) = Profile::load() else { return };
     let Some(other) = Profile::load() else { return };
-    let bundle = Bundle::without_user()
-        .args(&["/bin/probe", "sleep", "1000"])
-        .set("/process/apparmorProfile", json!(profile.name));
+    let bundle = Bundle::without_user().sleeping().set("/process/apparmorProfile", json!(profile.name));
     let (runtime, id) = (Runtime::new(), unique("apparmor"));
     runtime.start(&bundle, &id);
     let pid_file = runtime.dir().join("pid");

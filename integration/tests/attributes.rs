@@ -10,27 +10,17 @@
 )]
 
 use serde_json::{Value, json};
-use sextant_integration::seen::{Answer, Seen};
-use sextant_integration::{Bundle, Runtime, skip, skip_unless_root, unique};
-
-#[track_caller]
-fn content<'a>(seen: &'a Seen, path: &str) -> &'a str {
-    match &seen.contents[path] {
-        Answer::Ok(text) => text,
-        Answer::Errno(errno) => panic!("{path}: errno {errno}"),
-    }
-}
+use sextant_integration::seen::Seen;
+use sextant_integration::{Bundle, Running, Runtime, skip, skip_unless_root, unique};
 
 /// The probe that reads these files, in a bundle with and one without a user namespace.
 fn reading(paths: &[&str]) -> [Bundle; 2] {
-    let args: Vec<&str> =
-        std::iter::once("/bin/probe").chain(paths.iter().flat_map(|p| ["--read", *p])).collect();
-    [Bundle::new().args(&args), Bundle::without_user().args(&args)]
+    Bundle::both(&paths.iter().flat_map(|path| ["--read", *path]).collect::<Vec<_>>())
 }
 
 /// Nice value, real-time priority and policy: fields 19, 40 and 41 of proc_pid_stat(5).
 fn scheduling(seen: &Seen) -> (i32, u32, u32) {
-    let stat = content(seen, "/proc/self/stat");
+    let stat = seen.content("/proc/self/stat");
     let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
     (fields[16].parse().unwrap(), fields[37].parse().unwrap(), fields[38].parse().unwrap())
 }
@@ -67,8 +57,7 @@ fn a_deadline_of_the_process() {
         return;
     }
     let deadline = json!({"policy": "SCHED_DEADLINE", "runtime": 1_000_000, "deadline": 50_000_000, "period": 100_000_000});
-    let bundle =
-        Bundle::without_user().args(&["/bin/probe", "sleep", "1000"]).set("/process/scheduler", deadline);
+    let bundle = Bundle::without_user().sleeping().set("/process/scheduler", deadline);
     let (runtime, id) = (Runtime::new(), unique("deadline"));
     let created = runtime.create(&bundle, &id);
     if created.stderr.contains("EBUSY") || created.stderr.contains("EPERM") {
@@ -96,15 +85,12 @@ fn the_io_priority_of_the_process() {
         ("IOPRIO_CLASS_RT", 1, "realtime: prio 1"),
     ] {
         for bundle in [Bundle::new(), Bundle::without_user()] {
-            let bundle = bundle
-                .args(&["/bin/probe", "sleep", "1000"])
-                .set("/process/ioPriority", json!({"class": class, "priority": level}));
-            let (runtime, id) = (Runtime::new(), unique("ioprio"));
-            let pid = runtime.start(&bundle, &id);
-            let told = std::process::Command::new("ionice").args(["-p", &pid.to_string()]).output();
+            let priority = json!({"class": class, "priority": level});
+            let running = Running::start(bundle.sleeping().set("/process/ioPriority", priority));
+            let told = std::process::Command::new("ionice").args(["-p", &running.pid.to_string()]).output();
             let Ok(told) = told else { return skip("ionice is not installed") };
             assert_eq!(String::from_utf8_lossy(&told.stdout).trim(), expected);
-            runtime.delete(&id);
+            running.end();
         }
     }
 }
@@ -122,7 +108,7 @@ fn the_execution_domain_of_the_process() {
     ] {
         for bundle in reading(&["/proc/self/personality"]) {
             let seen = Runtime::seen_in(&bundle.set("/linux/personality", personality.clone()));
-            assert_eq!(content(&seen, "/proc/self/personality").trim(), expected);
+            assert_eq!(seen.content("/proc/self/personality").trim(), expected);
         }
     }
 }
@@ -148,7 +134,7 @@ fn the_memory_policy_of_the_process() {
     ] {
         for bundle in reading(&["/proc/self/numa_maps"]) {
             let seen = Runtime::seen_in(&bundle.set("/linux/memoryPolicy", policy.clone()));
-            let maps = content(&seen, "/proc/self/numa_maps");
+            let maps = seen.content("/proc/self/numa_maps");
             assert!(maps.lines().next().unwrap().split(' ').any(|w| w == expected), "{policy}: {maps}");
         }
     }
@@ -171,23 +157,20 @@ fn a_session_keyring_of_its_own() {
     }
     // Without a user namespace the keyring is root's, and seen from the host.
     let host = || std::fs::read_to_string("/proc/keys").unwrap();
-    let (runtime, id) = (Runtime::new(), unique("keys"));
-    let own = format!("_ses.{id}");
-    runtime.start(&Bundle::without_user().args(&["/bin/probe", "sleep", "1000"]), &id);
-    assert!(host().contains(&own), "{}", host());
-    runtime.delete(&id);
-    runtime.leftovers(&[&id]).assert_none();
+    let running = Running::start(Bundle::without_user().sleeping());
+    assert!(host().contains(&format!("_ses.{}", running.id)), "{}", host());
+    running.end();
     let [_, bundle] = reading(&["/proc/keys"]);
     let bundle = bundle.set("/linux/maskedPaths", json!([]));
     let (runtime, id) = (Runtime::new(), unique("keys"));
     let own = format!("_ses.{id}");
     let seen = runtime.run(&bundle, &id).ok().seen();
-    assert!(content(&seen, "/proc/keys").contains(&own), "{seen:?}");
+    assert!(seen.content("/proc/keys").contains(&own), "{seen:?}");
     let id = unique("keys");
     let own = format!("_ses.{id}");
     let args = ["run".as_ref(), "--no-new-keyring".as_ref(), "--bundle".as_ref()];
     let seen = runtime.call(args.into_iter().chain([bundle.write().as_os_str(), id.as_ref()])).ok().seen();
-    assert!(!content(&seen, "/proc/keys").contains(&own), "{seen:?}");
+    assert!(!seen.content("/proc/keys").contains(&own), "{seen:?}");
 }
 
 /// Serial number and owner of the keyrings of this name in a /proc/keys (keyrings(7)).
@@ -213,33 +196,65 @@ fn the_keyring_in_a_user_namespace_is_that_of_its_root() {
     let (runtime, id) = (Runtime::new(), unique("keys"));
     let own = format!("_ses.{id}");
     let seen = runtime.run(&bundle, &id).ok().seen();
-    let keyrings = session_keyrings(content(&seen, "/proc/keys"), &own);
+    let keyrings = session_keyrings(seen.content("/proc/keys"), &own);
     assert!(matches!(&keyrings[..], [(_, uid)] if uid == "0"), "{keyrings:?}");
 
     // Another name: the kernel takes the keyring of a process that ended out of the list later.
-    let (bundle, id) = (bundle.args(&["/bin/probe", "sleep", "1000"]), unique("keys"));
-    let own = format!("_ses.{id}");
-    runtime.start(&bundle, &id);
+    let running = Running::start(bundle.sleeping());
+    let own = format!("_ses.{}", running.id);
     let exec = || {
-        let seen = runtime.call(["exec", &id, "/bin/probe", "--read", "/proc/keys"]).ok().seen();
-        session_keyrings(content(&seen, "/proc/keys"), &own)
+        let seen = running.exec(&[], &["/bin/probe", "--read", "/proc/keys"]).ok().seen();
+        session_keyrings(seen.content("/proc/keys"), &own)
     };
     let (first, second) = (exec(), exec());
     assert_eq!(first, second, "each process of the container is in the same one");
     assert!(matches!(&first[..], [(_, uid)] if uid == "0"), "{first:?}");
-    runtime.delete(&id);
-    runtime.leftovers(&[&id]).assert_none();
+    running.end();
 }
 
-/// The CPUs of this process, as numbers.
-fn cpus() -> Vec<u32> {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let list = status.lines().find_map(|l| l.strip_prefix("Cpus_allowed_list:")).unwrap().trim().to_owned();
+/// The CPUs of a process, from the text of its `/proc/PID/status`.
+fn cpus_in(status: &str) -> String {
+    status.lines().find_map(|l| l.strip_prefix("Cpus_allowed_list:")).unwrap().trim().to_owned()
+}
+
+fn cpus_of_init(running: &Running) -> String {
+    cpus_in(&std::fs::read_to_string(format!("/proc/{}/status", running.pid)).unwrap())
+}
+
+const READ_STATUS: &[&str] = &["/bin/probe", "--read", "/proc/self/status"];
+
+/// The CPUs of a process of `exec`, that reads its status.
+#[track_caller]
+fn cpus_of_exec(running: &Running, exec: &[&str], command: &[&str]) -> String {
+    cpus_in(running.call(exec, command).ok().seen().content("/proc/self/status"))
+}
+
+/// Binds the calling thread, and what it starts, to these CPUs, or to all of its cpuset.
+fn bind(cpus: Option<usize>) {
+    let mut set = nix::sched::CpuSet::new();
+    for cpu in cpus.map_or(0..nix::sched::CpuSet::count(), |cpu| cpu..cpu + 1) {
+        set.set(cpu).unwrap();
+    }
+    nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &set).unwrap();
+}
+
+/// All CPUs of this thread's cpuset, as a list of the kernel, and their numbers; it may use them from here on.
+fn all_cpus() -> (String, Vec<u32>) {
+    bind(None);
+    let list = cpus_in(&std::fs::read_to_string("/proc/thread-self/status").unwrap());
     let range = |range: &str| {
         let (first, last) = range.split_once('-').unwrap_or((range, range));
         first.parse::<u32>().unwrap()..=last.parse().unwrap()
     };
-    list.split(',').flat_map(range).collect()
+    let numbers = list.split(',').flat_map(range).collect();
+    (list, numbers)
+}
+
+/// Since Linux 6.2 a process keeps, in another cpuset, the CPUs that were asked for.
+fn affinity_outlives_a_cpuset() -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers = release.split(['.', '-']).map(|n| n.parse::<u32>().unwrap_or(0));
+    (numbers.next(), numbers.next()) >= (Some(6), Some(2))
 }
 
 // proves: execCPUAffinity
@@ -248,58 +263,72 @@ fn the_cpus_of_a_process_of_exec() {
     if skip_unless_root() {
         return;
     }
-    let all = cpus();
+    let (whole, all) = all_cpus();
     let (Some(first), Some(last)) = (all.first(), all.last()) else { return };
     if first == last {
         return skip("there is one CPU only");
     }
     let (first, last) = (first.to_string(), last.to_string());
-    let allowed = |status: &str| {
-        status.lines().find_map(|l| l.strip_prefix("Cpus_allowed_list:")).unwrap().trim().to_owned()
-    };
-    let whole = allowed(&std::fs::read_to_string("/proc/self/status").unwrap());
+    let by_kernel = if affinity_outlives_a_cpuset() { &first } else { &whole };
     for (affinity, expected) in [
         (json!({}), &whole),
-        (json!({"initial": first}), &first),
+        (json!({"initial": first}), by_kernel),
         (json!({"final": last}), &last),
         (json!({"initial": first, "final": last}), &last),
     ] {
         for bundle in [Bundle::new(), Bundle::without_user()] {
-            let bundle = bundle
-                .args(&["/bin/probe", "sleep", "1000"])
-                .set("/process/execCPUAffinity", affinity.clone());
-            let (runtime, id) = (Runtime::new(), unique("cpus"));
-            let pid = runtime.start(&bundle, &id);
-            let of_init = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-            assert_eq!(allowed(&of_init), whole, "{affinity}: it is not about the container's own process");
-            let seen = runtime.call(["exec", &id, "/bin/probe", "--read", "/proc/self/status"]).ok().seen();
-            assert_eq!(allowed(content(&seen, "/proc/self/status")), *expected, "{affinity}");
+            let bundle = bundle.sleeping().set("/process/execCPUAffinity", affinity.clone());
+            let running = Running::start(bundle);
+            assert_eq!(
+                cpus_of_init(&running),
+                whole,
+                "{affinity}: it is not about the container's own process"
+            );
+            assert_eq!(cpus_of_exec(&running, &["exec"], READ_STATUS), *expected, "{affinity}");
             // A process file may say otherwise, or nothing.
             for (own, expected) in [(json!({"final": first}), &first), (Value::Null, expected)] {
-                let file = runtime.dir().join("process.json");
-                let process = json!({
-                    "args": ["/bin/probe", "--read", "/proc/self/status"], "cwd": "/", "execCPUAffinity": own,
-                });
+                let file = running.runtime.dir().join("process.json");
+                let process = json!({"args": READ_STATUS, "cwd": "/", "execCPUAffinity": own});
                 std::fs::write(&file, process.to_string()).unwrap();
-                let args = ["exec".as_ref(), "--process".as_ref(), file.as_os_str(), id.as_ref()];
-                let seen = runtime.call(args).ok().seen();
-                assert_eq!(allowed(content(&seen, "/proc/self/status")), *expected, "{affinity} {own}");
+                let exec = ["exec", "--process", file.to_str().unwrap()];
+                assert_eq!(cpus_of_exec(&running, &exec, &[]), *expected, "{affinity} {own}");
             }
-            runtime.delete(&id);
-            runtime.leftovers(&[&id]).assert_none();
+            running.end();
         }
     }
-    let far = Bundle::new()
-        .args(&["/bin/probe", "sleep", "1000"])
-        .set("/process/execCPUAffinity", json!({"final": "8000"}));
-    let (runtime, id) = (Runtime::new(), unique("cpus"));
-    runtime.start(&far, &id);
-    let ran = runtime.call(["exec", &id, "/bin/true"]);
+    let far = json!({"final": "8000"});
+    let running = Running::start(Bundle::new().sleeping().set("/process/execCPUAffinity", far));
+    let ran = running.exec(&[], &["/bin/true"]);
     assert_ne!(ran.code, 0);
     for words in ["/process/execCPUAffinity/final", "EINVAL", "online"] {
         assert!(ran.stderr.contains(words), "{words}: {}", ran.stderr);
     }
-    runtime.delete(&id);
+    running.end();
+}
+
+/// Whoever calls the runtime may be bound to some CPUs, by its unit for instance.
+// proves: the CPUs are those of the cgroup
+#[test]
+fn the_cpus_are_those_of_the_cgroup_and_not_of_the_caller() {
+    if skip_unless_root() {
+        return;
+    }
+    let (whole, all) = all_cpus();
+    let (Some(first), Some(last)) = (all.first(), all.last()) else { return };
+    if first == last {
+        return skip("there is one CPU only");
+    }
+    bind(Some(usize::try_from(*first).unwrap()));
+    let last = last.to_string();
+    for (cpus, expected) in [("", &whole), (&last, &last)] {
+        for bundle in [Bundle::new(), Bundle::without_user()] {
+            let bundle = bundle.sleeping().set("/linux/resources/cpu", json!({ "cpus": cpus }));
+            let running = Running::start(bundle);
+            assert_eq!(cpus_of_init(&running), *expected, "{cpus:?}");
+            assert_eq!(cpus_of_exec(&running, &["exec"], READ_STATUS), *expected, "{cpus:?}: of exec");
+            running.end();
+        }
+    }
 }
 
 // proves: what has no effect warns

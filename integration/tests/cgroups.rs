@@ -11,19 +11,16 @@
 
 use serde_json::{Value, json};
 use sextant_integration::bundle::{HOST_ID, set};
-use sextant_integration::process::run;
 use sextant_integration::seen::Answer;
-use sextant_integration::{Bundle, Runtime, skip, skip_unless_root, unique};
+use sextant_integration::{Bundle, Runtime, cgroup, skip, skip_unless_root, unique};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-
-const ROOT: &str = "/sys/fs/cgroup";
 
 fn skip_without_v2() -> bool {
     if skip_unless_root() {
         return true;
     }
-    let other = !Path::new(ROOT).join("cgroup.controllers").exists();
+    let other = !cgroup::is_version_2_alone();
     if other {
         skip("cgroup version 2 is not the only one");
     }
@@ -46,11 +43,8 @@ impl Live {
     #[track_caller]
     fn start(bundle: &Bundle, flags: &[&str]) -> Self {
         let (runtime, id) = (Runtime::new(), unique("v2"));
-        let mut command = runtime.command();
-        command.args(flags).args(["create", "--bundle"]).arg(bundle.write()).arg(&id);
-        run(&mut command, bundle.dir()).ok();
-        let text = std::fs::read_to_string(format!("/proc/{}/cgroup", runtime.pid(&id))).unwrap();
-        let dir = Path::new(ROOT).join(text.lines().find_map(|l| l.strip_prefix("0::/")).unwrap());
+        runtime.create_with(flags, bundle, &id).ok();
+        let dir = cgroup::dir(runtime.pid(&id), "");
         Self { runtime, id, dir }
     }
 

@@ -11,58 +11,25 @@
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
 use serde_json::{Value, json};
+use sextant_integration::bundle::copy_program;
 use sextant_integration::process::{DEADLINE, Ran, until};
 use sextant_integration::seen::Seen;
-use sextant_integration::{Bundle, Runtime, skip, skip_unless_root, unique};
+use sextant_integration::{Bundle, Running, Runtime, skip, skip_unless_root, unique};
 use sextant_runtime::contract::wait_point::{Heard, START};
 use std::fs;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 
 fn sleeper() -> Bundle {
-    Bundle::new().args(&["/bin/probe", "sleep", "1000"])
+    Bundle::new().sleeping()
 }
 
-/// A runtime with a running container of this bundle.
-struct Running {
-    runtime: Runtime,
-    bundle: Bundle,
-    id: String,
-}
-
-impl Running {
-    fn start(bundle: Bundle) -> Self {
-        let running = Self { runtime: Runtime::new(), bundle, id: unique("exec") };
-        running.runtime.start(&running.bundle, &running.id);
-        running
-    }
-
-    #[track_caller]
-    fn exec(&self, flags: &[&str], command: &[&str]) -> Ran {
-        let args = [&["exec"], flags, &[&self.id], command].concat();
-        self.runtime.call(args)
-    }
-
-    /// What the probe sees that is executed with these flags.
-    #[track_caller]
-    fn seen(&self, flags: &[&str]) -> Seen {
-        self.exec(flags, &["/bin/probe"]).ok().seen()
-    }
-
-    /// Executes a process file of this content.
-    #[track_caller]
-    fn process(&self, process: &Value, flags: &[&str]) -> Ran {
-        let path = self.runtime.dir().join("process.json");
-        fs::write(&path, process.to_string()).unwrap();
-        let mut all = vec!["--process", path.to_str().unwrap()];
-        all.extend(flags);
-        self.exec(&all, &[])
-    }
-
-    fn end(self) {
-        self.runtime.delete(&self.id);
-        self.runtime.leftovers(&[&self.id]).assert_none();
-    }
+/// Executes a process file of this content.
+#[track_caller]
+fn exec_file(running: &Running, process: &Value, flags: &[&str]) -> Ran {
+    let path = running.runtime.dir().join("process.json");
+    fs::write(&path, process.to_string()).unwrap();
+    running.exec(&[&["--process", path.to_str().unwrap()], flags].concat(), &[])
 }
 
 /// Failed before its process began.
@@ -81,7 +48,7 @@ fn it_is_one_more_process_of_the_container() {
     if skip_unless_root() {
         return;
     }
-    for bundle in [sleeper(), Bundle::without_user().args(&["/bin/probe", "sleep", "1000"])] {
+    for bundle in [sleeper(), Bundle::without_user().sleeping()] {
         let time = json!({"type": "time"});
         let bundle = bundle
             .set("/linux/namespaces/-", time)
@@ -95,7 +62,7 @@ fn it_is_one_more_process_of_the_container() {
                        "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 99}]}),
             );
         let running = Running::start(bundle);
-        let pid = running.runtime.pid(&running.id);
+        let pid = running.pid;
         let ran = running.exec(&[], &["/bin/probe", "--mkdir", "/tmp/x"]).ok();
         let seen = ran.seen();
         assert!(seen.pid > 1 && seen.ppid == 0 && seen.session == i32::try_from(seen.pid).unwrap());
@@ -127,7 +94,7 @@ fn limits_are_in_force_for_another_user() {
     let nofile = |seen: &Seen| (seen.uid[0], seen.rlimits["Max open files"]);
     let seen = Runtime::new().run(&bundle, &unique("limit")).ok().seen();
     assert_eq!(nofile(&seen), (7, (Some(100), Some(200))));
-    let running = Running::start(bundle.args(&["/bin/probe", "sleep", "1000"]));
+    let running = Running::start(bundle.sleeping());
     assert_eq!(nofile(&running.seen(&[])), (7, (Some(100), Some(200))));
     running.end();
 }
@@ -166,7 +133,7 @@ fn rights_inside_the_user_namespace_are_enough() {
         sextant_integration::process::run(&mut less, running.runtime.dir())
     };
     let seen = exec(&["/bin/probe"]).ok().seen();
-    let pid = running.runtime.pid(&running.id);
+    let pid = running.pid;
     for (name, inode) in &seen.namespaces {
         let link = fs::read_link(format!("/proc/{pid}/ns/{name}")).unwrap();
         assert!(link.to_string_lossy().contains(&format!("[{inode}]")), "{name}: {inode}, not {link:?}");
@@ -244,7 +211,7 @@ fn a_process_file_says_it_all_but_what_it_leaves_out() {
     let running = Running::start(bundle);
     let process =
         json!({"args": ["/bin/probe"], "cwd": "/tmp", "env": ["B=2"], "user": {"uid": 3, "gid": 4}});
-    let seen = running.process(&process, &[]).ok().seen();
+    let seen = exec_file(&running, &process, &[]).ok().seen();
     assert_eq!((seen.cwd.as_str(), seen.uid[0], seen.gid[0], seen.umask), ("/tmp", 3, 4, 0o77));
     assert_eq!(seen.env, ["B=2", "HOME=/"]);
     assert!(!seen.no_new_privs, "false where it says nothing, as runc has it");
@@ -254,7 +221,7 @@ fn a_process_file_says_it_all_but_what_it_leaves_out() {
     let process = json!({"args": ["/bin/probe"], "cwd": "/", "user": {"uid": 0, "gid": 0, "umask": 2},
         "noNewPrivileges": true, "capabilities": {"bounding": ["CAP_KILL", "CAP_NONE"]},
         "rlimits": [{"type": "RLIMIT_NOFILE", "soft": 50, "hard": 60}]});
-    let seen = running.process(&process, &[]).ok().seen();
+    let seen = exec_file(&running, &process, &[]).ok().seen();
     assert_eq!((seen.capabilities.bounding, seen.capabilities.effective), (1 << 5, 0));
     assert_eq!((seen.umask, seen.no_new_privs), (2, true));
     assert_eq!(seen.rlimits["Max open files"], (Some(50), Some(60)));
@@ -290,11 +257,11 @@ fn mistakes_are_told_with_their_place() {
         (json!({"args": ["a"], "cwd": 7}), &["/cwd", "process.json"]),
         (json!(["a"]), &["not a JSON object"]),
     ] {
-        let ran = running.process(&process, &[]);
+        let ran = exec_file(&running, &process, &[]);
         assert!(!ran.stderr.contains("/process/"), "pointers are those of the file: {}", ran.stderr);
         refused(ran, words);
     }
-    let twice = running.process(&json!({"args": ["/bin/true"], "cwd": "/"}), &["--", "x"]);
+    let twice = exec_file(&running, &json!({"args": ["/bin/true"], "cwd": "/"}), &["--", "x"]);
     refused(twice, &["given twice"]);
     running.end();
 }
@@ -317,7 +284,8 @@ fn states_in_which_it_works() {
     }
     let (runtime, id, bundle) = (Runtime::new(), unique("created"), sleeper());
     runtime.create(&bundle, &id).ok();
-    let running = Running { runtime, bundle, id };
+    let pid = runtime.pid(&id);
+    let running = Running { runtime, bundle, id, pid };
     running.exec(&[], &["/bin/true"]).ok();
     let call = |verb: &str| running.runtime.call([verb, &running.id]).ok();
     call("start");
@@ -421,7 +389,7 @@ fn into_a_sub_cgroup() {
         return;
     }
     let running = Running::start(sleeper());
-    let pid = running.runtime.pid(&running.id);
+    let pid = running.pid;
     let lines = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
     let place = |line: &str| {
         let mut fields = line.splitn(3, ':').skip(1);
@@ -498,7 +466,7 @@ fn it_waits_at_the_wait_point() {
     assert!(comm(&pid).ends_with("probe"));
 
     // A program that vanishes while it waits: the one who starts it is told.
-    fs::copy(running.bundle.rootfs().join("bin/probe"), running.bundle.rootfs().join("bin/gone")).unwrap();
+    copy_program(&running.bundle.rootfs().join("bin/probe"), &running.bundle.rootfs().join("bin/gone"));
     let (ours, _) = make(&["/bin/gone", "true"]);
     fs::remove_file(running.bundle.rootfs().join("bin/gone")).unwrap();
     send(ours.as_raw_fd(), START, MsgFlags::empty()).unwrap();
@@ -568,7 +536,7 @@ fn sockets_of_an_activation_come_first() {
     if skip_unless_root() {
         return;
     }
-    let running = Running::start(Bundle::without_user().args(&["/bin/probe", "sleep", "1000"]));
+    let running = Running::start(Bundle::without_user().sleeping());
     let seen =
         activated(&running, &["exec", "--preserve-fds", "1", &running.id, "/bin/probe"], "$$").ok().seen();
     assert_eq!(seen.fds.keys().copied().collect::<Vec<_>>(), [0, 1, 2, 3, 4], "{:?}", seen.fds);
@@ -592,7 +560,7 @@ fn stdio_is_the_users_own() {
     if skip_unless_root() {
         return;
     }
-    let running = Running::start(Bundle::without_user().args(&["/bin/probe", "sleep", "1000"]));
+    let running = Running::start(Bundle::without_user().sleeping());
     running.exec(&["-u", "7:8"], &["/bin/true"]).ok();
     let stdout = fs::metadata(running.runtime.dir().join("stdout")).unwrap();
     assert_eq!((stdout.uid(), stdout.gid()), (7, 0));

@@ -10,23 +10,10 @@
 
 use nix::libc::{EACCES, EOPNOTSUPP, EPERM, EROFS};
 use serde_json::{Value, json};
-use sextant_integration::seen::{Answer, Mount, Seen};
-use sextant_integration::{Bundle, Runtime, skip, skip_unless_root, unique};
+use sextant_integration::process::{DEADLINE, until};
+use sextant_integration::seen::Answer;
+use sextant_integration::{Bundle, Running, Runtime, cgroup, skip, skip_unless_root, unique};
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
-
-/// The topmost mount at `target`.
-#[track_caller]
-fn mount_at<'a>(seen: &'a Seen, target: &str) -> &'a Mount {
-    let found = seen.mounts.iter().rev().find(|m| m.target == target);
-    found.unwrap_or_else(|| panic!("no mount at {target}: {:#?}", seen.mounts))
-}
-
-/// The probe with these arguments, in a bundle with and one without a user namespace.
-fn both(args: &[&str]) -> [Bundle; 2] {
-    let args: Vec<&str> = std::iter::once("/bin/probe").chain(args.iter().copied()).collect();
-    [Bundle::new().args(&args), Bundle::without_user().args(&args)]
-}
 
 // --- process ---------------------------------------------------------------
 
@@ -35,7 +22,7 @@ fn args_env_and_cwd() {
     if skip_unless_root() {
         return;
     }
-    for bundle in both(&["--stat", "/"]) {
+    for bundle in Bundle::both(&["--stat", "/"]) {
         let bundle = bundle
             .set("/process/cwd", json!("/home"))
             .set("/process/env", json!(["PATH=/bin", "A=1 2", "EMPTY=", "Z=ü"]));
@@ -73,7 +60,7 @@ fn user_group_and_additional_groups() {
     if skip_unless_root() {
         return;
     }
-    for bundle in both(&[]) {
+    for bundle in Bundle::both(&[]) {
         let user = json!({"uid": 1000, "gid": 1001, "additionalGids": [5, 2000], "umask": 0o27});
         let seen = Runtime::seen_in(&bundle.set("/process/user", user));
         assert_eq!((seen.uid, seen.gid), (vec![1000; 4], vec![1001; 4]));
@@ -103,7 +90,7 @@ fn five_capability_sets() {
         "inheritable": ["CAP_KILL"],
         "ambient": ["CAP_KILL"],
     });
-    for bundle in both(&[]) {
+    for bundle in Bundle::both(&[]) {
         // A user other than root keeps over execve(2) what is ambient, and no more.
         let seen = Runtime::seen_in(
             &bundle.set("/process/capabilities", sets.clone()).set("/process/user/uid", json!(7)),
@@ -122,7 +109,7 @@ fn without_capabilities_there_are_none() {
     if skip_unless_root() {
         return;
     }
-    for bundle in both(&[]) {
+    for bundle in Bundle::both(&[]) {
         let seen = Runtime::seen_in(
             &bundle.edit(|c| drop(c["process"].as_object_mut().unwrap().remove("capabilities"))),
         );
@@ -172,7 +159,7 @@ fn resource_limits() {
     if skip_unless_root() {
         return;
     }
-    for bundle in both(&[]) {
+    for bundle in Bundle::both(&[]) {
         let limits = json!([
             {"type": "RLIMIT_NOFILE", "soft": 200, "hard": 300},
             {"type": "RLIMIT_CORE", "soft": 0, "hard": 0},
@@ -189,7 +176,7 @@ fn oom_score_adj() {
     if skip_unless_root() {
         return;
     }
-    for bundle in both(&[]) {
+    for bundle in Bundle::both(&[]) {
         assert_eq!(Runtime::seen_in(&bundle.set("/process/oomScoreAdj", json!(421))).oom_score_adj, 421);
     }
 }
@@ -211,11 +198,11 @@ fn a_read_only_root() {
     if skip_unless_root() {
         return;
     }
-    for bundle in both(&["--write", "/etc/passwd", "--mkdir", "/made"]) {
+    for bundle in Bundle::both(&["--write", "/etc/passwd", "--mkdir", "/made"]) {
         let seen = Runtime::seen_in(&bundle.set("/root/readonly", json!(true)));
         assert_eq!(seen.writes["/etc/passwd"], Answer::Errno(EROFS));
         assert_eq!(seen.mkdirs["/made"], Answer::Errno(EROFS));
-        assert!(mount_at(&seen, "/").options.contains(&"ro".to_owned()));
+        assert!(seen.mount_at("/").has("ro"));
     }
 }
 
@@ -225,7 +212,7 @@ fn a_bind_mount_with_options() {
     if skip_unless_root() {
         return;
     }
-    for bundle in both(&["--write", "/mnt/deep/file", "--read", "/mnt/deep/file"]) {
+    for bundle in Bundle::both(&["--write", "/mnt/deep/file", "--read", "/mnt/deep/file"]) {
         let source = sextant_integration::bundle::temp_dir();
         let file = source.path().join("file");
         std::fs::write(&file, "of the host").unwrap();
@@ -238,9 +225,9 @@ fn a_bind_mount_with_options() {
         let seen = Runtime::seen_in(&bundle);
         assert_eq!(seen.contents["/mnt/deep/file"], Answer::Ok("of the host".into()));
         assert_eq!(seen.writes["/mnt/deep/file"], Answer::Errno(EROFS));
-        let mount = mount_at(&seen, "/mnt/deep");
+        let mount = seen.mount_at("/mnt/deep");
         for option in &options[1..] {
-            assert!(mount.options.contains(&(*option).to_owned()), "{option}: {mount:?}");
+            assert!(mount.has(option), "{option}: {mount:?}");
         }
     }
 }
@@ -253,7 +240,7 @@ fn a_bind_mount_of_a_file() {
     let source = sextant_integration::bundle::temp_dir();
     let path = source.path().join("file");
     std::fs::write(&path, "one file").unwrap();
-    for bundle in both(&["--read", "/etc/bound"]) {
+    for bundle in Bundle::both(&["--read", "/etc/bound"]) {
         let bundle = bundle.mount(
             json!({"destination": "/etc/bound", "type": "none", "source": path, "options": ["rbind"]}),
         );
@@ -267,17 +254,17 @@ fn a_tmpfs_with_options() {
     if skip_unless_root() {
         return;
     }
-    for bundle in both(&["--stat", "/mnt/t"]) {
+    for bundle in Bundle::both(&["--stat", "/mnt/t"]) {
         let bundle = bundle.mount(json!({
             "destination": "/mnt/t", "type": "tmpfs", "source": "tmpfs",
             "options": ["nosuid", "nodev", "mode=1750", "size=4096k"],
         }));
         let seen = Runtime::seen_in(&bundle);
         assert_eq!((seen.file("/mnt/t").kind.as_str(), seen.file("/mnt/t").mode), ("dir", 0o1750));
-        let mount = mount_at(&seen, "/mnt/t");
+        let mount = seen.mount_at("/mnt/t");
         assert_eq!(mount.fstype, "tmpfs");
-        assert!(mount.super_options.contains(&"size=4096k".to_owned()), "{mount:?}");
-        assert!(["nosuid", "nodev"].iter().all(|o| mount.options.contains(&(*o).to_owned())), "{mount:?}");
+        assert!(mount.super_has("size=4096k"), "{mount:?}");
+        assert!(["nosuid", "nodev"].iter().all(|o| mount.has(o)), "{mount:?}");
     }
 }
 
@@ -286,13 +273,13 @@ fn a_read_only_tmpfs_takes_the_mount_points_of_later_mounts() {
     if skip_unless_root() {
         return;
     }
-    for bundle in both(&["--stat", "/mnt/t/deep/x"]) {
+    for bundle in Bundle::both(&["--stat", "/mnt/t/deep/x"]) {
         let bundle = bundle
             .mount(json!({"destination": "/mnt/t", "type": "tmpfs", "source": "tmpfs", "options": ["ro"]}))
             .mount(json!({"destination": "/mnt/t/deep/x", "type": "tmpfs", "source": "tmpfs"}));
         let seen = Runtime::seen_in(&bundle);
         assert_eq!(seen.file("/mnt/t/deep/x").kind, "dir");
-        let is_ro = |at: &str| mount_at(&seen, at).options.contains(&"ro".to_owned());
+        let is_ro = |at: &str| seen.mount_at(at).has("ro");
         assert_eq!((is_ro("/mnt/t"), is_ro("/mnt/t/deep/x")), (true, false), "{:?}", seen.mounts);
     }
 }
@@ -316,13 +303,13 @@ fn the_propagation_of_the_root_and_of_a_mount() {
         return;
     }
     let private = Runtime::seen_in(&Bundle::without_user().set("/linux/rootfsPropagation", json!("private")));
-    assert_eq!(mount_at(&private, "/").tags, Vec::<String>::new());
+    assert_eq!(private.mount_at("/").tags, Vec::<String>::new());
     let bundle = Bundle::without_user().set("/linux/rootfsPropagation", json!("shared")).mount(json!({
         "destination": "/mnt", "type": "tmpfs", "source": "tmpfs", "options": ["unbindable"],
     }));
     let seen = Runtime::seen_in(&bundle);
-    assert!(mount_at(&seen, "/").tags.iter().any(|t| t.starts_with("shared:")), "{:?}", mount_at(&seen, "/"));
-    assert_eq!(mount_at(&seen, "/mnt").tags, ["unbindable"]);
+    assert!(seen.mount_at("/").tags.iter().any(|t| t.starts_with("shared:")), "{:?}", seen.mount_at("/"));
+    assert_eq!(seen.mount_at("/mnt").tags, ["unbindable"]);
 }
 
 // proves: masked and read-only paths
@@ -333,7 +320,7 @@ fn masked_paths_are_empty_and_read_only_paths_are_read_only() {
     }
     let args =
         ["--read", "/etc/passwd", "--list", "/home", "--write", "/etc/passwd", "--mkdir", "/tmp/x/new"];
-    for bundle in both(&args) {
+    for bundle in Bundle::both(&args) {
         std::fs::create_dir_all(bundle.rootfs().join("tmp/x")).unwrap();
         std::fs::write(bundle.rootfs().join("home/secret"), "secret").unwrap();
         let bundle = bundle
@@ -369,7 +356,7 @@ fn default_devices_and_links() {
         .map(|n| format!("/dev/{n}"))
         .collect();
     let args: Vec<&str> = paths.iter().flat_map(|p| ["--stat", p]).chain(["--write", "/dev/null"]).collect();
-    for bundle in both(&args) {
+    for bundle in Bundle::both(&args) {
         let seen = Runtime::seen_in(&bundle);
         for (name, minor) in nodes {
             let node = seen.file(&format!("/dev/{name}"));
@@ -436,7 +423,7 @@ fn sysctls_of_owned_namespaces() {
     }
     let keys = ["net.ipv4.ip_forward", "kernel.msgmax", "net.ipv4.ping_group_range"];
     let args: Vec<&str> = keys.iter().flat_map(|k| ["--sysctl", k]).collect();
-    for bundle in both(&args) {
+    for bundle in Bundle::both(&args) {
         let bundle = bundle.set("/linux/sysctl", json!({keys[0]: "1", keys[1]: "12345", keys[2]: "0 0"}));
         let seen = Runtime::seen_in(&bundle);
         assert_eq!(seen.sysctls[keys[0]], Answer::Ok("1".into()));
@@ -452,7 +439,7 @@ fn seccomp_gives_the_errno_of_the_profile() {
         return;
     }
     for no_new_privileges in [true, false] {
-        for bundle in both(&["--mkdir", "/tmp/made"]) {
+        for bundle in Bundle::both(&["--mkdir", "/tmp/made"]) {
             let bundle = bundle.set("/process/noNewPrivileges", json!(no_new_privileges)).set("/linux/seccomp", json!({
                 "defaultAction": "SCMP_ACT_ALLOW",
                 "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": EOPNOTSUPP}],
@@ -599,42 +586,13 @@ fn a_report_that_nobody_reads_ends_nobody() {
 
 // --- cgroup limits, in the kernel's files ----------------------------------
 
-/// The container's directory in the hierarchy of this controller, on v1, hybrid or v2.
-fn cgroup_of(pid: i32, controller: &str) -> PathBuf {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
-    let find = |wanted: &dyn Fn(&str) -> bool| {
-        text.lines().find_map(|l| {
-            let mut parts = l.splitn(3, ':').skip(1);
-            let (names, path) = (parts.next()?, parts.next()?);
-            names.split(',').any(wanted).then(|| path.trim_start_matches('/').to_owned())
-        })
-    };
-    match find(&|name| name == controller) {
-        Some(path) => Path::new("/sys/fs/cgroup").join(controller).join(path),
-        None => Path::new("/sys/fs/cgroup").join(find(&str::is_empty).unwrap()),
-    }
-}
-
-/// Asserts that one of the files, of v1 or v2, has this content.
-#[track_caller]
-fn assert_limit(pid: i32, controller: &str, files: &[(&str, &str)]) {
-    let dir = cgroup_of(pid, controller);
-    let found = files.iter().find_map(|(file, want)| {
-        let got = std::fs::read_to_string(dir.join(file)).ok()?;
-        Some((file, got.trim().to_owned(), want))
-    });
-    let (file, got, want) = found.unwrap_or_else(|| panic!("none of {files:?} in {}", dir.display()));
-    assert_eq!(got, **want, "{}/{file}", dir.display());
-}
-
 // proves: cgroup limits
 #[test]
 fn limits_are_in_the_kernels_files() {
     if skip_unless_root() {
         return;
     }
-    let (runtime, id) = (Runtime::new(), unique("limits"));
-    let bundle = Bundle::new().args(&["/bin/probe", "sleep", "1000"]).edit(|c| {
+    let bundle = Bundle::new().sleeping().edit(|c| {
         let resources = c["linux"]["resources"].as_object_mut().unwrap();
         resources.insert("memory".into(), json!({"limit": 33_554_432, "reservation": 16_777_216}));
         resources.insert(
@@ -643,15 +601,18 @@ fn limits_are_in_the_kernels_files() {
         );
         resources.insert("pids".into(), json!({"limit": 17}));
     });
-    let pid = runtime.start(&bundle, &id);
-    assert_limit(pid, "memory", &[("memory.limit_in_bytes", "33554432"), ("memory.max", "33554432")]);
-    assert_limit(pid, "memory", &[("memory.soft_limit_in_bytes", "16777216"), ("memory.low", "16777216")]);
-    assert_limit(pid, "cpu", &[("cpu.cfs_quota_us", "50000"), ("cpu.max", "50000 100000")]);
-    assert_limit(pid, "cpu", &[("cpu.shares", "512"), ("cpu.weight", "59")]);
-    assert_limit(pid, "cpuset", &[("cpuset.cpus", "0")]);
-    assert_limit(pid, "pids", &[("pids.max", "17")]);
-    runtime.delete(&id);
-    runtime.leftovers(&[&id]).assert_none();
+    let running = Running::start(bundle);
+    for (controller, v1, v2) in [
+        ("memory", ["memory.limit_in_bytes", "33554432"], ["memory.max", "33554432"]),
+        ("memory", ["memory.soft_limit_in_bytes", "16777216"], ["memory.low", "16777216"]),
+        ("cpu", ["cpu.cfs_quota_us", "50000"], ["cpu.max", "50000 100000"]),
+        ("cpu", ["cpu.shares", "512"], ["cpu.weight", "59"]),
+        ("cpuset", ["cpuset.cpus", "0"], ["cpuset.cpus", "0"]),
+        ("pids", ["pids.max", "17"], ["pids.max", "17"]),
+    ] {
+        cgroup::assert_file(running.pid, controller, v1, v2);
+    }
+    running.end();
 }
 
 #[test]
@@ -688,20 +649,14 @@ fn every_process_of_a_container_is_in_its_cgroup() {
     if skip_unless_root() {
         return;
     }
-    let (runtime, id) = (Runtime::new(), unique("inside"));
-    let bundle = Bundle::new().args(&["/bin/probe", "fork", "3"]);
-    let pid = runtime.start(&bundle, &id);
+    let running = Running::start(Bundle::new().args(&["/bin/probe", "fork", "3"]));
     for controller in ["memory", "pids", "freezer"] {
-        let dir = cgroup_of(pid, controller);
-        assert!(dir.to_string_lossy().contains(&id), "{}", dir.display());
+        let dir = cgroup::dir(running.pid, controller);
+        assert!(dir.to_string_lossy().contains(&running.id), "{}", dir.display());
         let all_in = || std::fs::read_to_string(dir.join("cgroup.procs")).unwrap().lines().count() == 4;
-        assert!(
-            sextant_integration::process::until(sextant_integration::process::DEADLINE, all_in),
-            "{controller}"
-        );
+        assert!(until(DEADLINE, all_in), "{controller}");
     }
-    runtime.delete(&id);
-    runtime.leftovers(&[&id]).assert_none();
+    running.end();
 }
 
 // proves: cgroup namespace
@@ -722,7 +677,7 @@ fn the_cgroup_file_system_inside_is_read_only() {
     if skip_unless_root() {
         return;
     }
-    for bundle in both(&["--mkdir", "/sys/fs/cgroup/made", "--mkdir", "/sys/fs/cgroup/memory/made"]) {
+    for bundle in Bundle::both(&["--mkdir", "/sys/fs/cgroup/made", "--mkdir", "/sys/fs/cgroup/memory/made"]) {
         let seen = Runtime::seen_in(&bundle);
         for (path, answer) in &seen.mkdirs {
             assert!(

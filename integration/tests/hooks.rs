@@ -10,6 +10,7 @@
 )]
 
 use serde_json::{Value, json};
+use sextant_integration::process::json_of;
 use sextant_integration::{Bundle, Runtime, skip_unless_root, unique};
 use std::path::Path;
 
@@ -29,7 +30,7 @@ fn logging(name: &str, log: &Path) -> Value {
 
 fn lines(log: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(log).unwrap_or_default();
-    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
+    text.lines().map(json_of).collect()
 }
 
 fn own(kind: &str) -> String {
@@ -37,7 +38,7 @@ fn own(kind: &str) -> String {
 }
 
 fn sleeper() -> Bundle {
-    Bundle::without_user().args(&["/bin/probe", "sleep", "1000"])
+    Bundle::without_user().sleeping()
 }
 
 /// Exits with that status.

@@ -9,12 +9,12 @@
 )]
 
 use serde_json::{Value, json};
-use sextant_integration::process::{DEADLINE, until};
+use sextant_integration::process::{DEADLINE, json_of, until};
 use sextant_integration::{Bundle, Runtime, skip_unless_root, unique};
 use std::ffi::OsStr;
 
 fn sleeper() -> Bundle {
-    Bundle::new().args(&["/bin/probe", "sleep", "1000"])
+    Bundle::new().sleeping()
 }
 
 #[test]
@@ -178,7 +178,7 @@ fn list_as_table_as_json_and_ids_only() {
     for id in &ids {
         runtime.create(&bundle, id).ok();
     }
-    let list: Value = serde_json::from_str(&runtime.call(["list", "--format", "json"]).ok().stdout).unwrap();
+    let list = runtime.call(["list", "--format", "json"]).ok().json();
     let listed: Vec<&str> = list.as_array().unwrap().iter().map(|c| c["id"].as_str().unwrap()).collect();
     assert_eq!(listed, ids);
     let quiet = runtime.call(["list", "--quiet"]).ok().stdout;
@@ -257,7 +257,7 @@ fn the_json_log_has_the_fields_of_runcs() {
         .arg(&id);
     assert_eq!(command.output().unwrap().status.code(), Some(1));
     let text = std::fs::read_to_string(&log).unwrap();
-    let last: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    let last = json_of(text.lines().last().unwrap());
     assert_eq!(last["level"], "error");
     assert!(last["msg"].as_str().unwrap().contains("/process/cwd"), "{last}");
     // RFC 3339, as containerd parses it.
@@ -337,7 +337,7 @@ fn a_spec_runs_as_it_is_written() {
 
 #[test]
 fn features_are_json_with_the_namespaces() {
-    let features: Value = serde_json::from_str(&Runtime::new().call(["features"]).ok().stdout).unwrap();
+    let features = Runtime::new().call(["features"]).ok().json();
     let kinds = features["linux"]["namespaces"].as_array().unwrap();
     for kind in ["cgroup", "ipc", "mount", "network", "pid", "user", "uts"] {
         assert!(kinds.contains(&json!(kind)), "{features}");

@@ -1,7 +1,6 @@
 //! The seccomp listener: a program on the host gets the notification descriptor
 //! with the container process state, and decides about a system call, for the
-//! container's own process and for one of `exec`. The listener is a script in
-//! Python, since it takes ioctl(2).
+//! container's own process and for one of `exec`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -11,75 +10,10 @@
 )]
 
 use serde_json::{Value, json};
-use sextant_integration::{Bundle, Runtime, process, skip, skip_unless_root, unique};
+use sextant_integration::bundle::copy_program;
+use sextant_integration::listener::{Listener, Refused};
+use sextant_integration::{Bundle, Runtime, skip, skip_unless_root, unique};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
-
-/// Takes one connection: prints the state, answers each call with EXDEV (18).
-const LISTENER: &str = r#"
-import array, fcntl, os, socket, struct, sys
-server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-server.bind(sys.argv[1] + ".new")
-server.listen()
-os.rename(sys.argv[1] + ".new", sys.argv[1])
-connection, _ = server.accept()
-text, fds, _, _ = socket.recv_fds(connection, 65536, 4)
-assert len(fds) == 1, fds
-with open(sys.argv[2], "wb") as out:
-    out.write(text)
-RECV, SEND = 0xC0502100, 0xC0182101
-while True:
-    request = bytearray(80)
-    fcntl.ioctl(fds[0], RECV, request)
-    identity, = struct.unpack_from("Q", request)
-    fcntl.ioctl(fds[0], SEND, struct.pack("QqiI", identity, 0, -18, 0))
-"#;
-
-struct Listener {
-    child: Child,
-    dir: tempfile::TempDir,
-}
-
-impl Listener {
-    fn start() -> Option<Self> {
-        Self::of(LISTENER)
-    }
-
-    fn of(script: &str) -> Option<Self> {
-        let dir = tempfile::tempdir().unwrap();
-        let child = Command::new("python3")
-            .args(["-c", script])
-            .args([dir.path().join("socket"), dir.path().join("state")])
-            .stderr(Stdio::null())
-            .spawn();
-        let Ok(child) = child else {
-            skip("there is no python3");
-            return None;
-        };
-        let listener = Self { child, dir };
-        assert!(process::until(Duration::from_secs(20), || listener.socket().exists()));
-        Some(listener)
-    }
-
-    fn socket(&self) -> std::path::PathBuf {
-        self.dir.path().join("socket")
-    }
-
-    fn state(&self) -> Value {
-        let path = self.dir.path().join("state");
-        let read = || std::fs::read(&path).ok().and_then(|text| serde_json::from_slice(&text).ok());
-        assert!(process::until(Duration::from_secs(20), || read().is_some()));
-        read().unwrap()
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
 
 fn profile(socket: &Path) -> Value {
     json!({
@@ -96,10 +30,12 @@ fn profile(socket: &Path) -> Value {
 const MKDIR: [&str; 3] = ["/bin/busybox", "mkdir", "/tmp-of-listener"];
 
 fn with_busybox(bundle: Bundle) -> Option<Bundle> {
-    if std::fs::copy("/bin/busybox", bundle.rootfs().join("bin/busybox")).is_err() {
+    let busybox = Path::new("/bin/busybox");
+    if !busybox.exists() {
         skip("there is no /bin/busybox");
         return None;
     }
+    copy_program(busybox, &bundle.rootfs().join("bin/busybox"));
     Some(bundle)
 }
 
@@ -110,7 +46,7 @@ fn the_listener_decides_for_the_containers_process() {
         return;
     }
     for bundle in [Bundle::new(), Bundle::without_user()] {
-        let (Some(listener), Some(bundle)) = (Listener::start(), with_busybox(bundle)) else { return };
+        let (listener, Some(bundle)) = (Listener::start(Refused::All), with_busybox(bundle)) else { return };
         let bundle = bundle.args(&MKDIR).set("/linux/seccomp", profile(&listener.socket()));
         let (runtime, id) = (Runtime::new(), unique("listen"));
         let ran = runtime.run(&bundle, &id);
@@ -134,23 +70,19 @@ fn the_listener_decides_for_a_process_of_exec() {
         return;
     }
     for bundle in [Bundle::new(), Bundle::without_user()] {
-        let (Some(mut first), Some(bundle)) = (Listener::start(), with_busybox(bundle)) else { return };
+        let (mut first, Some(bundle)) = (Listener::start(Refused::All), with_busybox(bundle)) else { return };
         let socket = first.socket();
-        let bundle = bundle.args(&["/bin/probe", "sleep", "1000"]).set("/linux/seccomp", profile(&socket));
+        let bundle = bundle.sleeping().set("/linux/seccomp", profile(&socket));
         let (runtime, id) = (Runtime::new(), unique("listen"));
-        let pid = {
-            runtime.start(&bundle, &id);
-            runtime.pid(&id)
-        };
+        let pid = runtime.start(&bundle, &id);
         assert_eq!(first.state()["pid"], pid);
-        drop(first.child.kill());
-        drop(first.child.wait());
+        first.stop();
 
         let ran = runtime.call([&["exec", id.as_str()][..], &MKDIR].concat());
         assert!(ran.stderr.contains("/linux/seccomp/listenerPath"), "{}", ran.stderr);
         assert!(ran.stderr.contains("ECONNREFUSED"), "{}", ran.stderr);
 
-        let second = Listener::start().unwrap();
+        let second = Listener::start(Refused::All);
         std::fs::rename(second.socket(), &socket).unwrap();
         let ran = runtime.call([&["exec", id.as_str()][..], &MKDIR].concat());
         assert!(ran.stderr.contains("cross-device"), "{} {}", ran.code, ran.stderr);
@@ -178,28 +110,6 @@ fn without_a_listener_nothing_is_created() {
     runtime.leftovers(&[&id]).assert_none();
 }
 
-/// The listener allows everything but mkdir, which it refuses.
-const ALLOWING: &str = r#"
-import fcntl, os, socket, struct, sys
-server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-server.bind(sys.argv[1] + ".new")
-server.listen()
-os.rename(sys.argv[1] + ".new", sys.argv[1])
-connection, _ = server.accept()
-text, fds, _, _ = socket.recv_fds(connection, 65536, 4)
-asked = set()
-RECV, SEND, CONTINUE = 0xC0502100, 0xC0182101, 1
-while True:
-    request = bytearray(80)
-    fcntl.ioctl(fds[0], RECV, request)
-    identity, pid, flags, nr = struct.unpack_from("QIIi", request)
-    asked.add(nr)
-    with open(sys.argv[2], "w") as out:
-        out.write("[" + ", ".join(map(str, sorted(asked))) + "]")
-    answer = (0, -18, 0) if nr in (83, 258) else (0, 0, CONTINUE)
-    fcntl.ioctl(fds[0], SEND, struct.pack("QqiI", identity, *answer))
-"#;
-
 // proves: notify with listener path and metadata
 #[test]
 fn no_system_call_has_to_be_allowed_for_the_descriptor_to_be_sent() {
@@ -214,7 +124,7 @@ fn no_system_call_has_to_be_allowed_for_the_descriptor_to_be_sent() {
         profile
     };
     for bundle in [Bundle::new(), Bundle::without_user()] {
-        let (Some(listener), Some(bundle)) = (Listener::start(), with_busybox(bundle)) else { return };
+        let (listener, Some(bundle)) = (Listener::start(Refused::All), with_busybox(bundle)) else { return };
         let bundle =
             bundle.args(&["/bin/busybox", "true"]).set("/linux/seccomp", refused(&listener.socket()));
         let (runtime, id) = (Runtime::new(), unique("listen"));
@@ -225,7 +135,9 @@ fn no_system_call_has_to_be_allowed_for_the_descriptor_to_be_sent() {
     }
     // The listener may even be asked about them: the process waits for nobody's answer until it has it.
     for bundle in [Bundle::new(), Bundle::without_user()] {
-        let (Some(listener), Some(bundle)) = (Listener::of(ALLOWING), with_busybox(bundle)) else { return };
+        // mkdir and mkdirat.
+        let listener = Listener::start(Refused::These(&[83, 258]));
+        let Some(bundle) = with_busybox(bundle) else { return };
         let mut profile = profile(&listener.socket());
         let names = ["sendmsg", "write", "execve", "mkdir", "mkdirat", "capset", "prctl"];
         profile["syscalls"] = json!([{"names": names, "action": "SCMP_ACT_NOTIFY"}]);
@@ -233,9 +145,9 @@ fn no_system_call_has_to_be_allowed_for_the_descriptor_to_be_sent() {
         let (runtime, id) = (Runtime::new(), unique("listen"));
         let ran = runtime.run(&bundle, &id);
         assert!(ran.stderr.contains("cross-device"), "{} {}", ran.code, ran.stderr);
-        let asked = listener.state();
+        let asked = listener.calls();
         for number in [59, 1] {
-            assert!(asked.as_array().unwrap().contains(&json!(number)), "{number} is not in {asked}");
+            assert!(asked.contains(&number), "{number} is not in {asked:?}");
         }
         runtime.leftovers(&[&id]).assert_none();
     }

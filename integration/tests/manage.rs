@@ -1,5 +1,5 @@
 //! Commands on a container that runs: pause, resume, ps, kill, update, events,
-//! list; their output beside runc's, where that is installed.
+//! list.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -9,20 +9,16 @@
 )]
 
 use serde_json::{Value, json};
-use sextant_integration::process::{DEADLINE, until};
-use sextant_integration::{Bundle, Runtime, skip_unless_root, unique};
+use sextant_integration::process::{DEADLINE, json_of, until};
+use sextant_integration::{Bundle, Runtime, cgroup, skip_unless_root, unique};
 
 fn sleeper() -> Bundle {
-    Bundle::without_user().args(&["/bin/probe", "sleep", "1000"])
+    Bundle::without_user().sleeping()
 }
 
 /// One that has two processes and init.
 fn family() -> Bundle {
     Bundle::without_user().args(&["/bin/probe", "fork", "2"])
-}
-
-fn json_of(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}"))
 }
 
 // proves: create, start, run, state, kill, delete, exec, ps, list, spec, pause, resume
@@ -38,7 +34,7 @@ fn pause_stops_and_resume_lets_go_on() {
     runtime.call(["resume", &id]).failed_with(&[&id, "not paused"]);
     runtime.call(["pause", &id]).ok();
     assert_eq!(runtime.state(&id)["status"], "paused");
-    let listed = json_of(&runtime.call(["list", "--format", "json"]).ok().stdout);
+    let listed = runtime.call(["list", "--format", "json"]).ok().json();
     assert_eq!(listed[0]["status"], "paused");
     runtime.call(["pause", &id]).failed_with(&[&id, "not running"]);
     runtime.call(["delete", &id]).failed_with(&[&id, "not stopped", "paused"]);
@@ -101,7 +97,7 @@ fn ps_lists_the_processes_of_the_container_alone() {
     let bundles = [family(), sleeper()];
     let init = runtime.start(&bundles[0], &id);
     runtime.start(&bundles[1], &other);
-    let pids = || json_of(&runtime.call(["ps", "--format", "json", &id]).ok().stdout);
+    let pids = || runtime.call(["ps", "--format", "json", &id]).ok().json();
     assert!(until(DEADLINE, || pids().as_array().is_some_and(|p| p.len() == 3)), "{}", pids());
     let pids = pids();
     assert!(pids.as_array().unwrap().contains(&json!(init)), "{pids}");
@@ -133,34 +129,13 @@ fn kill_reaches_all_of_a_container_in_the_hosts_pid_namespace() {
         .args(&["/bin/probe", "fork", "2"])
         .edit(|config| sextant_integration::bundle::remove_namespace(config, "pid"));
     runtime.start(&bundle, &id);
-    let count = || json_of(&runtime.call(["ps", "-f", "json", &id]).ok().stdout).as_array().unwrap().len();
+    let count = || runtime.call(["ps", "-f", "json", &id]).ok().json().as_array().unwrap().len();
     assert!(until(DEADLINE, || count() == 3));
     runtime.call(["kill", &id, "KILL"]).ok();
     assert!(until(DEADLINE, || count() == 0));
     runtime.call(["kill", "--all", &id, "KILL"]).ok();
     runtime.delete(&id);
     runtime.leftovers(&[&id]).assert_none();
-}
-
-/// A file of the cgroup of `pid`, in whichever version the host has for the controller.
-fn cgroup_file(pid: i32, controller: &str, v1: &str, v2: &str) -> String {
-    let own = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
-    let path = |name: &dyn Fn(&str) -> bool| {
-        own.lines().find_map(|line| {
-            let mut fields = line.splitn(3, ':').skip(1);
-            let (names, path) = (fields.next()?, fields.next()?);
-            name(names).then(|| path.to_owned())
-        })
-    };
-    let place = match path(&|names| names.split(',').any(|n| n == controller)) {
-        Some(path) => format!("/sys/fs/cgroup/{controller}{path}/{v1}"),
-        None => format!("/sys/fs/cgroup{}/{v2}", path(&str::is_empty).unwrap()),
-    };
-    std::fs::read_to_string(&place).unwrap_or_else(|e| panic!("{place}: {e}")).trim().to_owned()
-}
-
-fn is_version_1(controller: &str) -> bool {
-    std::path::Path::new("/sys/fs/cgroup").join(controller).join("tasks").exists()
 }
 
 // proves: update (every flag and `--resources`)
@@ -171,7 +146,7 @@ fn update_sets_each_limit() {
     }
     let (runtime, id, bundle) = (Runtime::new(), unique("update"), sleeper());
     let pid = runtime.start(&bundle, &id);
-    for (flag, value, controller, [v1, v1_value], [v2, v2_value]) in [
+    for (flag, value, controller, v1, v2) in [
         ("--cpu-share", "512", "cpu", ["cpu.shares", "512"], ["cpu.weight", "59"]),
         ("--cpu-period", "50000", "cpu", ["cpu.cfs_period_us", "50000"], ["cpu.max", "max 50000"]),
         ("--cpu-quota", "20000", "cpu", ["cpu.cfs_quota_us", "20000"], ["cpu.max", "20000 50000"]),
@@ -197,8 +172,7 @@ fn update_sets_each_limit() {
             continue;
         }
         ran.ok();
-        let wanted = if is_version_1(controller) { v1_value } else { v2_value };
-        assert_eq!(cgroup_file(pid, controller, v1, v2), wanted, "{flag} {value}");
+        cgroup::assert_file(pid, controller, v1, v2);
     }
     runtime.delete(&id);
     runtime.leftovers(&[&id]).assert_none();
@@ -221,11 +195,11 @@ fn update_moves_memory_and_swap_in_either_direction() {
     ran.ok();
     let pid = runtime.pid(&id);
     let limits = || {
-        let memory = cgroup_file(pid, "memory", "memory.limit_in_bytes", "memory.max");
-        let swap = cgroup_file(pid, "memory", "memory.memsw.limit_in_bytes", "memory.swap.max");
+        let memory = cgroup::read(pid, "memory", "memory.limit_in_bytes", "memory.max");
+        let swap = cgroup::read(pid, "memory", "memory.memsw.limit_in_bytes", "memory.swap.max");
         let number = |text: &str| text.parse::<u64>().unwrap_or(u64::MAX) >> 20;
         let (memory, swap) = (number(&memory), number(&swap));
-        (memory, if is_version_1("memory") { swap } else { memory + swap })
+        (memory, if cgroup::is_version_1("memory") { swap } else { memory + swap })
     };
     assert_eq!(limits(), (32, 64));
     runtime.call(["update", "--memory", "100M", "--memory-swap", "200M", &id]).ok();
@@ -248,7 +222,7 @@ fn update_reads_resources_from_a_file_and_from_stdin() {
     }
     let (runtime, id, bundle) = (Runtime::new(), unique("file"), sleeper());
     let pid = runtime.start(&bundle, &id);
-    let pids = || cgroup_file(pid, "pids", "pids.max", "pids.max");
+    let pids = || cgroup::read(pid, "pids", "pids.max", "pids.max");
     let file = runtime.dir().join("resources.json");
     let resources = json!({
         "memory": {"limit": 50 << 20, "swap": 0, "checkBeforeUpdate": true},
@@ -258,11 +232,11 @@ fn update_reads_resources_from_a_file_and_from_stdin() {
         "devices": [{"allow": true, "access": "rwm"}],
     });
     std::fs::write(&file, resources.to_string()).unwrap();
-    let devices = |pid| cgroup_file(pid, "devices", "devices.list", "cgroup.events");
+    let devices = |pid| cgroup::read(pid, "devices", "devices.list", "cgroup.events");
     let before = devices(pid);
     runtime.call(["update".as_ref(), "--resources".as_ref(), file.as_os_str(), id.as_ref()]).ok();
     assert_eq!(pids(), "60");
-    assert_eq!(cgroup_file(pid, "memory", "memory.limit_in_bytes", "memory.max"), (50 << 20).to_string());
+    assert_eq!(cgroup::read(pid, "memory", "memory.limit_in_bytes", "memory.max"), (50 << 20).to_string());
     assert_eq!(devices(pid), before, "device rules are kept");
 
     let mut command = runtime.command();
@@ -294,8 +268,8 @@ fn a_refused_update_changes_nothing() {
     let pid = runtime.start(&bundle, &id);
     runtime.call(["update", "--memory", "64M", "--pids-limit", "50", &id]).ok();
     let limits = || {
-        let memory = cgroup_file(pid, "memory", "memory.limit_in_bytes", "memory.max");
-        (memory, cgroup_file(pid, "pids", "pids.max", "pids.max"))
+        let memory = cgroup::read(pid, "memory", "memory.limit_in_bytes", "memory.max");
+        (memory, cgroup::read(pid, "pids", "pids.max", "pids.max"))
     };
     let before = limits();
     // The kernel has no such CPU: this is known only when it is written, after the others.
@@ -340,7 +314,7 @@ fn events_print_statistics_once_and_at_an_interval() {
     let (runtime, id) = (Runtime::new(), unique("stats"));
     let bundle = family().set("/linux/resources/pids/limit", json!(50));
     runtime.start(&bundle, &id);
-    let stats = || json_of(&runtime.call(["events", "--stats", &id]).ok().stdout);
+    let stats = || runtime.call(["events", "--stats", &id]).ok().json();
     assert!(until(DEADLINE, || stats()["data"]["pids"] == json!({"current": 3, "limit": 50})), "{}", stats());
     let event = stats();
     assert_eq!((&event["type"], &event["id"]), (&json!("stats"), &json!(id)));
@@ -385,94 +359,6 @@ fn events_tell_that_memory_ran_out() {
     runtime.leftovers(&[&id]).assert_none();
 }
 
-/// runc beside ours, on a root of its own.
-struct Runc {
-    dir: tempfile::TempDir,
-}
-
-impl Runc {
-    fn installed() -> Option<Self> {
-        let found = std::process::Command::new("runc").arg("--version").output().is_ok();
-        if !found {
-            sextant_integration::skip("runc is not installed");
-        }
-        found.then(|| Self { dir: sextant_integration::bundle::temp_dir() })
-    }
-
-    fn call(&self, args: &[&str]) -> sextant_integration::Ran {
-        let mut command = std::process::Command::new("runc");
-        command.arg("--root").arg(self.dir.path().join("root")).args(args);
-        sextant_integration::process::run(&mut command, self.dir.path())
-    }
-}
-
-/// The names of all members, as paths, but for those that depend on the kernel alone.
-fn members(value: &Value, path: &str, found: &mut std::collections::BTreeSet<String>) {
-    if let Value::Object(map) = value {
-        for (name, value) in map {
-            let path = format!("{path}/{name}");
-            if !path.ends_with("/raw") {
-                members(value, &path, found);
-            }
-            found.insert(path);
-        }
-    }
-}
-
-fn shape(value: &Value) -> std::collections::BTreeSet<String> {
-    let mut found = std::collections::BTreeSet::new();
-    members(value, "", &mut found);
-    found
-}
-
-// proves: `state`, `list`, `ps` and `events` in runc's form
-#[test]
-fn output_has_the_form_of_runcs() {
-    if skip_unless_root() {
-        return;
-    }
-    let Some(runc) = Runc::installed() else { return };
-    let (runtime, ours, theirs) = (Runtime::new(), unique("ours"), unique("theirs"));
-    let bundle = Bundle::without_user().args(&["/bin/probe", "sleep", "1000"]);
-    runtime.start(&bundle, &ours);
-    runc.call(&["run", "--detach", "--bundle", bundle.write().to_str().unwrap(), &theirs]).ok();
-
-    let state = json_of(&runc.call(&["state", &theirs]).ok().stdout);
-    assert_eq!(shape(&runtime.state(&ours)), shape(&state));
-    let list = json_of(&runc.call(&["list", "--format", "json"]).ok().stdout);
-    let own = json_of(&runtime.call(["list", "--format", "json"]).ok().stdout);
-    assert_eq!(shape(&own[0]), shape(&list[0]));
-    assert_eq!((&own[0]["owner"], &own[0]["status"]), (&list[0]["owner"], &list[0]["status"]));
-
-    let words =
-        |text: &str| text.lines().next().unwrap().split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-    for args in [vec!["list"], vec!["ps"]] {
-        let (with_ours, with_theirs) =
-            ([args.clone(), vec![&ours]].concat(), [args.clone(), vec![&theirs]].concat());
-        let count = if args[0] == "list" { 1 } else { 2 };
-        let (own, other) =
-            (runtime.call(&with_ours[..count]).ok().stdout, runc.call(&with_theirs[..count]).ok().stdout);
-        assert_eq!(words(&own), words(&other), "{args:?}");
-        assert_eq!(own.lines().count(), other.lines().count(), "{args:?}");
-    }
-
-    let own = shape(&json_of(&runtime.call(["events", "--stats", &ours]).ok().stdout));
-    let other = shape(&json_of(&runc.call(&["events", "--stats", &theirs]).ok().stdout));
-    // What is zero is left out: which of these are depends on the moment. On a hybrid host runc
-    // does not see the unified hierarchy's hugetlb; on version 2 runc 1.1 has no pressure and no cpuset.
-    let by_chance = |name: &&String| {
-        ["/usage", "/max", "/cache"].iter().any(|end| name.ends_with(end))
-            || ["/blkio/", "/hugetlb/", "/psi", "/cpuset/"].iter().any(|part| name.contains(part))
-    };
-    let missing: Vec<_> = other.difference(&own).filter(|n| !by_chance(n)).collect();
-    let surplus: Vec<_> = own.difference(&other).filter(|n| !by_chance(n)).collect();
-    assert!(missing.is_empty() && surplus.is_empty(), "missing {missing:?}, surplus {surplus:?}");
-
-    runc.call(&["delete", "--force", &theirs]).ok();
-    runtime.delete(&ours);
-    runtime.leftovers(&[&ours, &theirs]).assert_none();
-}
-
 // proves: `--pidfd-socket` of create and run
 #[test]
 fn a_pidfd_of_init_is_passed_on() {
@@ -508,49 +394,16 @@ fn a_pidfd_of_init_is_passed_on() {
 
 // proves: `features` complete and true
 #[test]
-fn features_are_told_and_probed() {
+fn features_of_the_host_are_probed() {
     let runtime = Runtime::new();
-    let features = json_of(&runtime.call(["features"]).ok().stdout);
-    for pointer in [
-        "/ociVersionMin",
-        "/ociVersionMax",
-        "/hooks/5",
-        "/mountOptions/40",
-        "/linux/namespaces/7",
-        "/linux/capabilities/40",
-        "/linux/cgroup/rdma",
-        "/linux/seccomp/actions/8",
-        "/linux/seccomp/operators/6",
-        "/linux/seccomp/archs/0",
-        "/linux/seccomp/knownFlags/3",
-        "/linux/seccomp/supportedFlags/3",
-        "/linux/apparmor/enabled",
-        "/linux/selinux/enabled",
-        "/linux/intelRdt/enabled",
-        "/linux/memoryPolicy",
-        "/linux/mountExtensions/idmap/enabled",
-        "/linux/netDevices/enabled",
-        "/potentiallyUnsafeConfigAnnotations/0",
-        "/annotations",
-    ] {
-        assert!(features.pointer(pointer).is_some(), "{pointer} is missing: {features}");
-    }
-    assert_eq!(features.get("host"), None);
-    let host = json_of(&runtime.call(["features", "--host"]).ok().stdout)["host"].take();
+    assert_eq!(runtime.call(["features"]).ok().json().get("host"), None);
+    let host = runtime.call(["features", "--host"]).ok().json()["host"].take();
     assert_eq!(host["systemCalls"]["clone3"], true, "{host}");
     assert!(host["namespaces"].as_array().unwrap().contains(&json!("pid")), "{host}");
     assert!(
         host["seccomp"]["flags"].as_array().unwrap().contains(&json!("SECCOMP_FILTER_FLAG_LOG")),
         "{host}"
     );
-    let Some(runc) = Runc::installed() else { return };
-    let theirs = json_of(&runc.call(&["features"]).ok().stdout);
-    for list in ["/hooks", "/mountOptions", "/linux/namespaces", "/linux/capabilities"] {
-        let names = |features: &Value| features.pointer(list).unwrap().as_array().unwrap().clone();
-        let (ours, theirs) = (names(&features), names(&theirs));
-        let missing: Vec<_> = theirs.iter().filter(|name| !ours.contains(name)).collect();
-        assert!(missing.is_empty(), "{list}: {missing:?}");
-    }
 }
 
 // proves: `--log`, `--log-format`, `--debug`, `--criu`, `--rootless`, `--version`

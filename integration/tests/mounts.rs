@@ -10,25 +10,9 @@
 )]
 
 use serde_json::{Value, json};
-use sextant_integration::seen::{Answer, Mount, Seen};
-use sextant_integration::{Bundle, Runtime, skip, skip_unless_root, unique};
+use sextant_integration::seen::{Answer, Mount};
+use sextant_integration::{Bundle, Runtime, cgroup, skip, skip_unless_root, unique};
 use std::path::{Path, PathBuf};
-
-/// The topmost mount at `target`.
-#[track_caller]
-fn mount_at<'a>(seen: &'a Seen, target: &str) -> &'a Mount {
-    let found = seen.mounts.iter().rev().find(|m| m.target == target);
-    found.unwrap_or_else(|| panic!("no mount at {target}: {:#?}", seen.mounts))
-}
-
-fn has(mount: &Mount, option: &str) -> bool {
-    mount.options.iter().any(|o| o == option)
-}
-
-/// Both kinds of bundle.
-fn both() -> [Bundle; 2] {
-    [Bundle::new(), Bundle::without_user()]
-}
 
 /// A directory of the host with a tmpfs at `below`, in a mount namespace of the
 /// calling thread's own; it stays in that until the thread ends.
@@ -71,23 +55,23 @@ fn a_recursive_attribute_is_that_of_all_below_and_a_plain_one_is_not() {
             ("nosymfollow", "nosymfollow"),
         ] {
             let recursive = format!("r{option}");
-            for bundle in both() {
+            for bundle in Bundle::both(&[]) {
                 let seen = Runtime::seen_in(&bundle.mount(bind(dir.path(), &["rbind", &recursive])));
-                assert!(has(mount_at(&seen, "/mnt"), shown), "{recursive}: {:?}", mount_at(&seen, "/mnt"));
-                let below = mount_at(&seen, "/mnt/below");
-                assert!(has(below, shown), "{recursive}: {below:?}");
+                assert!(seen.mount_at("/mnt").has(shown), "{recursive}: {:?}", seen.mount_at("/mnt"));
+                let below = seen.mount_at("/mnt/below");
+                assert!(below.has(shown), "{recursive}: {below:?}");
             }
             let seen = Runtime::seen_in(&Bundle::without_user().mount(bind(dir.path(), &["rbind", option])));
-            assert!(has(mount_at(&seen, "/mnt"), shown), "{option}");
-            assert!(!has(mount_at(&seen, "/mnt/below"), shown), "{option} went too far");
+            assert!(seen.mount_at("/mnt").has(shown), "{option}");
+            assert!(!seen.mount_at("/mnt/below").has(shown), "{option} went too far");
         }
         // An attribute is taken back in the same way, and time modes exclude each other.
         let options = ["rbind", "rro", "rnosuid", "rrw", "rsuid", "rnoatime", "rstrictatime"];
         let seen = Runtime::seen_in(&Bundle::without_user().mount(bind(dir.path(), &options)));
         for target in ["/mnt", "/mnt/below"] {
-            let mount = mount_at(&seen, target);
+            let mount = seen.mount_at(target);
             for gone in ["ro", "nosuid", "noatime", "relatime"] {
-                assert!(!has(mount, gone), "{gone} at {target}: {mount:?}");
+                assert!(!mount.has(gone), "{gone} at {target}: {mount:?}");
             }
         }
     });
@@ -102,7 +86,7 @@ fn options_of_a_file_system_are_its_superblocks() {
     let tmpfs = |options: &[&str]| {
         let mount = json!({"destination": "/mnt", "type": "tmpfs", "source": "t", "options": options});
         let seen = Runtime::seen_in(&Bundle::without_user().mount(mount));
-        let mount = mount_at(&seen, "/mnt").clone();
+        let mount = seen.mount_at("/mnt").clone();
         [mount.options, mount.super_options].concat()
     };
     let has = |options: &[String], wanted: &str| options.iter().any(|o| o == wanted);
@@ -152,7 +136,7 @@ fn tmpcopyup_has_a_copy_that_is_the_containers_own() {
         return;
     }
     for options in [&["tmpcopyup"][..], &["tmpcopyup", "ro"]] {
-        for bundle in both() {
+        for bundle in Bundle::both(&[]) {
             let image = bundle.rootfs().join("mnt");
             std::fs::create_dir(image.join("sub")).unwrap();
             std::fs::write(image.join("sub/file"), "of the image").unwrap();
@@ -162,7 +146,7 @@ fn tmpcopyup_has_a_copy_that_is_the_containers_own() {
                 .args(&["/bin/probe", "--read", "/mnt/link", "--mkdir", "/mnt/new", "--stat", "/mnt/sub"])
                 .mount(mount);
             let seen = Runtime::seen_in(&bundle);
-            assert_eq!(mount_at(&seen, "/mnt").fstype, "tmpfs");
+            assert_eq!(seen.mount_at("/mnt").fstype, "tmpfs");
             assert_eq!(seen.contents["/mnt/link"], Answer::Ok("of the image".into()));
             assert_eq!(seen.mkdirs["/mnt/new"] == Answer::Ok(()), options.len() == 1, "{options:?}");
             assert_eq!(seen.file("/mnt/sub").kind, "dir");
@@ -182,21 +166,21 @@ fn remount_changes_what_an_earlier_entry_has_mounted() {
         |options: &[&str]| json!({"destination": "/mnt", "type": "none", "source": "x", "options": options});
     let tmpfs =
         json!({"destination": "/mnt", "type": "tmpfs", "source": "t", "options": ["nosuid", "size=1m"]});
-    for bundle in both() {
+    for bundle in Bundle::both(&[]) {
         let bind =
             bundle.mount(bind(dir.path(), &["bind", "nosuid"])).mount(entry(&["bind", "remount", "ro"]));
         let seen = Runtime::seen_in(&bind);
-        let mount = mount_at(&seen, "/mnt");
-        assert!(has(mount, "ro") && has(mount, "nosuid"), "{mount:?}");
-        assert!(!mount.super_options.iter().any(|o| o == "ro"), "the host's own: {mount:?}");
+        let mount = seen.mount_at("/mnt");
+        assert!(mount.has("ro") && mount.has("nosuid"), "{mount:?}");
+        assert!(!mount.super_has("ro"), "the host's own: {mount:?}");
         assert_eq!(seen.mounts.iter().filter(|m| m.target == "/mnt").count(), 1);
     }
-    for bundle in both() {
+    for bundle in Bundle::both(&[]) {
         let bundle = bundle.mount(tmpfs.clone()).mount(entry(&["remount", "size=2m", "noexec"]));
         let seen = Runtime::seen_in(&bundle);
-        let mount = mount_at(&seen, "/mnt");
-        assert!(mount.super_options.iter().any(|o| o == "size=2048k"), "{mount:?}");
-        assert!(has(mount, "nosuid") && has(mount, "noexec"), "{mount:?}");
+        let mount = seen.mount_at("/mnt");
+        assert!(mount.super_has("size=2048k"), "{mount:?}");
+        assert!(mount.has("nosuid") && mount.has("noexec"), "{mount:?}");
     }
     let (runtime, id) = (Runtime::new(), unique("remount"));
     let nothing = Bundle::without_user().mount(entry(&["bind", "remount", "ro"]));
@@ -222,7 +206,7 @@ fn an_overlay_of_many_layers_is_mounted() {
         return;
     }
     for count in [10, 100] {
-        for bundle in both() {
+        for bundle in Bundle::both(&[]) {
             let dir = sextant_integration::bundle::temp_dir();
             let lowerdir = layers(dir.path(), count);
             assert_eq!(lowerdir.len() > 4095, count == 100);
@@ -238,8 +222,8 @@ fn an_overlay_of_many_layers_is_mounted() {
                 continue;
             }
             let seen = ran.ok().seen();
-            let mount = mount_at(&seen, "/mnt");
-            assert!(mount.fstype == "overlay" && has(mount, "ro") && has(mount, "nodev"), "{mount:?}");
+            let mount = seen.mount_at("/mnt");
+            assert!(mount.fstype == "overlay" && mount.has("ro") && mount.has("nodev"), "{mount:?}");
             assert_eq!(seen.contents["/mnt/file0"], Answer::Ok("0".into()));
             assert_eq!(seen.contents[&last], Answer::Ok((count - 1).to_string()));
             runtime.leftovers(&[&id]).assert_none();
@@ -270,10 +254,10 @@ fn every_propagation_of_the_root() {
         ("unbindable", "unbindable", ""),
         ("runbindable", "unbindable", "unbindable"),
     ] {
-        for bundle in both() {
+        for bundle in Bundle::both(&[]) {
             let seen = Runtime::seen_in(&bundle.set("/linux/rootfsPropagation", json!(propagation)));
             for (target, wanted) in [("/", root), ("/dev/shm", mount)] {
-                let tags = &mount_at(&seen, target).tags;
+                let tags = &seen.mount_at(target).tags;
                 let fits =
                     tags.iter().any(|tag| tag.starts_with(wanted)) || (wanted.is_empty() && tags.is_empty());
                 let is_master = |tag: &String| wanted.is_empty() && tag.starts_with("master:");
@@ -305,7 +289,7 @@ fn later_mounts_of_the_host_come_in_unless_the_root_is_private() {
             [("rslave", true), ("slave", true), ("rprivate", false), ("private", false)]
         {
             let bundle = Bundle::without_user()
-                .args(&["/bin/probe", "sleep", "1000"])
+                .sleeping()
                 .set("/root/path", json!(root))
                 .set("/linux/rootfsPropagation", json!(propagation));
             let (runtime, id) = (Runtime::new(), unique("later"));
@@ -328,26 +312,25 @@ fn the_cgroup_is_mounted_in_the_layout_of_the_host() {
         return;
     }
     let host = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
-    let unified = host.lines().any(|l| l.contains(" /sys/fs/cgroup ") && l.contains(" - cgroup2 "));
-    for bundle in both() {
+    for bundle in Bundle::both(&[]) {
         let args = ["/bin/probe", "--list", "/sys/fs/cgroup", "--mkdir", "/sys/fs/cgroup/new"];
         let seen = Runtime::seen_in(&bundle.args(&args));
         let inside: Vec<&Mount> =
             seen.mounts.iter().filter(|m| m.target.starts_with("/sys/fs/cgroup")).collect();
-        assert!(inside.iter().all(|m| has(m, "ro") && has(m, "nosuid") && has(m, "noexec")), "{inside:#?}");
+        assert!(inside.iter().all(|m| m.has("ro") && m.has("nosuid") && m.has("noexec")), "{inside:#?}");
         assert!(!matches!(seen.mkdirs["/sys/fs/cgroup/new"], Answer::Ok(())));
-        if unified {
+        if cgroup::is_version_2_alone() {
             assert_eq!(inside.iter().map(|m| m.fstype.as_str()).collect::<Vec<_>>(), ["cgroup2"]);
             assert_eq!(inside[0].root, "/");
             continue;
         }
-        assert_eq!(mount_at(&seen, "/sys/fs/cgroup").fstype, "tmpfs");
+        assert_eq!(seen.mount_at("/sys/fs/cgroup").fstype, "tmpfs");
         let Answer::Ok(names) = &seen.listings["/sys/fs/cgroup"] else { panic!("{:?}", seen.listings) };
         let hierarchies = host.lines().filter(|l| l.contains(" - cgroup ") || l.contains(" - cgroup2 "));
         for line in hierarchies {
             let name = line.split(' ').nth(4).unwrap().rsplit('/').next().unwrap();
             assert!(names.iter().any(|n| n == name), "{name} is not in {names:?}");
-            let mount = mount_at(&seen, &format!("/sys/fs/cgroup/{name}"));
+            let mount = seen.mount_at(&format!("/sys/fs/cgroup/{name}"));
             assert_eq!(mount.root, "/", "its root is the container's own cgroup: {mount:?}");
         }
     }

@@ -30,7 +30,7 @@ fn identity(pid: i32, name: &str) -> String {
 
 /// A container that sleeps, for others to join, and its pid.
 fn sleeper(runtime: &Runtime, bundle: Bundle) -> (Bundle, String, i32) {
-    let (bundle, id) = (bundle.args(&["/bin/probe", "sleep", "1000"]), unique("sleeper"));
+    let (bundle, id) = (bundle.sleeping(), unique("sleeper"));
     let pid = runtime.start(&bundle, &id);
     (bundle, id, pid)
 }
@@ -427,9 +427,7 @@ fn time_has_offsets_of_its_own_and_is_joined_by_path() {
         let executed = runtime.call([&["exec", id.as_str()][..], &read].concat()).ok().seen();
         assert!(shifted(&executed));
 
-        let joining = Bundle::without_user()
-            .args(&["/bin/probe", "sleep", "1000"])
-            .join("time", &namespace(pid, "time"));
+        let joining = Bundle::without_user().sleeping().join("time", &namespace(pid, "time"));
         let other = unique("time");
         let joined = runtime.start(&joining, &other);
         assert_eq!(identity(joined, "time"), identity(pid, "time"));

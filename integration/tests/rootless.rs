@@ -10,7 +10,7 @@
 
 use nix::unistd::{Gid, Uid, chown};
 use serde_json::{Value, json};
-use sextant_integration::bundle::{make_rootfs, set, temp_dir};
+use sextant_integration::bundle::{copy_program, make_rootfs, set, temp_dir};
 use sextant_integration::process::{Ran, run};
 use sextant_integration::{Leftovers, binary, skip, skip_unless_root, unique};
 use std::path::{Path, PathBuf};
@@ -40,12 +40,17 @@ struct User {
 
 impl User {
     fn new(given: Given) -> Self {
+        Self::with(given, &binary("sextant-runtime"))
+    }
+
+    /// One who has this runtime.
+    fn with(given: Given, runtime: &Path) -> Self {
         let user = Self { dir: temp_dir(), id: unique("rootless"), given };
         for dir in ["b/rootfs", "run"] {
             std::fs::create_dir_all(user.path(dir)).unwrap();
         }
         make_rootfs(&user.path("b/rootfs"));
-        std::fs::copy(binary("sextant-runtime"), user.path("runtime")).unwrap();
+        copy_program(runtime, &user.path("runtime"));
         std::fs::write(user.path("passwd"), format!("it:x:{USER}:{USER}::/:/bin/sh\n")).unwrap();
         let ranges = if given == Given::Ranges { "it:200000:65536\n" } else { "" };
         std::fs::write(user.path("ranges"), ranges).unwrap();
@@ -107,10 +112,12 @@ impl User {
 
     fn end(&self) {
         self.call("./runtime delete --force $id").ok();
-        let dir = format!("/sys/fs/cgroup/unified/{}-of-user", self.id);
         for part in ["own", ""] {
-            // Only there for a user with a cgroup, and where this host shows version 2.
-            std::fs::remove_dir(Path::new(&dir).join(part)).ok();
+            for unified in ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"] {
+                // Only there for a user with a cgroup, and where this host shows version 2.
+                let dir = Path::new(unified).join(format!("{}-of-user", self.id));
+                std::fs::remove_dir(dir.join(part)).ok();
+            }
         }
         Leftovers::of(self.dir.path(), &[&self.id]).empty_dir(self.path("run/sextant-runtime")).assert_none();
     }
@@ -145,6 +152,8 @@ const EACH: &str = "set -e; ./runtime create --bundle b $id </dev/null >/dev/nul
     ./runtime state $id | grep created; ./runtime start $id; ./runtime exec $id /bin/echo in-it
     ./runtime ps --format json $id; ./runtime list -q | grep $id";
 
+const UNTIL_STOPPED: &str = "until ./runtime state $id | grep stopped; do sleep 0.05; done";
+
 // proves: rootless without cgroups
 #[test]
 fn every_command_works_without_a_cgroup() {
@@ -156,9 +165,52 @@ fn every_command_works_without_a_cgroup() {
     let out = user.call(EACH).ok().stdout;
     assert!(out.contains("in-it") && !out.contains("[]") && !out.contains("null"), "{out}");
     user.call("./runtime pause $id").failed_with(&["freezer", "hint"]);
-    user.call("./runtime kill $id KILL; sleep 0.3; ./runtime state $id | grep stopped; ./runtime delete $id")
-        .ok();
+    for flag in ["", "--all"] {
+        let killed = format!("./runtime kill {flag} $id KILL && {UNTIL_STOPPED}; ./runtime delete $id");
+        user.call(&killed).ok();
+        user.call("./runtime run --detach --bundle b $id </dev/null >/dev/null 2>&1").ok();
+    }
     user.end();
+}
+
+/// Exit statuses of each command on a container that runs without a cgroup, ours and runc's.
+// proves: commands without a cgroup beside runc's
+#[test]
+fn commands_without_a_cgroup_beside_runcs() {
+    const COMMANDS: [(&str, [u8; 2]); 10] = [
+        ("exec ID /bin/probe exit 7", [7, 7]),
+        ("exec --detach ID /bin/true", [0, 0]),
+        ("exec ID /bin/nothing", [255, 255]),
+        ("pause ID", [1, 1]),
+        ("resume ID", [1, 1]),
+        ("update --pids-limit 5 ID", [1, 1]),
+        ("events --stats ID", [0, 0]),
+        // runc asks nothing but the cgroup for these; ours asks the pid namespace.
+        ("ps ID", [0, 1]),
+        ("kill --all ID CONT", [0, 1]),
+        ("kill ID 0", [0, 0]),
+    ];
+    if skip_unless_root() {
+        return;
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let Some(runc) = std::env::split_paths(&path).map(|dir| dir.join("runc")).find(|runc| runc.exists())
+    else {
+        return skip("runc is not installed");
+    };
+    for (side, program) in [binary("sextant-runtime"), runc].iter().enumerate() {
+        let user = User::with(Given::Nothing, program);
+        user.sleeps();
+        user.call("./runtime run --detach --bundle b $id </dev/null >/dev/null 2>&1").ok();
+        for (command, codes) in COMMANDS {
+            let ran = user.call(&format!("./runtime {}", command.replace("ID", "$id")));
+            assert_eq!(ran.code, i32::from(codes[side]), "{}: {command}: {ran:?}", program.display());
+            assert!(user.call("./runtime state $id").ok().stdout.contains("running"), "{command}");
+        }
+        user.call(&format!("./runtime kill $id KILL && {UNTIL_STOPPED}")).ok();
+        user.call("./runtime delete $id").ok();
+        user.end();
+    }
 }
 
 // proves: rootless with a delegated cgroup of version 2
@@ -172,7 +224,7 @@ fn a_delegated_cgroup_is_used() {
     let script = format!(
         "{EACH}; ./runtime pause $id; ./runtime state $id | grep paused; ./runtime resume $id
          pid=$(./runtime state $id | sed -n 's/.*\"pid\": \\([0-9]*\\),/\\1/p'); grep ^0: /proc/$pid/cgroup
-         ./runtime kill --all $id KILL; sleep 0.3; ./runtime delete $id; ls /sys/fs/cgroup/$id-of-user"
+         ./runtime kill --all $id KILL; {UNTIL_STOPPED}; ./runtime delete $id; ls /sys/fs/cgroup/$id-of-user"
     );
     let out = user.call(&script).ok().stdout;
     assert!(out.contains(&format!("{0}-of-user/{0}", user.id)) || out.contains("0::/../"), "{out}");
@@ -285,7 +337,7 @@ fn root_of_somebody_elses_user_namespace_makes_containers() {
 }
 
 #[test]
-fn ps_shows_init_alone_where_nothing_tells_the_others_apart() {
+fn init_alone_is_known_where_nothing_tells_the_others_apart() {
     if skip_unless_root() {
         return;
     }
@@ -301,6 +353,7 @@ fn ps_shows_init_alone_where_nothing_tells_the_others_apart() {
     user.call("./runtime run --detach --bundle b --pid-file pid $id </dev/null >/dev/null 2>&1").ok();
     let pids = user.call("./runtime ps --format json $id").ok().stdout;
     let pid = std::fs::read_to_string(user.path("pid")).unwrap();
+    user.call(&format!("./runtime kill $id KILL && {UNTIL_STOPPED}")).ok();
     user.end();
     assert_eq!(pids.trim(), format!("[{}]", pid.trim()));
 }

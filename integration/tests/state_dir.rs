@@ -39,7 +39,7 @@ fn remount(runtime: &Runtime, flags: MsFlags) {
 }
 
 fn sleeper() -> Bundle {
-    Bundle::without_user().args(&["/bin/probe", "sleep", "1000"])
+    Bundle::without_user().sleeping()
 }
 
 // proves: a full disk or a read-only state directory is reported as such

@@ -13,6 +13,7 @@
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
+use sextant_integration::bundle::temp_dir;
 use sextant_integration::process::{Ran, run};
 use sextant_integration::{Bundle, Runtime, skip_unless_root, unique};
 use std::time::{Duration, Instant};
@@ -137,14 +138,15 @@ struct Subject {
 
 impl Subject {
     fn new() -> Self {
-        let bundle = Bundle::new().args(&["/bin/probe", "sleep", "1000"]);
+        let bundle = Bundle::new().sleeping();
         bundle.write();
         Self { runtime: Runtime::new(), bundle, id: unique("state") }
     }
 
+    /// Its output has files of its own: others may run at the same time.
     fn call(&self, args: &[&str]) -> Ran {
-        let begin = Instant::now();
-        let ran = run(self.runtime.command().args(args), self.runtime.dir());
+        let (begin, output) = (Instant::now(), temp_dir());
+        let ran = run(self.runtime.command().args(args), output.path());
         assert!(begin.elapsed() < NO_HANG, "{args:?} took {:?}", begin.elapsed());
         ran
     }

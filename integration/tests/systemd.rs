@@ -10,13 +10,12 @@
 
 use serde_json::{Value, json};
 use sextant_integration::bundle::{make_rootfs, set, temp_dir};
+use sextant_integration::cgroup::{self, ROOT};
 use sextant_integration::process::{DEADLINE, Ran, run, until};
 use sextant_integration::{Bundle, Leftovers, Runtime, binary, skip, skip_unless_root, unique};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-const ROOT: &str = "/sys/fs/cgroup";
 
 /// Whether there is no systemd to talk to; says so.
 fn skip_without_systemd() -> bool {
@@ -34,7 +33,7 @@ fn skip_without_systemd() -> bool {
 /// Likewise for what only a pure version 2 has.
 fn skip_without_v2() -> bool {
     let other = skip_without_systemd();
-    let hybrid = !other && !Path::new(ROOT).join("cgroup.controllers").exists();
+    let hybrid = !other && !cgroup::is_version_2_alone();
     if hybrid {
         skip("version 2 is not the only one");
     }
@@ -42,7 +41,7 @@ fn skip_without_v2() -> bool {
 }
 
 fn sleeper() -> Bundle {
-    Bundle::without_user().args(&["/bin/probe", "sleep", "1000"])
+    Bundle::without_user().sleeping()
 }
 
 /// `create` and `start` in a unit.
@@ -55,9 +54,7 @@ fn start(runtime: &Runtime, bundle: &Bundle, id: &str) -> i32 {
 
 #[track_caller]
 fn create(runtime: &Runtime, bundle: &Bundle, id: &str) -> Ran {
-    let mut command = runtime.command();
-    command.args(["--systemd-cgroup", "create", "--bundle"]).arg(bundle.write()).arg(id);
-    run(&mut command, bundle.dir())
+    runtime.create_with(&["--systemd-cgroup"], bundle, id)
 }
 
 /// What systemd says of a unit.
@@ -83,14 +80,11 @@ fn assert_gone(unit: &str) {
 }
 
 fn cgroup_of(pid: i32) -> PathBuf {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
-    let line = text.lines().find_map(|l| l.strip_prefix("0::/")).unwrap();
-    Path::new(ROOT).join(line)
+    cgroup::dir(pid, "")
 }
 
 fn value(pid: i32, file: &str) -> String {
-    let path = cgroup_of(pid).join(file);
-    std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display())).trim().to_owned()
+    cgroup::read(pid, "", file, file)
 }
 
 fn limits() -> Value {
@@ -225,16 +219,14 @@ fn every_other_command_works_in_a_unit() {
     runtime.call(exec).ok();
     let other: i32 = std::fs::read_to_string(&pid_file).unwrap().parse().unwrap();
     assert_eq!(cgroup_of(other), cgroup_of(pid));
-    let listed: Vec<i32> =
-        serde_json::from_str(&runtime.call(["ps", "--format", "json", &id]).ok().stdout).unwrap();
-    assert!(listed.contains(&pid) && listed.contains(&other), "{listed:?}");
+    assert_eq!(runtime.call(["ps", "--format", "json", &id]).ok().json(), json!([pid, other]));
     runtime.call(["pause", &id]).ok();
     assert_eq!(
         (runtime.state(&id)["status"].as_str(), value(pid, "cgroup.freeze")),
         (Some("paused"), "1".into())
     );
     runtime.call(["resume", &id]).ok();
-    let stats: Value = serde_json::from_str(&runtime.call(["events", "--stats", &id]).ok().stdout).unwrap();
+    let stats = runtime.call(["events", "--stats", &id]).ok().json();
     assert_eq!(stats["data"]["pids"]["current"], json!(2));
     runtime.call(["kill", "--all", &id, "KILL"]).ok();
     runtime.wait_stopped(&id);

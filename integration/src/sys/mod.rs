@@ -1,6 +1,8 @@
 //! The few system calls that neither std nor nix wraps: System V IPC objects,
 //! which a test makes to see where else they are seen; and descriptors that come as
-//! numbers. The only unsafe code of this crate.
+//! numbers; and the requests of a seccomp listener. The only unsafe code of this crate.
+
+pub mod seccomp;
 
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};

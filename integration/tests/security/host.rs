@@ -31,8 +31,7 @@ fn containerd_2024_25621_state_directories_are_for_root_only() {
     if skip_unless_root() {
         return;
     }
-    let (runtime, id, bundle) =
-        (Runtime::new(), unique("modes"), Bundle::new().args(&["/bin/probe", "sleep", "1000"]));
+    let (runtime, id, bundle) = (Runtime::new(), unique("modes"), Bundle::new().sleeping());
     runtime.create(&bundle, &id).ok();
     for path in [runtime.root(), runtime.root().join(&id)] {
         assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o077, 0, "{}", path.display());
@@ -47,7 +46,7 @@ fn the_mount_table_of_the_host_does_not_change() {
     }
     let (runtime, id) = (Runtime::new(), unique("mounts"));
     let bundle = Bundle::without_user()
-        .args(&["/bin/probe", "sleep", "1000"])
+        .sleeping()
         .mount(json!({"destination": "/mnt", "type": "tmpfs", "source": "tmpfs", "options": ["rshared"]}));
     runtime.start(&bundle, &id);
     let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap();

@@ -11,7 +11,7 @@ fn cve_2016_9962_the_joining_process_is_not_open_to_the_container() {
     // before it has executed its process: it is not dumpable.
     let runtime = Runtime::new();
     let (first, second) = (unique("first"), unique("second"));
-    let sleeper = Bundle::without_user().args(&["/bin/probe", "sleep", "1000"]);
+    let sleeper = Bundle::without_user().sleeping();
     let pid = runtime.start(&sleeper, &first);
     let bundle = Bundle::without_user().join("pid", Path::new(&format!("/proc/{pid}/ns/pid")));
     runtime.create(&bundle, &second).ok();
@@ -54,7 +54,7 @@ fn cve_2019_5736_the_runtime_is_not_written_through_its_process() {
     // A process in the container's pid namespace writes to the image of one that waits for start.
     let runtime = Runtime::new();
     let (first, waiting) = (unique("first"), unique("waiting"));
-    let pid = runtime.start(&Bundle::without_user().args(&["/bin/probe", "sleep", "1000"]), &first);
+    let pid = runtime.start(&Bundle::without_user().sleeping(), &first);
     let join = |bundle: Bundle| bundle.join("pid", Path::new(&format!("/proc/{pid}/ns/pid")));
     runtime.create(&join(Bundle::without_user()), &waiting).ok();
     let writer = join(Bundle::without_user()).edit(|c| {

@@ -6,7 +6,7 @@ use super::*;
 /// A container that sleeps.
 fn sleeper(bundle: Bundle) -> (Runtime, Bundle, String) {
     let (runtime, id) = (Runtime::new(), unique("running"));
-    let bundle = bundle.args(&["/bin/probe", "sleep", "1000"]);
+    let bundle = bundle.sleeping();
     runtime.start(&bundle, &id);
     (runtime, bundle, id)
 }

@@ -9,6 +9,7 @@ use crate::contract::state::Status;
 use crate::report::{Attempt, Outcome, refuse};
 use crate::store::{Directory, Stored};
 use crate::sys;
+use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -22,7 +23,7 @@ pub fn run(context: &Context, args: &cli::Kill) -> Outcome<ExitCode> {
     context.report.stage(StageKind::Kill, &args.signal, || {
         let cgroup = Cgroup::open(&stored.cgroup);
         if args.all || (signal == libc::SIGKILL && outlive_init(&stored, &cgroup)?) {
-            cgroup.kill(signal).map_err(Box::new)?;
+            send_all(&stored, &cgroup, signal)?;
         } else {
             let Some(init) = stored.init()? else {
                 return Err(refuse(format!("signal the container {}", args.id), "container not running"));
@@ -53,23 +54,38 @@ fn innermost_pid(pid: i32) -> Option<i32> {
     numbers.split_whitespace().last()?.parse().ok()
 }
 
+/// Signals every process of the container. Without a cgroup they are those that `ps` shows.
+fn send_all(stored: &Stored, cgroup: &Cgroup, signal: i32) -> Outcome<()> {
+    if !stored.cgroup.paths.is_empty() {
+        return cgroup.kill(signal).map_err(Box::new);
+    }
+    for pid in super::ps::in_pid_namespace_of(stored.state.pid)? {
+        match sys::signal::kill(pid, signal) {
+            Err(e) if e.errno == Errno::ESRCH => {}
+            result => result.attempt(|| format!("send signal {signal} to process {pid}"))?,
+        }
+    }
+    Ok(())
+}
+
 /// Sends a signal to a process that may have died in between.
 pub(super) fn send(init: &OwnedFd, signal: i32) -> Outcome<()> {
     match sys::process::pidfd_send_signal(init.as_fd(), signal) {
-        Err(e) if e.errno == nix::errno::Errno::ESRCH => Ok(()),
+        Err(e) if e.errno == Errno::ESRCH => Ok(()),
         result => result.attempt(|| format!("send signal {signal}")),
     }
 }
 
-/// A signal by number, or by name with or without `SIG`, in any case.
+/// A signal by number, or by name with or without `SIG`, in any case. 0 is none: it asks
+/// whether there is somebody to be signalled (kill(2)).
 pub(super) fn parse(text: &str) -> Outcome<i32> {
     let unknown = || {
         let mut failure = refuse("send a signal", format!("{text:?} is no signal"));
-        failure.hint = "a number from 1 to 64, or a name such as TERM, SIGKILL or RTMIN+1".into();
+        failure.hint = "a number from 0 to 64, or a name such as TERM, SIGKILL or RTMIN+1".into();
         failure
     };
     if let Ok(number) = text.parse::<i32>() {
-        return if (1..=64).contains(&number) { Ok(number) } else { Err(unknown()) };
+        return if (0..=64).contains(&number) { Ok(number) } else { Err(unknown()) };
     }
     let upper = text.to_ascii_uppercase();
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);
@@ -95,6 +111,7 @@ mod tests {
     #[test]
     fn signals() {
         for (text, number) in [
+            ("0", 0),
             ("9", 9),
             ("KILL", 9),
             ("SIGKILL", 9),
@@ -105,7 +122,7 @@ mod tests {
         ] {
             assert_eq!(parse(text).unwrap(), number, "{text}");
         }
-        for bad in ["0", "65", "-9", "NOPE", "", "RTMIN+99", "SIG"] {
+        for bad in ["65", "-9", "NOPE", "", "RTMIN+99", "SIG"] {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }

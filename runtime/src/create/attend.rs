@@ -58,6 +58,7 @@ impl Creation<'_> {
             }
             self.cgroup.join(pid).map_err(Box::new)
         })?;
+        free_affinity(pid);
         channel.say(&ToInit::Joined)
     }
 
@@ -99,6 +100,14 @@ pub(crate) fn set_oom_score(process: &str, score: i32, proc: &Proc, report: &Rep
             "lowering it below the caller's own value takes CAP_SYS_RESOURCE on the host",
         )
     })
+}
+
+/// The CPUs of a process are those of its cgroup. Where the caller is bound to fewer
+/// (`CPUAffinity=` of a unit), Linux 6.2 and later would bind the process to those as well.
+pub(crate) fn free_affinity(pid: i32) {
+    if let Err(error) = sys::schedule::free_affinity(pid) {
+        crate::log::debug(&format!("the process stays on the CPUs of the caller: {error}"));
+    }
 }
 
 /// Scheduler and I/O priority: late, since init's own work has no deadline, and by the

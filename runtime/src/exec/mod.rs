@@ -196,8 +196,12 @@ impl Entering<'_> {
         if let Some(place) = self.resctrl {
             self.report.stage(StageKind::IntelRdt, place.group.display().to_string(), || place.join(pid))?;
         }
-        if let Some(cpus) = &self.process.attributes.exec_affinity.last {
-            self.affine(pid, cpus, "final")?;
+        let affinity = &self.process.attributes.exec_affinity;
+        match (&affinity.initial, &affinity.last) {
+            (_, Some(cpus)) => self.affine(pid, cpus, "final")?,
+            // config.md leaves to the kernel what becomes of those.
+            (Some(_), None) => {}
+            (None, None) => attend::free_affinity(pid),
         }
         channel.say(&ToInit::Joined)?;
         match channel.hear()? {

@@ -71,6 +71,19 @@ pub fn set_affinity(pid: i32, cpus: &NumberSet) -> Result<()> {
     named(Errno::result(value).map(drop), || format!("sched_setaffinity({pid}, [{cpus}])"))
 }
 
+/// sched_setaffinity(2) of the process `pid` to all CPUs: the kernel takes those that its
+/// cpuset has, also when that changes later.
+///
+/// # Errors
+/// `EPERM` for a process of another user without `CAP_SYS_NICE` in its user namespace.
+pub fn free_affinity(pid: i32) -> Result<()> {
+    /// As many as the largest kernel is built for.
+    static ALL: [u64; 8192 / 64] = [u64::MAX; 8192 / 64];
+    // SAFETY: the pointer and the length in bytes are those of `ALL`.
+    let value = unsafe { libc::syscall(libc::SYS_sched_setaffinity, pid, size_of_val(&ALL), ALL.as_ptr()) };
+    named(Errno::result(value).map(drop), || format!("sched_setaffinity({pid}, [all])"))
+}
+
 /// personality(2) of the caller.
 ///
 /// # Errors
