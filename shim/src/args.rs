@@ -28,6 +28,19 @@ pub(crate) struct Args {
     /// The socket to listen on, in a directory with mode 0700
     #[arg(long, value_name = "PATH")]
     socket: PathBuf,
+    /// Take the container over from a shim that was killed. Stdin may be a socket with a message
+    /// that brings descriptors: i for a pidfd of its init, o and e for the pipes of its output
+    #[arg(long)]
+    adopt: bool,
+}
+
+/// How a shim comes to its container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// It creates it.
+    New,
+    /// It takes it over from a shim that was killed.
+    Adopt,
 }
 
 /// What the shim works with; every path is absolute.
@@ -47,6 +60,8 @@ pub(crate) struct Config {
     pub(crate) socket_dir: PathBuf,
     /// The socket's name in it.
     pub(crate) socket_name: String,
+    /// Whether there is a container already.
+    pub(crate) origin: Origin,
 }
 
 impl Args {
@@ -74,6 +89,7 @@ impl Args {
             socket_dir: private_dir("--socket", parent)?,
             socket_name: name.to_owned(),
             runtime,
+            origin: if self.adopt { Origin::Adopt } else { Origin::New },
             id: self.id,
         })
     }

@@ -47,6 +47,8 @@ pub(crate) struct Finished {
     pub(crate) stderr: Pipe,
     /// Its report, which the container's init may still write to.
     pub(crate) report: Report,
+    /// What it said on stdout and stderr, up to a bound.
+    pub(crate) words: Vec<u8>,
 }
 
 /// An invocation that failed.
@@ -96,14 +98,14 @@ impl Runtime {
             Fault::without_record(name, format!("{}: {e}", self.binary.display()), FaultKind::Unexplained)
         })?;
         let ended = running.finish(limit).await;
-        if !running.words.is_empty() {
+        if !running.words.is_empty() && !matches!(invocation, Invocation::State { .. }) {
             eprintln!("sextant-runtime {name}: {}", String::from_utf8_lossy(&running.words).trim_end());
         }
         let trace = running.report.take(name);
         match ended {
             End::Exited(How::Code(0)) => {
-                let Running { stdout, stderr, report, .. } = running;
-                Ok(Finished { trace, stdout, stderr, report })
+                let Running { stdout, stderr, report, words, .. } = running;
+                Ok(Finished { trace, stdout, stderr, report, words })
             }
             End::Exited(how) => Err(explain(name, how, &running.words, trace)),
             End::Overdue => {
@@ -157,6 +159,7 @@ fn explain(name: &str, how: How, words: &[u8], trace: Vec<Stage>) -> Fault {
     let (how, kind) = match how {
         How::Code(code) => (format!("it exited with {code}"), FaultKind::Unexplained),
         How::Signal(signal) => (format!("signal {signal} ended it"), FaultKind::Killed),
+        How::Unknown(because) => (format!("how it ended is unknown, {because}"), FaultKind::Killed),
     };
     let last = words.get(words.len().saturating_sub(MAX_BECAUSE)..).unwrap_or(words);
     let last = String::from_utf8_lossy(last);

@@ -11,6 +11,9 @@
 //!    └──────────► deleted ◄──────── stopped ◄─── (kills created; running with force)
 //! ```
 //!
+//! A shim that takes over from one that was killed begins where the journal of
+//! that one ends ([`crate::adopt`]).
+//!
 //! Each transition is journalled first and published afterwards, as a
 //! [`Snapshot`], which is all that State, Wait and Watch look at: they never
 //! wait behind a command. How commands come in is [`crate::service`]'s, what
@@ -35,7 +38,7 @@ use tokio::sync::{mpsc, watch};
 const LONG: Duration = Duration::from_secs(50);
 
 /// Time limit of `kill` and `delete`.
-const SHORT: Duration = Duration::from_secs(30);
+pub(crate) const SHORT: Duration = Duration::from_secs(30);
 
 /// How often the journalling of an exit is tried again, on a disk that takes no more than was reserved.
 const EXIT_RETRIES: u32 = 20;
@@ -102,7 +105,8 @@ impl Task {
         match self.run_create().await {
             Ok((pid, trace)) => {
                 let change = |s: &mut Snapshot| (s.phase, s.pid) = (Phase::Created, pid);
-                if let Err(e) = self.record(&Happening::Created { pid, trace }, change) {
+                let handover = self.init.as_ref().map(Init::handover).unwrap_or_default();
+                if let Err(e) = self.record(&Happening::Created { pid, trace, handover }, change) {
                     self.init = None;
                     self.undo().await;
                     self.publish(|s| (s.phase, s.pid) = (Phase::Empty, 0));
@@ -239,7 +243,7 @@ impl Task {
         if phases.contains(&phase) { Ok(()) } else { Err(Refusal::Phase { attempted, phase }) }
     }
 
-    fn phase(&self) -> Phase {
+    pub(crate) fn phase(&self) -> Phase {
         self.snapshot.borrow().phase
     }
 
@@ -248,7 +252,11 @@ impl Task {
     /// # Errors
     /// When it could not be journalled; the change is published all the same,
     /// since it has come about.
-    fn record(&mut self, what: &Happening, change: impl FnOnce(&mut Snapshot)) -> Result<(), Error> {
+    pub(crate) fn record(
+        &mut self,
+        what: &Happening,
+        change: impl FnOnce(&mut Snapshot),
+    ) -> Result<(), Error> {
         let written = self.journal.append(what);
         self.publish_written(written, change)
     }
@@ -265,7 +273,7 @@ impl Task {
         written.map(drop)
     }
 
-    fn publish(&self, change: impl FnOnce(&mut Snapshot)) {
+    pub(crate) fn publish(&self, change: impl FnOnce(&mut Snapshot)) {
         self.snapshot.send_modify(change);
     }
 }
