@@ -92,11 +92,13 @@ impl Task {
         let attempted = || format!("take hold of the container's init, pid {pid}");
         let pidfd = match held.init {
             Some(pidfd) => Some(pidfd),
-            None => orphan::hold(pid, past.handover.start_time).attempted(attempted)?,
+            None => {
+                orphan::hold(pid, past.handover.start_time, &past.handover.boot_id).attempted(attempted)?
+            }
         };
         let process = match pidfd {
             Some(pidfd) => orphan::adopt(pid, pidfd).attempted(attempted)?,
-            None => orphan::lost(pid),
+            None => orphan::lost(pid, &past.handover.boot_id),
         };
         let path = self.dir.join("log");
         let written = std::fs::metadata(&path).and_then(|m| m.modified()).unwrap_or(SystemTime::UNIX_EPOCH);

@@ -32,6 +32,9 @@ pub(crate) struct Args {
     /// that brings descriptors: i for a pidfd of its init, o and e for the pipes of its output
     #[arg(long)]
     adopt: bool,
+    /// Soft limit of open files for itself and the container (setrlimit(2)) [default: as it is]
+    #[arg(long, value_name = "N")]
+    nofile: Option<u64>,
 }
 
 /// How a shim comes to its container.
@@ -62,6 +65,8 @@ pub(crate) struct Config {
     pub(crate) socket_name: String,
     /// Whether there is a container already.
     pub(crate) origin: Origin,
+    /// Soft limit of open files, where it is not to stay as it is.
+    pub(crate) nofile: Option<u64>,
 }
 
 impl Args {
@@ -89,6 +94,7 @@ impl Args {
             socket_dir: private_dir("--socket", parent)?,
             socket_name: name.to_owned(),
             runtime,
+            nofile: self.nofile,
             origin: if self.adopt { Origin::Adopt } else { Origin::New },
             id: self.id,
         })

@@ -54,6 +54,8 @@ pub(crate) struct Exit {
 pub(crate) struct Handover {
     /// When init began, in clock ticks since boot; 0 when that is not known.
     pub(crate) start_time: u64,
+    /// Which boot of the machine that was in.
+    pub(crate) boot_id: String,
     /// Where its stdout is read.
     pub(crate) stdout: Option<PipeEnd>,
     /// Where its stderr is read.

@@ -66,7 +66,7 @@ impl Init {
     pub(crate) fn handover(&self) -> Handover {
         let [stdout, stderr] = self.ends;
         let start_time = orphan::start_time(self.process.pid).unwrap_or(0);
-        Handover { start_time, stdout, stderr, oom: self.oom.clone() }
+        Handover { start_time, boot_id: orphan::boot_id(), stdout, stderr, oom: self.oom.clone() }
     }
 
     /// Its number in the shim's pid namespace.

@@ -74,6 +74,7 @@ fn supervise(args: Args) -> Result<()> {
     sys::close_inherited().attempted(|| "close inherited descriptors".into())?;
     let config = args.check()?;
     daemon::detach()?;
+    daemon::limit_files(config.nofile)?;
     let signals = signals::block()?;
     let held = match config.origin {
         Origin::New => Held::default(),

@@ -22,6 +22,7 @@ const REAPED: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(10);
 
 /// Why nobody can know how a process ended.
+const RESTARTED: &str = "because the machine was restarted";
 const NOBODY_HELD_IT: &str =
     "because the shim was killed, and the process ended before another could take hold of it";
 const UNTOLD: &str = "because the shim was killed, and this kernel tells an exit status to the parent alone \
@@ -48,10 +49,11 @@ pub(crate) fn adopt(pid: i32, pidfd: OwnedFd) -> io::Result<Process> {
 }
 
 /// A process that had ended, and was reaped, before anybody took hold of it.
-pub(crate) fn lost(pid: i32) -> Process {
+pub(crate) fn lost(pid: i32, boot: &str) -> Process {
+    let because = if boot == boot_id() { NOBODY_HELD_IT } else { RESTARTED };
     let (tell, ended) = oneshot::channel();
     // The receiver lives in this function.
-    tell.send(Ended { how: How::Unknown(NOBODY_HELD_IT), at: SystemTime::now() }).unwrap_or_default();
+    tell.send(Ended { how: How::Unknown(because), at: SystemTime::now() }).unwrap_or_default();
     Process::adopted(pid, None, ended)
 }
 
@@ -92,18 +94,26 @@ fn fields(stat: &str) -> Vec<&str> {
     stat.rsplit_once(')').map(|(_, rest)| rest.split_whitespace().collect()).unwrap_or_default()
 }
 
-/// A descriptor of the process `pid` that began at `start_time`; `None` when it has gone.
+/// Which boot of the machine this is; empty where the kernel does not say.
+pub(crate) fn boot_id() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().into()
+}
+
+/// A descriptor of the process `pid` that began at `started_at` of `boot`; `None` when it has gone.
 ///
 /// # Errors
 /// Of pidfd_open(2), apart from ESRCH.
-pub(crate) fn hold(pid: i32, started_at: u64) -> io::Result<Option<OwnedFd>> {
+pub(crate) fn hold(pid: i32, started_at: u64, boot: &str) -> io::Result<Option<OwnedFd>> {
+    if started_at == 0 || boot != boot_id() {
+        return Ok(None);
+    }
     let pidfd = match sys::pidfd_open(pid) {
         Ok(pidfd) => pidfd,
         Err(e) if e.raw_os_error() == Some(libc::ESRCH) => return Ok(None),
         Err(e) => return Err(e),
     };
     // Looked at afterwards: the descriptor refers to whichever process had the number before.
-    Ok((started_at != 0 && start_time(pid) == Some(started_at)).then_some(pidfd))
+    Ok((start_time(pid) == Some(started_at)).then_some(pidfd))
 }
 
 #[cfg(test)]
@@ -134,20 +144,21 @@ mod tests {
     #[test]
     fn a_number_that_was_given_to_another_process_is_not_taken() {
         let (mut child, pid) = child("read _");
-        let started = start_time(pid).unwrap();
-        assert!(hold(pid, started).unwrap().is_some());
-        assert!(hold(pid, started + 1).unwrap().is_none());
-        assert!(hold(pid, 0).unwrap().is_none());
+        let (started, boot) = (start_time(pid).unwrap(), boot_id());
+        assert!(hold(pid, started, &boot).unwrap().is_some());
+        assert!(hold(pid, started + 1, &boot).unwrap().is_none());
+        assert!(hold(pid, 0, &boot).unwrap().is_none());
+        assert!(hold(pid, started, "another boot").unwrap().is_none());
         drop(child.stdin.take());
         child.wait().unwrap();
-        assert!(hold(pid, started).unwrap().is_none());
+        assert!(hold(pid, started, &boot).unwrap().is_none());
     }
 
     #[tokio::test]
     async fn a_held_process_tells_how_it_ended_before_and_after_it_is_reaped() {
         for reap_first in [false, true] {
             let (mut child, pid) = child("read _; exit 9");
-            let pidfd = hold(pid, start_time(pid).unwrap()).unwrap().unwrap();
+            let pidfd = hold(pid, start_time(pid).unwrap(), &boot_id()).unwrap().unwrap();
             drop(child.stdin.take());
             if reap_first {
                 child.wait().unwrap();

@@ -12,7 +12,7 @@ use super::{Context, blocking, delete};
 use crate::bundle::{self, Facts};
 use crate::model::{Phase, Snapshot, Source};
 use crate::shims::client::Client;
-use crate::shims::spawn;
+use crate::shims::{Init, spawn};
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
@@ -43,8 +43,18 @@ pub(super) fn prepare(
     let (sender, mailbox) = mpsc::channel(MAILBOX);
     let handle = Handle::new(paths.clone(), sender, snapshots, shim.clone());
     let context = Arc::clone(context);
-    let container =
-        Container { context, record, paths, shim, leases: Vec::new(), snapshot, learned: 0, told: 0 };
+    let container = Container {
+        context,
+        record,
+        paths,
+        shim,
+        leases: Vec::new(),
+        snapshot,
+        learned: 0,
+        told: 0,
+        init: Init::default(),
+        held: None,
+    };
     (container, handle, mailbox)
 }
 
@@ -166,6 +176,7 @@ async fn make(container: &mut Container) -> Result<(), Error> {
         runtime: &settings.runtime,
         runtime_root: &settings.runtime_root(),
         socket: &container.paths.socket(),
+        origin: spawn::Origin::New,
     })
     .await?;
     container.set(|s| s.shim_pid = Some(pid));
@@ -176,7 +187,10 @@ async fn make(container: &mut Container) -> Result<(), Error> {
             attempted: format!("create container {:?}", container.id()),
             because: "its shim says that it did, and its journal does not".into(),
         }),
-        _ => Ok(()),
+        _ => {
+            container.hold();
+            Ok(())
+        }
     }
 }
 
@@ -190,7 +204,7 @@ async fn undo(container: &mut Container, error: &Error, begun: Begun) -> Result<
 }
 
 /// A directory for root only; it is no error when it is there.
-fn make_dir(dir: &Path) -> Result<(), Error> {
+pub(super) fn make_dir(dir: &Path) -> Result<(), Error> {
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)

@@ -22,6 +22,7 @@ mod mend;
 mod reconcile;
 pub mod record;
 mod request;
+mod takeover;
 
 use crate::model::{Event, Exit, NewContainer, Phase, Snapshot};
 use crate::shims::client::{Force, Target};
@@ -91,6 +92,7 @@ impl Engine {
         let context =
             Arc::new(Context { settings, runtime, events, ranges, directory: Directory::default() });
         reconcile::all(&context, history).await?;
+        takeover::probe(&context);
         Ok(Self { context })
     }
 

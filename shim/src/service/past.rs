@@ -48,6 +48,7 @@ impl Past {
                 (self.phase, self.pid) = (Phase::Created, created.pid);
                 self.handover = Handover {
                     start_time: created.start_time,
+                    boot_id: created.boot_id,
                     stdout: created.stdout.map(pipe),
                     stderr: created.stderr.map(pipe),
                     oom: created.oom.map(|o| OomCounter { file: o.file.into(), before: o.before }),

@@ -26,6 +26,7 @@ pub(crate) fn event(stamp: Stamp, what: &Happening) -> Event {
             pid: *pid,
             trace: stages(trace),
             start_time: h.start_time,
+            boot_id: h.boot_id.clone(),
             stdout: h.stdout.map(pipe),
             stderr: h.stderr.map(pipe),
             oom: h.oom.as_ref().map(|oom| wire::OomCounter {
