@@ -10,6 +10,7 @@ use crate::report::Report;
 use crate::sys::{self, How};
 use sextant_runtime::contract::args::{Common, Invocation};
 use sextant_runtime::contract::report::Failure;
+use std::future::Future;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
@@ -93,11 +94,24 @@ impl Runtime {
     /// # Errors
     /// When it cannot be run, fails, or takes too long.
     pub(crate) async fn run(&self, invocation: &Invocation, limit: Duration) -> Result<Finished, Fault> {
+        self.run_until(invocation, limit, std::future::pending()).await
+    }
+
+    /// The same, killed also when `aborted` comes before its end.
+    ///
+    /// # Errors
+    /// As [`Runtime::run`], or when it was aborted.
+    pub(crate) async fn run_until(
+        &self,
+        invocation: &Invocation,
+        limit: Duration,
+        aborted: impl Future<Output = ()>,
+    ) -> Result<Finished, Fault> {
         let name = name(invocation);
         let mut running = self.spawn(invocation).map_err(|e| {
             Fault::without_record(name, format!("{}: {e}", self.binary.display()), FaultKind::Unexplained)
         })?;
-        let ended = running.finish(limit).await;
+        let ended = running.finish(limit, aborted).await;
         if !running.words.is_empty() && !matches!(invocation, Invocation::State { .. }) {
             eprintln!("sextant-runtime {name}: {}", String::from_utf8_lossy(&running.words).trim_end());
         }
@@ -108,8 +122,7 @@ impl Runtime {
                 Ok(Finished { trace, stdout, stderr, report, words })
             }
             End::Exited(how) => Err(explain(name, how, &running.words, trace)),
-            End::Overdue => {
-                let because = format!("it was killed, having taken longer than {limit:?}");
+            End::Killed(because) => {
                 Err(Fault { trace, ..Fault::without_record(name, because, FaultKind::Killed) })
             }
         }
@@ -179,15 +192,19 @@ struct Running {
 /// How the work of an invocation ended.
 enum End {
     Exited(How),
-    Overdue,
+    /// Killed, because of this.
+    Killed(String),
 }
 
 impl Running {
-    /// Waits for the exit, and kills the process when that takes too long.
-    async fn finish(&mut self, limit: Duration) -> End {
-        if let Ok(ended) = tokio::time::timeout(limit, self.collect()).await {
-            return End::Exited(ended.how);
-        }
+    /// Waits for the exit, and kills the process when that takes too long or it is aborted.
+    async fn finish(&mut self, limit: Duration, aborted: impl Future<Output = ()>) -> End {
+        let because = tokio::select! {
+            biased;
+            ended = self.collect() => return End::Exited(ended.how),
+            () = aborted => "it was killed, since the container is to be deleted".to_owned(),
+            () = tokio::time::sleep(limit) => format!("it was killed, having taken longer than {limit:?}"),
+        };
         if let Err(e) = self.process.signal(libc::SIGKILL) {
             eprintln!("sextant-shim: kill the runtime, pid {}: {e}", self.process.pid);
         }
@@ -195,7 +212,7 @@ impl Running {
             Ok(_) => {}
             Err(_) => eprintln!("sextant-shim: the runtime, pid {}, does not die", self.process.pid),
         }
-        End::Overdue
+        End::Killed(because)
     }
 
     /// Reads its pipes until it has exited, then what is left in them.

@@ -54,6 +54,7 @@ create)
     ;;
 start)
     say '{"stage":"start","start_ns":8,"end_ns":9,"pid":7}'
+    if [ -e "$dir/hang" ]; then exec sleep 1000; fi
     if [ -e "$dir/no-start" ]; then echo "will not start" >&2; exit 1; fi
     echo go > "$dir/go"
     touch "$dir/started"
