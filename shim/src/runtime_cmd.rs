@@ -8,11 +8,14 @@ use crate::pipe::{Flow, Pipe};
 use crate::reaper::{Ended, Process, Reaper};
 use crate::report::Report;
 use crate::sys::{self, How};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use sextant_runtime::contract::args::{Common, Invocation};
 use sextant_runtime::contract::report::Failure;
 use std::future::Future;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -139,6 +142,8 @@ impl Runtime {
             .stdin(Stdio::null())
             .stdout(stdout_end)
             .stderr(stderr_end)
+            // With it ends what it has executed: a hook that hangs.
+            .process_group(0)
             .spawn()?;
         let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
         // A child that could not be waited for must not go on. It is not reaped yet: its pid is its own.
@@ -205,7 +210,9 @@ impl Running {
             () = aborted => "it was killed, since the container is to be deleted".to_owned(),
             () = tokio::time::sleep(limit) => format!("it was killed, having taken longer than {limit:?}"),
         };
-        if let Err(e) = self.process.signal(libc::SIGKILL) {
+        // It is not reaped yet, so the group that bears its number is its own.
+        let killed = killpg(Pid::from_raw(self.process.pid), Signal::SIGKILL);
+        if let Err(e) = killed.map_err(io::Error::from).and(self.process.signal(libc::SIGKILL)) {
             eprintln!("sextant-shim: kill the runtime, pid {}: {e}", self.process.pid);
         }
         match tokio::time::timeout(KILLED, self.collect()).await {
