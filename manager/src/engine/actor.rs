@@ -18,11 +18,13 @@
 //!
 //! The actor carries out one command at a time, each call with a deadline, and
 //! hears what its shim does meanwhile; commands queue in a mailbox of fixed
-//! length, news of the shim in another.
+//! length, news of the shim in another. A forced deletion does not wait for a
+//! start that hangs, nor for a creation ([`super::create`]).
 
 use super::container::Container;
 use super::delete;
 use super::error::Error;
+use super::mailbox::Mailbox;
 use super::takeover::{TakenOver, take_over};
 use crate::model::{Phase, Snapshot};
 use crate::shims::client::Force;
@@ -61,6 +63,13 @@ pub(crate) enum Command {
     },
 }
 
+impl Command {
+    /// Whether it ends what is under way.
+    pub(super) fn interrupts(&self) -> bool {
+        matches!(self, Self::Delete { force: Force::Yes, .. })
+    }
+}
+
 /// Who sees the exit.
 #[derive(Debug)]
 enum Supervision {
@@ -90,15 +99,15 @@ impl Drop for Actor {
 }
 
 /// Serves a container until it is removed or the engine is dropped.
-pub(super) async fn run(container: Container, mut mailbox: mpsc::Receiver<Command>) {
+pub(super) async fn run(container: Container, mut mailbox: Mailbox) {
     let (news, watcher) = follow(&container);
     let supervision = Supervision::Shim;
     let mut actor = Actor { container, supervision, news, watcher, attempts: 0, since: Instant::now() };
     loop {
         let due = actor.due();
         tokio::select! {
-            command = mailbox.recv() => match command {
-                Some(Command::Start { reply }) => answer(reply, actor.start().await),
+            command = mailbox.next() => match command {
+                Some(Command::Start { reply }) => answer(reply, actor.start(&mut mailbox).await),
                 Some(Command::Delete { force, reply }) => match actor.delete(force).await {
                     Ok(()) => return gone(actor, reply),
                     Err(error) => answer(reply, Err(error)),
@@ -134,14 +143,14 @@ fn gone(actor: Actor, reply: oneshot::Sender<Result<(), Error>>) {
     answer(reply, Ok(()));
 }
 
-fn answer<T>(reply: oneshot::Sender<Result<T, Error>>, result: Result<T, Error>) {
+pub(super) fn answer<T>(reply: oneshot::Sender<Result<T, Error>>, result: Result<T, Error>) {
     if reply.send(result).is_err() {
         tracing::debug!("a caller did not wait for its answer");
     }
 }
 
 impl Actor {
-    async fn start(&mut self) -> Result<Snapshot, Error> {
+    async fn start(&mut self, mailbox: &mut Mailbox) -> Result<Snapshot, Error> {
         let phase = self.container.phase();
         let id = self.container.id().to_owned();
         if phase != Phase::Created {
@@ -153,7 +162,11 @@ impl Actor {
             return Err(Error::WrongPhase { id, attempted: "start it", phase, hint });
         }
         let shim = self.container.shim.clone();
-        let started = self.attend(async move { shim.start().await }).await;
+        let given_up = Error::Cancelled { id: id.clone(), attempted: "start it", because: "it is deleted" };
+        let started = tokio::select! {
+            started = self.attend(async move { shim.start().await }) => started,
+            () = mailbox.interrupted() => Err(given_up),
+        };
         // Also after a failure: the record of it is in the journal.
         self.container.catch_up().await?;
         if let Err(error @ Error::Timeout { .. }) = &started {

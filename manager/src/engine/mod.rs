@@ -18,6 +18,7 @@ mod directory;
 pub mod error;
 pub mod events;
 pub mod ids;
+mod mailbox;
 mod mend;
 mod reconcile;
 pub mod record;

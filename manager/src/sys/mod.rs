@@ -44,8 +44,9 @@ pub(crate) fn ending(pidfd: BorrowedFd<'_>) -> Option<Ending> {
     let mut info = Info { mask: EXIT, ..Info::default() };
     // SAFETY: `info` is a writable pidfd_info of the size that the request says.
     unsafe { pidfd_get_info(pidfd.as_raw_fd(), &mut info) }.ok()?;
-    (info.mask & EXIT != 0).then(|| match info.exit_code & 0x7f {
+    let ending = match info.exit_code & 0x7f {
         0 => Ending::Code((info.exit_code >> 8) & 0xff),
         signal => Ending::Signal(signal),
-    })
+    };
+    (info.mask & EXIT != 0).then_some(ending)
 }
