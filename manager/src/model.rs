@@ -144,6 +144,21 @@ pub enum EventKind {
     Deleted,
     /// Events before this one are lost for good.
     Gap,
+    /// Its shim was killed, and another has taken over.
+    Adopted,
+}
+
+/// Output is missing in a log: what the container wrote while nobody read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutputLost {
+    /// Byte of the log behind which it is missing.
+    pub log_offset: u64,
+    /// When the log was last written to before.
+    pub from: SystemTime,
+    /// When output was read again; `None` when it no more is.
+    pub until: Option<SystemTime>,
+    /// Why nobody read.
+    pub because: String,
 }
 
 /// One event in the order that all clients see.
@@ -165,6 +180,8 @@ pub struct Event {
     pub failure: Option<Failure>,
     /// Number of the record in the container's own journal; 0 where the manager itself is the witness.
     pub container_seq: u64,
+    /// Of [`EventKind::Adopted`]: what its log lacks.
+    pub output_lost: Option<OutputLost>,
 }
 
 /// One timed stage of an invocation of the runtime.

@@ -260,30 +260,123 @@ async fn exits_during_the_managers_absence_are_known_and_told_once() {
     manager.assert_nothing_is_left();
 }
 
+/// `kill -9` of the container's shim; its pid.
+async fn kill_shim(containers: &mut ContainersClient<Channel>, name: &str) -> i32 {
+    let get = containers.get(id(name, |id| v1::GetRequest { id })).await.unwrap();
+    let shim = get.into_inner().container.unwrap().shim_pid;
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(shim), nix::sys::signal::Signal::SIGKILL).unwrap();
+    shim
+}
+
+/// Until another shim than this one answers; the container.
+async fn adopted(containers: &mut ContainersClient<Channel>, name: &str, before: i32) -> v1::Container {
+    loop {
+        let get = containers.get(id(name, |id| v1::GetRequest { id })).await.unwrap();
+        let container = get.into_inner().container.unwrap();
+        if ![0, before].contains(&container.shim_pid) && container.degraded.is_empty() {
+            return container;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 #[tokio::test]
-async fn a_killed_shim_gives_an_unknown_exit_never_a_made_up_one() {
+async fn a_container_whose_shim_was_killed_gets_another_and_loses_neither_output_nor_exit() {
     let Some(manager) = Manager::new() else { return };
     let mut containers = manager.containers().await;
     let go = manager.path("go");
-    let script = format!("while ! [ -e {} ]; do sleep 0.05; done", go.display());
+    let script = format!("echo one; while ! [ -e {} ]; do sleep 0.05; done; echo two; exit 7", go.display());
     containers.create(manager.bundle("a", &script)).await.unwrap();
     let started = containers.start(id("a", |id| v1::StartRequest { id })).await.unwrap();
-    let shim = started.into_inner().container.unwrap().shim_pid;
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(shim), nix::sys::signal::Signal::SIGKILL).unwrap();
-    // It lives on, and that is said.
-    loop {
-        let get = containers.get(id("a", |id| v1::GetRequest { id })).await.unwrap();
-        let container = get.into_inner().container.unwrap();
-        assert_eq!(container.status(), v1::Status::Running);
-        if !container.degraded.is_empty() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+    let pid = started.into_inner().container.unwrap().pid;
+    // As often as one likes, also right after the one before.
+    let mut shim = 0;
+    for _ in 0..3 {
+        shim = kill_shim(&mut containers, "a").await;
+        let container = adopted(&mut containers, "a", shim).await;
+        assert_eq!((container.status(), container.pid), (v1::Status::Running, pid));
     }
+    assert_ne!(kill_shim(&mut containers, "a").await, shim);
     std::fs::write(&go, "").unwrap();
     let exit = containers.wait(id("a", |id| v1::WaitRequest { id })).await.unwrap().into_inner().exit;
-    assert_eq!(code(exit), Some(v1::exit::How::Unknown("because the shim was killed".into())));
+    assert_eq!(code(exit), Some(v1::exit::How::Code(7)));
+    let logs = v1::LogsRequest { id: "a".into(), offset: 0, follow: true };
+    let mut logs = containers.logs(logs).await.unwrap().into_inner();
+    let mut log = Vec::new();
+    while let Some(entry) = logs.message().await.unwrap() {
+        log.extend(entry.data);
+    }
+    assert_eq!(String::from_utf8(log).unwrap(), "one\ntwo\n");
+    let events = manager.events().await;
+    let adoptions = events.iter().filter(|e| e.kind() == Kind::Adopted).collect::<Vec<_>>();
+    assert_eq!(adoptions.len(), 4, "{events:?}");
+    assert!(adoptions.iter().all(|e| e.output_lost.is_none()), "{events:?}");
     containers.delete(v1::DeleteRequest { id: "a".into(), force: false }).await.unwrap();
+    manager.assert_nothing_is_left();
+}
+
+#[tokio::test]
+async fn a_container_that_ends_while_it_has_no_shim_still_has_its_exit() {
+    let Some(manager) = Manager::new() else { return };
+    let mut containers = manager.containers().await;
+    containers.create(manager.bundle("a", "exec sleep 1000")).await.unwrap();
+    let started = containers.start(id("a", |id| v1::StartRequest { id })).await.unwrap();
+    let pid = nix::unistd::Pid::from_raw(started.into_inner().container.unwrap().pid);
+    kill_shim(&mut containers, "a").await;
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    let exit = containers.wait(id("a", |id| v1::WaitRequest { id })).await.unwrap().into_inner().exit;
+    assert_eq!(code(exit), Some(v1::exit::How::Signal(15)));
+    containers.delete(v1::DeleteRequest { id: "a".into(), force: false }).await.unwrap();
+    manager.assert_nothing_is_left();
+}
+
+#[tokio::test]
+async fn an_exit_that_nobody_could_see_is_unknown_never_made_up() {
+    let Some(mut manager) = Manager::new() else { return };
+    let mut containers = manager.containers().await;
+    for name in ["gone", "lives"] {
+        containers
+            .create(manager.bundle(name, "trap 'exit 3' TERM; while :; do sleep 0.05; done"))
+            .await
+            .unwrap();
+        containers.start(id(name, |id| v1::StartRequest { id })).await.unwrap();
+    }
+    let get = containers.get(id("gone", |id| v1::GetRequest { id })).await.unwrap();
+    let gone = get.into_inner().container.unwrap().pid;
+    let get = containers.get(id("lives", |id| v1::GetRequest { id })).await.unwrap();
+    let (lives, shim) = get.into_inner().container.map(|c| (c.pid, c.shim_pid)).unwrap();
+    manager.kill();
+    let kill = |pid, signal| nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal).unwrap();
+    let dead = format!("{}/root/containers/gone/init.pid", manager.base.path().display());
+    assert_eq!(std::fs::read_to_string(dead).unwrap().trim(), gone.to_string());
+    for name in ["gone", "lives"] {
+        let socket = manager.path("state/shims").join(name).join("shim.sock");
+        let shim = tokio::net::UnixStream::connect(socket).await.unwrap().peer_cred().unwrap().pid().unwrap();
+        kill(shim, nix::sys::signal::Signal::SIGKILL);
+    }
+    kill(gone, nix::sys::signal::Signal::SIGKILL);
+    while Path::new(&format!("/proc/{gone}")).exists() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    manager.restart();
+    let mut containers = manager.containers().await;
+    let exit = containers.wait(id("gone", |id| v1::WaitRequest { id })).await.unwrap().into_inner().exit;
+    match code(exit) {
+        Some(v1::exit::How::Unknown(because)) => assert!(because.contains("shim was killed"), "{because}"),
+        other => panic!("made up: {other:?}"),
+    }
+    // The other one goes on; what it wrote while nobody read is said to be missing.
+    let container = adopted(&mut containers, "lives", shim).await;
+    assert_eq!((container.status(), container.pid), (v1::Status::Running, lives));
+    let stop = v1::StopRequest { id: "lives".into(), ..Default::default() };
+    let exit = containers.stop(stop).await.unwrap().into_inner().exit;
+    assert_eq!(code(exit), Some(v1::exit::How::Code(3)));
+    let events = manager.events().await;
+    let lost = events.iter().find(|e| e.container == "lives" && e.kind() == Kind::Adopted).unwrap();
+    assert!(lost.output_lost.as_ref().unwrap().because.contains("nobody had kept"), "{lost:?}");
+    for name in ["gone", "lives"] {
+        containers.delete(v1::DeleteRequest { id: name.into(), force: false }).await.unwrap();
+    }
     manager.assert_nothing_is_left();
 }
 

@@ -28,6 +28,22 @@ pub(crate) struct Args {
     /// The socket to listen on, in a directory with mode 0700
     #[arg(long, value_name = "PATH")]
     socket: PathBuf,
+    /// Take the container over from a shim that was killed. Stdin may be a socket with a message
+    /// that brings descriptors: i for a pidfd of its init, o and e for the pipes of its output
+    #[arg(long)]
+    adopt: bool,
+    /// Soft limit of open files for itself and the container (setrlimit(2)) [default: as it is]
+    #[arg(long, value_name = "N")]
+    nofile: Option<u64>,
+}
+
+/// How a shim comes to its container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// It creates it.
+    New,
+    /// It takes it over from a shim that was killed.
+    Adopt,
 }
 
 /// What the shim works with; every path is absolute.
@@ -47,6 +63,10 @@ pub(crate) struct Config {
     pub(crate) socket_dir: PathBuf,
     /// The socket's name in it.
     pub(crate) socket_name: String,
+    /// Whether there is a container already.
+    pub(crate) origin: Origin,
+    /// Soft limit of open files, where it is not to stay as it is.
+    pub(crate) nofile: Option<u64>,
 }
 
 impl Args {
@@ -74,6 +94,8 @@ impl Args {
             socket_dir: private_dir("--socket", parent)?,
             socket_name: name.to_owned(),
             runtime,
+            nofile: self.nofile,
+            origin: if self.adopt { Origin::Adopt } else { Origin::New },
             id: self.id,
         })
     }

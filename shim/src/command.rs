@@ -4,7 +4,8 @@
 use crate::error::Error;
 use crate::event::{Exit, Phase};
 use crate::runtime_cmd::Fault;
-use tokio::sync::oneshot;
+use std::collections::VecDeque;
+use tokio::sync::{mpsc, oneshot};
 
 /// What is known of the container; published after it is on disk.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +41,47 @@ pub(crate) enum Command {
     Delete(Force, Reply<Option<Exit>>),
     /// End this task when nothing lives.
     Terminate,
+}
+
+/// Commands that wait for the one that is carried out.
+#[derive(Debug)]
+pub(crate) struct Mailbox {
+    commands: mpsc::Receiver<Command>,
+    /// Looked at already, and still to be carried out.
+    later: VecDeque<Command>,
+}
+
+/// Commands that are put off, at most.
+const LATER: usize = 16;
+
+impl Mailbox {
+    /// Of these commands.
+    pub(crate) fn new(commands: mpsc::Receiver<Command>) -> Self {
+        Self { commands, later: VecDeque::new() }
+    }
+
+    /// The next command to carry out; `None` when there will be none.
+    pub(crate) async fn next(&mut self) -> Option<Command> {
+        match self.later.pop_front() {
+            Some(command) => Some(command),
+            None => self.commands.recv().await,
+        }
+    }
+
+    /// The next one that came while another is carried out.
+    pub(crate) async fn interruption(&mut self) -> Command {
+        if self.later.len() < LATER
+            && let Some(command) = self.commands.recv().await
+        {
+            return command;
+        }
+        std::future::pending().await
+    }
+
+    /// Keeps a command for [`Mailbox::next`].
+    pub(crate) fn put_off(&mut self, command: Command) {
+        self.later.push_back(command);
+    }
 }
 
 /// Whom a signal is for.

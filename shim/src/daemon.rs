@@ -3,6 +3,7 @@
 
 use crate::error::{Attempted, Error, Result};
 use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -24,6 +25,17 @@ pub(crate) fn detach() -> Result<()> {
     nix::sys::prctl::set_child_subreaper(true).attempted(|| "become a subreaper".into())?;
     nix::sys::prctl::set_dumpable(false).attempted(|| "refuse core dumps and tracers".into())?;
     std::env::set_current_dir("/").attempted(|| "change to /".into())
+}
+
+/// Sets the soft limit of open files, which the container inherits: the manager has raised its own.
+///
+/// # Errors
+/// Of getrlimit(2) and setrlimit(2).
+pub(crate) fn limit_files(soft: Option<u64>) -> Result<()> {
+    let Some(soft) = soft else { return Ok(()) };
+    let limit = || format!("limit open files to {soft}");
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).attempted(limit)?;
+    setrlimit(Resource::RLIMIT_NOFILE, soft.min(hard), hard).attempted(limit)
 }
 
 /// Says `ready` on stdout, then gives up stdin, stdout and stderr for

@@ -2,6 +2,8 @@
 //! them, [`crate::journal`] keeps them; only [`crate::service`] knows what they
 //! look like on the wire and on disk.
 
+use crate::oom::OomCounter;
+use crate::pipe::PipeEnd;
 use crate::sys::How;
 use sextant_runtime::contract::report::{Failure, Record};
 use std::time::SystemTime;
@@ -47,6 +49,34 @@ pub(crate) struct Exit {
     pub(crate) oom_killed: bool,
 }
 
+/// What another shim needs to know of init when this one is killed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Handover {
+    /// When init began, in clock ticks since boot; 0 when that is not known.
+    pub(crate) start_time: u64,
+    /// Which boot of the machine that was in.
+    pub(crate) boot_id: String,
+    /// Where its stdout is read.
+    pub(crate) stdout: Option<PipeEnd>,
+    /// Where its stderr is read.
+    pub(crate) stderr: Option<PipeEnd>,
+    /// The counter of its OOM kills.
+    pub(crate) oom: Option<OomCounter>,
+}
+
+/// Output is missing in the log: what init wrote while nobody read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OutputLost {
+    /// Length of the log up to there.
+    pub(crate) log_offset: u64,
+    /// When it was last written to before.
+    pub(crate) from: SystemTime,
+    /// When output was read again; `None` when it no more is.
+    pub(crate) until: Option<SystemTime>,
+    /// Why nobody read.
+    pub(crate) because: &'static str,
+}
+
 /// A record of the runtime, and the invocation that it belongs to.
 #[derive(Clone, Debug)]
 pub(crate) struct Stage {
@@ -65,6 +95,17 @@ pub(crate) enum Happening {
         pid: i32,
         /// The stages of `create`.
         trace: Vec<Stage>,
+        /// For a shim that takes over.
+        handover: Handover,
+    },
+    /// Another shim took over from one that was killed.
+    Adopted {
+        /// Where init's stdout is read now.
+        stdout: Option<PipeEnd>,
+        /// Where its stderr is read now.
+        stderr: Option<PipeEnd>,
+        /// What the log lacks.
+        lost: Option<OutputLost>,
     },
     /// `create` failed; nothing of the container is left.
     CreateFailed {

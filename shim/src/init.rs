@@ -1,11 +1,13 @@
-//! The container's init: taken over as an orphan of `create`, signalled and
-//! waited for by pidfd, listened to until its end. [`crate::task`] decides what
+//! The container's init: taken over as an orphan of `create`, or from a shim that
+//! was killed; signalled and waited for by pidfd, listened to until its end. [`crate::task`] decides what
 //! its end means.
 
 use crate::error::{Attempted, Error, Result};
-use crate::event::{Exit, Stage};
+use crate::event::{Exit, Handover, Stage};
 use crate::log::Log;
 use crate::oom::OomCounter;
+use crate::orphan;
+use crate::pipe::{Pipe, PipeEnd};
 use crate::reaper::{Creation, Ended, Process};
 use crate::report::Report;
 use crate::runtime_cmd::Finished;
@@ -23,6 +25,8 @@ pub(crate) struct Init {
     /// The first failure of that report.
     failure: Option<Failure>,
     oom: Option<OomCounter>,
+    /// Where its stdout and stderr are read.
+    ends: [Option<PipeEnd>; 2],
 }
 
 /// What became of a signal.
@@ -46,8 +50,23 @@ impl Init {
         let pid = text.trim().parse().attempted(attempted)?;
         let process =
             creation.claim(pid).attempted(|| format!("take over the container's init, pid {pid}"))?;
-        let output = Output::carry(left.stdout, left.stderr, log);
-        Ok(Self { process, output, report: left.report, failure: None, oom: OomCounter::of(pid) })
+        let ends = [left.stdout.end().ok(), left.stderr.end().ok()];
+        let output = Output::carry(Some(left.stdout), Some(left.stderr), log);
+        Ok(Self { process, output, report: left.report, failure: None, oom: OomCounter::of(pid), ends })
+    }
+
+    /// One that a shim before this one had, which was killed.
+    pub(crate) fn adopt(process: Process, [out, err]: [Option<Pipe>; 2], log: Log, past: Handover) -> Self {
+        let output = Output::carry(out, err, log);
+        let ends = [past.stdout, past.stderr];
+        Self { process, output, report: Report::lost(), failure: None, oom: past.oom, ends }
+    }
+
+    /// What another shim will need, should this one be killed.
+    pub(crate) fn handover(&self) -> Handover {
+        let [stdout, stderr] = self.ends;
+        let start_time = orphan::start_time(self.process.pid).unwrap_or(0);
+        Handover { start_time, boot_id: orphan::boot_id(), stdout, stderr, oom: self.oom.clone() }
     }
 
     /// Its number in the shim's pid namespace.

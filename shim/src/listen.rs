@@ -68,6 +68,20 @@ pub(crate) fn bind(dir: &std::path::Path, name: &str) -> Result<Socket> {
     }
 }
 
+/// As [`bind`], in the place of a shim that was killed and left its socket.
+/// For the holder of the journal's lock only: nobody else listens then.
+///
+/// # Errors
+/// Of unlink(2), and as [`bind`].
+pub(crate) fn replace(dir: &std::path::Path, name: &str) -> Result<Socket> {
+    match std::fs::remove_file(dir.join(name)) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            Err(e).attempted(|| format!("remove the socket {}", dir.join(name).display()))
+        }
+        _ => bind(dir, name),
+    }
+}
+
 impl Socket {
     /// The connections that may be served, and the place, which is to be kept as long.
     pub(crate) fn connections(self) -> (ReceiverStream<std::io::Result<UnixStream>>, Place) {

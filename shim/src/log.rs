@@ -9,7 +9,7 @@
 use crate::error::{Attempted, Result};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,6 +17,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Most bytes of output in one entry, as in CRI.
 pub(crate) const MAX_CONTENT: usize = 16 << 10;
+
+/// No entry is longer: the content, and time, stream and tag before it.
+const LONGEST: u64 = 17 << 10;
 
 /// Entries are written in batches of about this many bytes at most.
 const BATCH: usize = 64 << 10;
@@ -41,15 +44,18 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    /// Opens the log for appending, mode 0600.
+    /// Opens the log for appending, mode 0600; a last entry that a killed shim
+    /// did not write to its end is cut off.
     ///
     /// # Errors
-    /// Of open(2).
+    /// Of open(2), pread(2) and ftruncate(2).
     pub(crate) fn open(path: &Path, counters: Arc<Counters>) -> Result<Self> {
         let attempted = || format!("open the log {}", path.display());
-        let options = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
+        let options = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path);
         let file = options.attempted(attempted)?;
-        counters.written.store(file.metadata().attempted(attempted)?.len(), Ordering::Relaxed);
+        let length = whole_entries(&file).attempted(attempted)?;
+        file.set_len(length).attempted(attempted)?;
+        counters.written.store(length, Ordering::Relaxed);
         Ok(Self { file, counters, batch: Vec::new(), pending: 0 })
     }
 
@@ -86,6 +92,22 @@ impl Log {
         self.batch.clear();
         self.pending = 0;
     }
+}
+
+/// Up to where a log has whole entries; there is no newline within one.
+fn whole_entries(file: &File) -> std::io::Result<u64> {
+    let length = file.metadata()?.len();
+    let mut begin = length;
+    while begin > 0 {
+        let size = begin.min(LONGEST);
+        begin -= size;
+        let mut bytes = vec![0; usize::try_from(size).map_err(std::io::Error::other)?];
+        file.read_exact_at(&mut bytes, begin)?;
+        if let Some(at) = bytes.iter().rposition(|b| *b == b'\n') {
+            return Ok(begin + u64::try_from(at).map_err(std::io::Error::other)? + 1);
+        }
+    }
+    Ok(0)
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -229,6 +251,25 @@ mod tests {
             }
         }
         assert!(back == output);
+    }
+
+    #[test]
+    fn a_torn_last_entry_is_cut_off() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let length = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap();
+            let counters = Arc::new(Counters::default());
+            drop(Log::open(&path, Arc::clone(&counters)).unwrap());
+            let length = std::fs::metadata(&path).unwrap().len();
+            assert_eq!(counters.written.load(Ordering::Relaxed), length);
+            length
+        };
+        assert_eq!(length(b""), 0);
+        assert_eq!(length(b"torn"), 0);
+        assert_eq!(length(b"one\ntwo\n"), 8);
+        assert_eq!(length(b"one\ntw"), 4);
+        assert_eq!(length(&[b"one\n".to_vec(), vec![b'x'; 50_000]].concat()), 4);
     }
 
     #[test]

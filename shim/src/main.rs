@@ -1,11 +1,12 @@
 //! `sextant-shim`: one process per container. It invokes the runtime, owns the
 //! container's output and its journal, waits for its end, and answers
 //! `sextant.shim.v1`. It outlives the manager and ends when the container is
-//! deleted.
+//! deleted. When it is killed, another one takes over ([`adopt`]).
 //!
 //! The walk of a request: [`listen`] → [`service`] → [`task`] → [`runtime_cmd`];
 //! of an exit: [`signals`] → [`reaper`] → [`task`] → [`journal`] → [`service`].
 
+mod adopt;
 mod args;
 mod command;
 mod daemon;
@@ -16,6 +17,7 @@ mod journal;
 mod listen;
 mod log;
 mod oom;
+mod orphan;
 mod pipe;
 mod reaper;
 mod report;
@@ -26,7 +28,8 @@ mod stdio;
 mod sys;
 mod task;
 
-use crate::args::{Args, Config};
+use crate::adopt::Held;
+use crate::args::{Args, Config, Origin};
 use crate::command::{Command, Snapshot};
 use crate::error::{Attempted, Error, Result};
 use crate::journal::Journal;
@@ -71,38 +74,50 @@ fn supervise(args: Args) -> Result<()> {
     sys::close_inherited().attempted(|| "close inherited descriptors".into())?;
     let config = args.check()?;
     daemon::detach()?;
+    daemon::limit_files(config.nofile)?;
     let signals = signals::block()?;
-    let journal = new_journal(&config)?;
+    let held = match config.origin {
+        Origin::New => Held::default(),
+        Origin::Adopt => Held::receive()?,
+    };
+    let journal = open_journal(&config)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .attempted(|| "start the event loop".into())?;
     runtime.block_on(async {
         let signals = Signals::new(&signals)?;
-        let socket = listen::bind(&config.socket_dir, &config.socket_name)?;
-        daemon::ready(&config.dir)?;
-        serve(config, journal, socket, signals).await
+        let socket = match config.origin {
+            Origin::New => listen::bind(&config.socket_dir, &config.socket_name)?,
+            Origin::Adopt => listen::replace(&config.socket_dir, &config.socket_name)?,
+        };
+        serve(config, journal, held, socket, signals).await
     })
 }
 
-/// The journal of a container that does not exist yet.
-fn new_journal(config: &Config) -> Result<Journal> {
+/// The journal: of a container that does not exist yet, or of one that has lost its shim.
+fn open_journal(config: &Config) -> Result<Journal> {
     let path = config.dir.join("journal");
     let journal = Journal::open(&path)?;
-    if journal.last_seq() > 0 {
+    if config.origin == Origin::New && journal.last_seq() > 0 {
         let why = format!("it has {} records of an earlier shim", journal.last_seq());
         return Err(Error::new(format!("begin the journal {}", path.display()), why)
-            .hint("a container whose shim has died cannot be taken over yet; delete it with the runtime"));
+            .hint("take the container over with --adopt"));
     }
     Ok(journal)
 }
 
 /// Serves until the container is deleted, or until a SIGTERM when none lives.
-async fn serve(config: Config, journal: Journal, socket: Socket, signals: Signals) -> Result<()> {
+async fn serve(config: Config, journal: Journal, held: Held, socket: Socket, signals: Signals) -> Result<()> {
     let reaper = Reaper::default();
     let (commands, inbox) = mpsc::channel(COMMANDS);
-    let (service, task) = compose(config, journal, &reaper, &commands);
+    let (origin, dir) = (config.origin, config.dir.clone());
+    let (service, mut task) = compose(config, journal, &reaper, &commands);
     tokio::spawn(heed(signals, reaper, commands));
+    if origin == Origin::Adopt {
+        task.adopt(held).await?;
+    }
+    daemon::ready(&dir)?;
     let (connections, _place) = socket.connections();
     let (ended, end) = watch::channel(false);
     let container = tokio::spawn(task.run(inbox));

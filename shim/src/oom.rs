@@ -6,10 +6,12 @@
 use std::path::{Path, PathBuf};
 
 /// The counter of one cgroup.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct OomCounter {
-    file: PathBuf,
-    before: u64,
+    /// Where it is read.
+    pub(crate) file: PathBuf,
+    /// Its value at the creation.
+    pub(crate) before: u64,
 }
 
 impl OomCounter {

@@ -4,8 +4,10 @@
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use std::fs::OpenOptions;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use tokio::io::unix::AsyncFd;
 
 /// Bytes read at once.
@@ -13,6 +15,15 @@ pub(crate) const CHUNK: usize = 16 << 10;
 
 /// Default of /proc/sys/fs/pipe-max-size (pipe(7)).
 const MAX_CAPACITY: usize = 1 << 20;
+
+/// Which pipe, and where this process has its reading end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PipeEnd {
+    /// Number of the descriptor.
+    pub(crate) fd: i32,
+    /// Number of the pipe, which no other pipe has (`st_ino`).
+    pub(crate) inode: u64,
+}
 
 /// Whether more may come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +55,42 @@ impl Pipe {
         let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
         fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         Ok((Self(crate::sys::readable(read)?), write))
+    }
+
+    /// Of a reading end that another process has handed over.
+    ///
+    /// # Errors
+    /// Of fcntl(2) or epoll_ctl(2).
+    pub(crate) fn of(end: OwnedFd) -> io::Result<Self> {
+        fcntl(&end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        Ok(Self(crate::sys::readable(end)?))
+    }
+
+    /// Another reading end of the pipe with this `inode`, to which the process
+    /// `pid` writes as its descriptor `fd`; `None` when it writes elsewhere
+    /// (any more). What it writes to instead is never opened.
+    ///
+    /// # Errors
+    /// Of open(2), fstat(2) or epoll_ctl(2).
+    pub(crate) fn reopen(pid: i32, fd: i32, inode: u64) -> io::Result<Option<Self>> {
+        let by =
+            |path: String, flags: OFlag| OpenOptions::new().read(true).custom_flags(flags.bits()).open(path);
+        let found = by(format!("/proc/{pid}/fd/{fd}"), OFlag::O_PATH)?;
+        let metadata = found.metadata()?;
+        if !metadata.file_type().is_fifo() || metadata.ino() != inode {
+            return Ok(None);
+        }
+        let end = by(format!("/proc/self/fd/{}", found.as_raw_fd()), OFlag::O_NONBLOCK)?;
+        Ok(Some(Self(crate::sys::readable(end.into())?)))
+    }
+
+    /// Which pipe this is.
+    ///
+    /// # Errors
+    /// Of fstat(2).
+    pub(crate) fn end(&self) -> io::Result<PipeEnd> {
+        let inode = nix::sys::stat::fstat(&self.0)?.st_ino;
+        Ok(PipeEnd { fd: self.0.as_raw_fd(), inode })
     }
 
     /// The next bytes, at most [`CHUNK`] of them; none at the end.
@@ -100,5 +147,25 @@ impl Pipe {
     /// Of fcntl(2).
     fn capacity(&self) -> io::Result<usize> {
         usize::try_from(fcntl(&self.0, FcntlArg::F_GETPIPE_SZ)?).map_err(io::Error::other)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[tokio::test]
+    async fn a_pipe_is_found_again_by_its_writer_and_its_number() {
+        let (first, write) = Pipe::new().unwrap();
+        let inode = first.end().unwrap().inode;
+        let pid = i32::try_from(std::process::id()).unwrap();
+        std::fs::File::from(write.try_clone().unwrap()).write_all(b"kept").unwrap();
+        let again = Pipe::reopen(pid, write.as_raw_fd(), inode).unwrap().unwrap();
+        drop(first);
+        assert_eq!(again.read().await.unwrap(), b"kept");
+        assert!(Pipe::reopen(pid, write.as_raw_fd(), inode + 1).unwrap().is_none(), "another pipe");
+        let file = tempfile::tempfile().unwrap();
+        assert!(Pipe::reopen(pid, file.as_raw_fd(), inode).unwrap().is_none(), "no pipe");
     }
 }

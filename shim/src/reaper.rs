@@ -29,7 +29,7 @@ pub(crate) struct Ended {
     pub(crate) at: SystemTime,
 }
 
-/// A child whose end will be told.
+/// A process whose end will be told: a child, or one that was adopted.
 #[derive(Debug)]
 pub(crate) struct Process {
     /// Its number in the shim's pid namespace.
@@ -41,6 +41,11 @@ pub(crate) struct Process {
 }
 
 impl Process {
+    /// One that is no child of this process; somebody else finds out how it ends ([`crate::orphan`]).
+    pub(crate) fn adopted(pid: i32, pidfd: Option<OwnedFd>, ended: oneshot::Receiver<Ended>) -> Self {
+        Self { pid, pidfd: pidfd.map(Arc::new), ended }
+    }
+
     /// Sends it a signal.
     ///
     /// # Errors

@@ -12,7 +12,8 @@ const MAX_RECORDS: usize = 512;
 /// The records that come down a report pipe.
 #[derive(Debug)]
 pub(crate) struct Report {
-    pipe: Pipe,
+    /// `None` when it was lost with the shim that had it.
+    pipe: Option<Pipe>,
     partial: Vec<u8>,
     records: Vec<Record>,
 }
@@ -20,13 +21,20 @@ pub(crate) struct Report {
 impl Report {
     /// Of the pipe whose writing end the runtime has as `--report-fd`.
     pub(crate) fn new(pipe: Pipe) -> Self {
-        Self { pipe, partial: Vec::new(), records: Vec::new() }
+        Self { pipe: Some(pipe), partial: Vec::new(), records: Vec::new() }
+    }
+
+    /// One that nothing will come down any more.
+    pub(crate) fn lost() -> Self {
+        Self { pipe: None, partial: Vec::new(), records: Vec::new() }
     }
 
     /// Reads what is in the pipe now.
     pub(crate) fn drain(&mut self) {
         let Self { pipe, partial, records } = self;
-        pipe.drain(|bytes| feed(partial, records, bytes));
+        if let Some(pipe) = pipe {
+            pipe.drain(|bytes| feed(partial, records, bytes));
+        }
     }
 
     /// The records so far, as stages of `command`; they are told once.
@@ -36,8 +44,9 @@ impl Report {
 
     /// Waits for bytes and takes them. Nothing is lost when the future is dropped.
     pub(crate) async fn read(&mut self) -> Flow {
+        let Some(pipe) = &self.pipe else { return Flow::Ended };
         // A pipe that cannot be read has ended as well.
-        let bytes = self.pipe.read().await.unwrap_or_default();
+        let bytes = pipe.read().await.unwrap_or_default();
         feed(&mut self.partial, &mut self.records, &bytes)
     }
 }

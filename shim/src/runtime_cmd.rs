@@ -8,10 +8,14 @@ use crate::pipe::{Flow, Pipe};
 use crate::reaper::{Ended, Process, Reaper};
 use crate::report::Report;
 use crate::sys::{self, How};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use sextant_runtime::contract::args::{Common, Invocation};
 use sextant_runtime::contract::report::Failure;
+use std::future::Future;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -47,6 +51,8 @@ pub(crate) struct Finished {
     pub(crate) stderr: Pipe,
     /// Its report, which the container's init may still write to.
     pub(crate) report: Report,
+    /// What it said on stdout and stderr, up to a bound.
+    pub(crate) words: Vec<u8>,
 }
 
 /// An invocation that failed.
@@ -91,23 +97,35 @@ impl Runtime {
     /// # Errors
     /// When it cannot be run, fails, or takes too long.
     pub(crate) async fn run(&self, invocation: &Invocation, limit: Duration) -> Result<Finished, Fault> {
+        self.run_until(invocation, limit, std::future::pending()).await
+    }
+
+    /// The same, killed also when `aborted` comes before its end.
+    ///
+    /// # Errors
+    /// As [`Runtime::run`], or when it was aborted.
+    pub(crate) async fn run_until(
+        &self,
+        invocation: &Invocation,
+        limit: Duration,
+        aborted: impl Future<Output = ()>,
+    ) -> Result<Finished, Fault> {
         let name = name(invocation);
         let mut running = self.spawn(invocation).map_err(|e| {
             Fault::without_record(name, format!("{}: {e}", self.binary.display()), FaultKind::Unexplained)
         })?;
-        let ended = running.finish(limit).await;
-        if !running.words.is_empty() {
+        let ended = running.finish(limit, aborted).await;
+        if !running.words.is_empty() && !matches!(invocation, Invocation::State { .. }) {
             eprintln!("sextant-runtime {name}: {}", String::from_utf8_lossy(&running.words).trim_end());
         }
         let trace = running.report.take(name);
         match ended {
             End::Exited(How::Code(0)) => {
-                let Running { stdout, stderr, report, .. } = running;
-                Ok(Finished { trace, stdout, stderr, report })
+                let Running { stdout, stderr, report, words, .. } = running;
+                Ok(Finished { trace, stdout, stderr, report, words })
             }
             End::Exited(how) => Err(explain(name, how, &running.words, trace)),
-            End::Overdue => {
-                let because = format!("it was killed, having taken longer than {limit:?}");
+            End::Killed(because) => {
                 Err(Fault { trace, ..Fault::without_record(name, because, FaultKind::Killed) })
             }
         }
@@ -124,6 +142,8 @@ impl Runtime {
             .stdin(Stdio::null())
             .stdout(stdout_end)
             .stderr(stderr_end)
+            // With it ends what it has executed: a hook that hangs.
+            .process_group(0)
             .spawn()?;
         let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
         // A child that could not be waited for must not go on. It is not reaped yet: its pid is its own.
@@ -157,6 +177,7 @@ fn explain(name: &str, how: How, words: &[u8], trace: Vec<Stage>) -> Fault {
     let (how, kind) = match how {
         How::Code(code) => (format!("it exited with {code}"), FaultKind::Unexplained),
         How::Signal(signal) => (format!("signal {signal} ended it"), FaultKind::Killed),
+        How::Unknown(because) => (format!("how it ended is unknown, {because}"), FaultKind::Killed),
     };
     let last = words.get(words.len().saturating_sub(MAX_BECAUSE)..).unwrap_or(words);
     let last = String::from_utf8_lossy(last);
@@ -176,23 +197,29 @@ struct Running {
 /// How the work of an invocation ended.
 enum End {
     Exited(How),
-    Overdue,
+    /// Killed, because of this.
+    Killed(String),
 }
 
 impl Running {
-    /// Waits for the exit, and kills the process when that takes too long.
-    async fn finish(&mut self, limit: Duration) -> End {
-        if let Ok(ended) = tokio::time::timeout(limit, self.collect()).await {
-            return End::Exited(ended.how);
-        }
-        if let Err(e) = self.process.signal(libc::SIGKILL) {
+    /// Waits for the exit, and kills the process when that takes too long or it is aborted.
+    async fn finish(&mut self, limit: Duration, aborted: impl Future<Output = ()>) -> End {
+        let because = tokio::select! {
+            biased;
+            ended = self.collect() => return End::Exited(ended.how),
+            () = aborted => "it was killed, since the container is to be deleted".to_owned(),
+            () = tokio::time::sleep(limit) => format!("it was killed, having taken longer than {limit:?}"),
+        };
+        // It is not reaped yet, so the group that bears its number is its own.
+        let killed = killpg(Pid::from_raw(self.process.pid), Signal::SIGKILL);
+        if let Err(e) = killed.map_err(io::Error::from).and(self.process.signal(libc::SIGKILL)) {
             eprintln!("sextant-shim: kill the runtime, pid {}: {e}", self.process.pid);
         }
         match tokio::time::timeout(KILLED, self.collect()).await {
             Ok(_) => {}
             Err(_) => eprintln!("sextant-shim: the runtime, pid {}, does not die", self.process.pid),
         }
-        End::Overdue
+        End::Killed(because)
     }
 
     /// Reads its pipes until it has exited, then what is left in them.

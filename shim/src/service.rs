@@ -1,6 +1,7 @@
 //! `sextant.shim.v1`: decodes a request, asks [`crate::task`], encodes the
 //! answer. Wire types live here and in [`wire`] and go no further inward.
 
+pub(crate) mod past;
 pub(crate) mod wire;
 
 use crate::command::{Command, Force, Reply, Snapshot, Target};

@@ -15,11 +15,11 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// Starts to carry `stdout` and `stderr` into `log`.
-    pub(crate) fn carry(stdout: Pipe, stderr: Pipe, log: Log) -> Self {
+    /// Starts to carry `stdout` and `stderr` into `log`, as far as there are such pipes.
+    pub(crate) fn carry(stdout: Option<Pipe>, stderr: Option<Pipe>, log: Log) -> Self {
         let (drains, requests) = mpsc::channel(1);
-        let stdout = Source { pipe: Some(stdout), lines: Lines::new("stdout") };
-        let stderr = Source { pipe: Some(stderr), lines: Lines::new("stderr") };
+        let stdout = Source { pipe: stdout, lines: Lines::new("stdout") };
+        let stderr = Source { pipe: stderr, lines: Lines::new("stderr") };
         tokio::spawn(carry(stdout, stderr, log, requests));
         Self { drains }
     }

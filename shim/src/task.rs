@@ -1,5 +1,6 @@
 //! The container as a state machine. One task owns it; commands come one at a
-//! time, and the end of its init comes between them:
+//! time, but for signals, which get through while the runtime is at work; and the
+//! end of its init comes between them:
 //!
 //! ```text
 //!          Create             Start
@@ -11,31 +12,34 @@
 //!    └──────────► deleted ◄──────── stopped ◄─── (kills created; running with force)
 //! ```
 //!
+//! A shim that takes over from one that was killed begins where the journal of
+//! that one ends ([`crate::adopt`]).
+//!
 //! Each transition is journalled first and published afterwards, as a
 //! [`Snapshot`], which is all that State, Wait and Watch look at: they never
 //! wait behind a command. How commands come in is [`crate::service`]'s, what
 //! the runtime does is [`crate::runtime_cmd`]'s.
 
-use crate::command::{Command, Force, Refusal, Snapshot, Target};
+use crate::command::{Command, Force, Mailbox, Refusal, Snapshot, Target};
 use crate::error::{Attempted, Error};
 use crate::event::{Exit, Happening, Phase, Stage};
 use crate::init::{Init, Signalled, end_of};
 use crate::journal::{Journal, Stamp};
 use crate::log::{Counters, Log};
 use crate::reaper::Ended;
-use crate::runtime_cmd::{Fault, FaultKind, Runtime};
+use crate::runtime_cmd::{Fault, FaultKind, Finished, Runtime};
 use sextant_runtime::contract::args::Invocation;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 /// Time limit of `create` and `start`, in which hooks run. Below the manager's limit for the
 /// call, so that its client hears which command hung, and not only that time is up.
 const LONG: Duration = Duration::from_secs(50);
 
 /// Time limit of `kill` and `delete`.
-const SHORT: Duration = Duration::from_secs(30);
+pub(crate) const SHORT: Duration = Duration::from_secs(30);
 
 /// How often the journalling of an exit is tried again, on a disk that takes no more than was reserved.
 const EXIT_RETRIES: u32 = 20;
@@ -66,14 +70,15 @@ pub(crate) struct Task {
 
 impl Task {
     /// Carries out commands until the container is deleted.
-    pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+    pub(crate) async fn run(mut self, commands: mpsc::Receiver<Command>) {
+        let mut commands = Mailbox::new(commands);
         loop {
             tokio::select! {
                 biased;
                 ended = end_of(&mut self.init) => self.exited(ended).await,
-                command = commands.recv() => match command {
+                command = commands.next() => match command {
                     Some(Command::Terminate) if self.may_end() => return,
-                    Some(command) => self.carry_out(command).await,
+                    Some(command) => self.carry_out(command, &mut commands).await,
                     None => return,
                 },
             }
@@ -84,10 +89,10 @@ impl Task {
     }
 
     /// One command. Nobody minds when who gave it has gone: it is carried out all the same.
-    async fn carry_out(&mut self, command: Command) {
+    async fn carry_out(&mut self, command: Command, others: &mut Mailbox) {
         match command {
-            Command::Create(reply) => drop(reply.send(self.create().await)),
-            Command::Start(reply) => drop(reply.send(self.start().await)),
+            Command::Create(reply) => drop(reply.send(self.create(others).await)),
+            Command::Start(reply) => drop(reply.send(self.start(others).await)),
             Command::Kill(signal, target, reply) => drop(reply.send(self.kill(signal, target).await)),
             Command::Delete(force, reply) => drop(reply.send(self.delete(force).await)),
             Command::Terminate => {
@@ -96,13 +101,36 @@ impl Task {
         }
     }
 
-    async fn create(&mut self) -> Result<i32, Refusal> {
+    /// Runs `create` or `start`, in which hooks may take their time. Signals get through
+    /// meanwhile, and a forced deletion ends the invocation.
+    async fn run_long(&mut self, invocation: &Invocation, others: &mut Mailbox) -> Result<Finished, Fault> {
+        let (runtime, abort) = (self.runtime.clone(), Notify::new());
+        let mut work = std::pin::pin!(runtime.run_until(invocation, LONG, abort.notified()));
+        loop {
+            let command = tokio::select! {
+                result = &mut work => return result,
+                command = others.interruption() => command,
+            };
+            match command {
+                Command::Kill(signal, target, reply) => drop(reply.send(self.kill(signal, target).await)),
+                command => {
+                    if let Command::Delete(Force::Yes, _) = command {
+                        abort.notify_one();
+                    }
+                    others.put_off(command);
+                }
+            }
+        }
+    }
+
+    async fn create(&mut self, others: &mut Mailbox) -> Result<i32, Refusal> {
         self.require("create the container", &[Phase::Empty])?;
         self.publish(|s| s.phase = Phase::Creating);
-        match self.run_create().await {
+        match self.run_create(others).await {
             Ok((pid, trace)) => {
                 let change = |s: &mut Snapshot| (s.phase, s.pid) = (Phase::Created, pid);
-                if let Err(e) = self.record(&Happening::Created { pid, trace }, change) {
+                let handover = self.init.as_ref().map(Init::handover).unwrap_or_default();
+                if let Err(e) = self.record(&Happening::Created { pid, trace, handover }, change) {
                     self.init = None;
                     self.undo().await;
                     self.publish(|s| (s.phase, s.pid) = (Phase::Empty, 0));
@@ -123,7 +151,7 @@ impl Task {
     }
 
     /// Invokes `create` and takes over what it leaves.
-    async fn run_create(&mut self) -> Result<(i32, Vec<Stage>), Fault> {
+    async fn run_create(&mut self, others: &mut Mailbox) -> Result<(i32, Vec<Stage>), Fault> {
         let creation = self.runtime.reaper.remember_strangers();
         let pid_file = self.dir.join("init.pid");
         let invocation = Invocation::Create {
@@ -131,7 +159,7 @@ impl Task {
             bundle: self.bundle.clone(),
             pid_file: pid_file.clone(),
         };
-        let mut finished = self.runtime.run(&invocation, LONG).await?;
+        let mut finished = self.run_long(&invocation, others).await?;
         let trace = std::mem::take(&mut finished.trace);
         let log = Log::open(&self.dir.join("log"), Arc::clone(&self.counters));
         match log.and_then(|log| Init::take_over(&creation, &pid_file, log, finished)) {
@@ -140,9 +168,9 @@ impl Task {
         }
     }
 
-    async fn start(&mut self) -> Result<(), Refusal> {
+    async fn start(&mut self, others: &mut Mailbox) -> Result<(), Refusal> {
         self.require("start the container", &[Phase::Created])?;
-        let result = self.runtime.run(&Invocation::Start { id: self.id.clone() }, LONG).await;
+        let result = self.run_long(&Invocation::Start { id: self.id.clone() }, others).await;
         let mut trace = self.init.as_mut().map(|init| init.stages("start")).unwrap_or_default();
         match result {
             Ok(mut finished) => {
@@ -239,7 +267,7 @@ impl Task {
         if phases.contains(&phase) { Ok(()) } else { Err(Refusal::Phase { attempted, phase }) }
     }
 
-    fn phase(&self) -> Phase {
+    pub(crate) fn phase(&self) -> Phase {
         self.snapshot.borrow().phase
     }
 
@@ -248,7 +276,11 @@ impl Task {
     /// # Errors
     /// When it could not be journalled; the change is published all the same,
     /// since it has come about.
-    fn record(&mut self, what: &Happening, change: impl FnOnce(&mut Snapshot)) -> Result<(), Error> {
+    pub(crate) fn record(
+        &mut self,
+        what: &Happening,
+        change: impl FnOnce(&mut Snapshot),
+    ) -> Result<(), Error> {
         let written = self.journal.append(what);
         self.publish_written(written, change)
     }
@@ -265,7 +297,7 @@ impl Task {
         written.map(drop)
     }
 
-    fn publish(&self, change: impl FnOnce(&mut Snapshot)) {
+    pub(crate) fn publish(&self, change: impl FnOnce(&mut Snapshot)) {
         self.snapshot.send_modify(change);
     }
 }

@@ -5,8 +5,8 @@
 use crate::engine::events::{Codec, Whole};
 use crate::logs::{Entry, Stream};
 use crate::model::{
-    Access, BindMount, Ending, Event, EventKind, Exit, Failure, IdRange, Limits, NewContainer, Phase,
-    RootfsSource, Snapshot, Source, StageRecord,
+    Access, BindMount, Ending, Event, EventKind, Exit, Failure, IdRange, Limits, NewContainer, OutputLost,
+    Phase, RootfsSource, Snapshot, Source, StageRecord,
 };
 use crate::namespaces::Namespaces;
 use sextant_proto::{journal, v1};
@@ -75,6 +75,7 @@ pub fn event_to_wire(event: Event) -> v1::Event {
         EventKind::Exited => v1::event::Kind::Exited,
         EventKind::Deleted => v1::event::Kind::Deleted,
         EventKind::Gap => v1::event::Kind::Gap,
+        EventKind::Adopted => v1::event::Kind::Adopted,
     };
     v1::Event {
         seq: event.seq,
@@ -85,6 +86,12 @@ pub fn event_to_wire(event: Event) -> v1::Event {
         exit: event.exit.map(exit_to_wire),
         failure: event.failure.map(failure_to_wire),
         container_seq: event.container_seq,
+        output_lost: event.output_lost.map(|lost| v1::OutputLost {
+            log_offset: lost.log_offset,
+            from: time(lost.from),
+            until: lost.until.and_then(time),
+            because: lost.because,
+        }),
     }
 }
 
@@ -96,6 +103,7 @@ fn event_from_wire(event: v1::Event) -> Event {
         v1::event::Kind::StartFailed => EventKind::StartFailed,
         v1::event::Kind::Exited => EventKind::Exited,
         v1::event::Kind::Deleted => EventKind::Deleted,
+        v1::event::Kind::Adopted => EventKind::Adopted,
         v1::event::Kind::Gap | v1::event::Kind::Unspecified => EventKind::Gap,
     };
     Event {
@@ -107,6 +115,12 @@ fn event_from_wire(event: v1::Event) -> Event {
         exit: event.exit.map(exit_from_wire),
         failure: event.failure.map(failure_from_wire),
         container_seq: event.container_seq,
+        output_lost: event.output_lost.map(|lost| OutputLost {
+            log_offset: lost.log_offset,
+            from: time_from_wire(lost.from),
+            until: lost.until.map(|at| time_from_wire(Some(at))),
+            because: lost.because,
+        }),
     }
 }
 

@@ -13,6 +13,7 @@
 //! | `SHIM_UNREACHABLE` | UNAVAILABLE |
 //! | `HOST_ERROR` | INTERNAL |
 //! | `CONTAINER_REMOVED` | ABORTED |
+//! | `CANCELLED` | ABORTED |
 //! | `STOPPING` | UNAVAILABLE |
 
 use crate::engine::error::{Error, Violation};
@@ -39,7 +40,8 @@ pub fn status(error: &Error) -> Status {
         Error::NotFound { id }
         | Error::Exists { id }
         | Error::WrongPhase { id, .. }
-        | Error::Removed { id } => {
+        | Error::Removed { id }
+        | Error::Cancelled { id, .. } => {
             details.set_resource_info("container", id, "", error.to_string());
         }
         _ => {}
@@ -71,6 +73,7 @@ fn class(error: &Error) -> (Code, &'static str) {
         Error::Unreachable { .. } => (Code::Unavailable, "SHIM_UNREACHABLE"),
         Error::Io { .. } => (Code::Internal, "HOST_ERROR"),
         Error::Removed { .. } => (Code::Aborted, "CONTAINER_REMOVED"),
+        Error::Cancelled { .. } => (Code::Aborted, "CANCELLED"),
         Error::Stopping => (Code::Unavailable, "STOPPING"),
     }
 }

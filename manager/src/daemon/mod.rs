@@ -11,6 +11,7 @@ pub use args::{Args, Config};
 
 use crate::api::convert::CODEC;
 use crate::engine::{Engine, Settings, error::Error, events::Events};
+use crate::files;
 use std::time::SystemTime;
 
 /// Runs the daemon until SIGTERM or SIGINT.
@@ -21,6 +22,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
     let started_at = SystemTime::now();
     let Config { settings, listen } = config;
     let Settings { root, state, .. } = &settings;
+    files::raise();
     // From here on nobody else is at these directories; held until the end.
     let _locks = (dirs::prepare(root, &["containers"])?, dirs::prepare(state, &["shims", "runtime"])?);
     let (events, history) = Events::open(&root.join("events"), CODEC)?;

@@ -13,19 +13,23 @@
 //! ```
 //!
 //! Beside the phase there is how it is supervised: by its shim, which may be
-//! silent for a while (*degraded*); by nobody, when the shim was killed and the
-//! process lives on; or no more, since it has exited.
+//! silent for a while (*degraded*); by nobody, when the shim was killed, until
+//! another has taken over; or no more, since it has exited.
 //!
-//! The actor waits for one thing at a time, each with a deadline; commands
-//! queue in a mailbox of fixed length, news of the shim in another.
+//! The actor carries out one command at a time, each call with a deadline, and
+//! hears what its shim does meanwhile; commands queue in a mailbox of fixed
+//! length, news of the shim in another. A forced deletion does not wait for a
+//! start that hangs, nor for a creation ([`super::create`]).
 
 use super::container::Container;
 use super::delete;
 use super::error::Error;
+use super::mailbox::Mailbox;
+use super::takeover::{TakenOver, take_over};
 use crate::model::{Phase, Snapshot};
 use crate::shims::client::Force;
-use crate::shims::runtime::{Held, Life};
 use crate::shims::watch::{News, watch};
+use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
@@ -33,8 +37,14 @@ use tokio::task::JoinHandle;
 
 /// News of a shim that the actor has not looked at, at most.
 const NEWS: usize = 32;
-/// How often a process without a shim is looked at.
-const ORPHAN: Duration = Duration::from_millis(250);
+/// Pause between two attempts to give a container another shim, doubled up to the second.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LAST_PAUSE: Duration = Duration::from_secs(10);
+/// A shim that was heard of for so long was not killed by what its container does.
+const STEADY: Duration = Duration::from_secs(60);
+
+/// Why a container without a shim is degraded.
+const UNSUPERVISED: &str = "its shim was killed, and another cannot take over";
 
 /// What an actor can be asked to do.
 #[derive(Debug)]
@@ -53,13 +63,20 @@ pub(crate) enum Command {
     },
 }
 
+impl Command {
+    /// Whether it ends what is under way.
+    pub(super) fn interrupts(&self) -> bool {
+        matches!(self, Self::Delete { force: Force::Yes, .. })
+    }
+}
+
 /// Who sees the exit.
 #[derive(Debug)]
 enum Supervision {
     /// The shim, which is watched.
     Shim,
-    /// Nobody: the shim was killed. The process is looked at now and then.
-    Orphan(Option<Held>),
+    /// Nobody: the shim was killed. When another is to take over.
+    Nobody(Instant),
     /// There is nothing left to see.
     Over,
 }
@@ -69,6 +86,10 @@ struct Actor {
     supervision: Supervision,
     news: mpsc::Receiver<News>,
     watcher: JoinHandle<()>,
+    /// Attempts to give it another shim since one was there for a while.
+    attempts: u32,
+    /// When the shim was started or found.
+    since: Instant,
 }
 
 impl Drop for Actor {
@@ -78,14 +99,15 @@ impl Drop for Actor {
 }
 
 /// Serves a container until it is removed or the engine is dropped.
-pub(super) async fn run(container: Container, mut mailbox: mpsc::Receiver<Command>) {
-    let (sender, news) = mpsc::channel(NEWS);
-    let watcher = tokio::spawn(watch(container.shim.clone(), container.learned, sender));
-    let mut actor = Actor { container, supervision: Supervision::Shim, news, watcher };
+pub(super) async fn run(container: Container, mut mailbox: Mailbox) {
+    let (news, watcher) = follow(&container);
+    let supervision = Supervision::Shim;
+    let mut actor = Actor { container, supervision, news, watcher, attempts: 0, since: Instant::now() };
     loop {
+        let due = actor.due();
         tokio::select! {
-            command = mailbox.recv() => match command {
-                Some(Command::Start { reply }) => answer(reply, actor.start().await),
+            command = mailbox.next() => match command {
+                Some(Command::Start { reply }) => answer(reply, actor.start(&mut mailbox).await),
                 Some(Command::Delete { force, reply }) => match actor.delete(force).await {
                     Ok(()) => return gone(actor, reply),
                     Err(error) => answer(reply, Err(error)),
@@ -93,16 +115,22 @@ pub(super) async fn run(container: Container, mut mailbox: mpsc::Receiver<Comman
                 None => return,
             },
             Some(news) = actor.news.recv() => actor.hear(news).await,
-            () = look_again(&actor.supervision) => actor.look().await,
+            () = until(due) => actor.look().await,
         }
     }
 }
 
-async fn look_again(supervision: &Supervision) {
-    match supervision {
-        Supervision::Orphan(_) => tokio::time::sleep(ORPHAN).await,
-        Supervision::Shim | Supervision::Over => std::future::pending().await,
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
     }
+}
+
+/// Begins to follow the container's shim.
+fn follow(container: &Container) -> (mpsc::Receiver<News>, JoinHandle<()>) {
+    let (sender, news) = mpsc::channel(NEWS);
+    (news, tokio::spawn(watch(container.shim.clone(), container.learned, sender)))
 }
 
 /// Ids, then the name, then the answer: whoever has it can use the name again.
@@ -115,30 +143,49 @@ fn gone(actor: Actor, reply: oneshot::Sender<Result<(), Error>>) {
     answer(reply, Ok(()));
 }
 
-fn answer<T>(reply: oneshot::Sender<Result<T, Error>>, result: Result<T, Error>) {
+pub(super) fn answer<T>(reply: oneshot::Sender<Result<T, Error>>, result: Result<T, Error>) {
     if reply.send(result).is_err() {
         tracing::debug!("a caller did not wait for its answer");
     }
 }
 
 impl Actor {
-    async fn start(&mut self) -> Result<Snapshot, Error> {
-        let container = &mut self.container;
-        let phase = container.phase();
+    async fn start(&mut self, mailbox: &mut Mailbox) -> Result<Snapshot, Error> {
+        let phase = self.container.phase();
+        let id = self.container.id().to_owned();
         if phase != Phase::Created {
             let hint = match phase {
                 Phase::Running => "it runs already",
                 Phase::Stopped => "a container runs once: delete it and create it again",
                 _ => "only a created container can be started",
             };
-            return Err(Error::WrongPhase { id: container.id().into(), attempted: "start it", phase, hint });
+            return Err(Error::WrongPhase { id, attempted: "start it", phase, hint });
         }
-        let started = container.shim.start().await;
+        let shim = self.container.shim.clone();
+        let given_up = Error::Cancelled { id: id.clone(), attempted: "start it", because: "it is deleted" };
+        let started = tokio::select! {
+            started = self.attend(async move { shim.start().await }) => started,
+            () = mailbox.interrupted() => Err(given_up),
+        };
         // Also after a failure: the record of it is in the journal.
-        container.catch_up().await?;
+        self.container.catch_up().await?;
+        if let Err(error @ Error::Timeout { .. }) = &started {
+            self.degrade(error.chain());
+        }
         started?;
-        tracing::info!(container = container.id(), "started");
-        Ok(container.snapshot.borrow().clone())
+        tracing::info!(container = id, "started");
+        Ok(self.container.snapshot.borrow().clone())
+    }
+
+    /// Waits for a call to the shim, and hears meanwhile what becomes of it.
+    async fn attend<T>(&mut self, call: impl Future<Output = T>) -> T {
+        let mut call = std::pin::pin!(call);
+        loop {
+            tokio::select! {
+                result = &mut call => return result,
+                Some(news) = self.news.recv() => self.hear(news).await,
+            }
+        }
     }
 
     async fn delete(&mut self, force: Force) -> Result<(), Error> {
@@ -156,6 +203,9 @@ impl Actor {
                 if let Err(error) = self.container.catch_up().await {
                     return self.degrade(error.chain());
                 }
+                if self.since.elapsed() > STEADY {
+                    self.attempts = 0;
+                }
                 self.container.set(|s| {
                     if s.degraded.take().is_some() {
                         tracing::info!(container = s.id, "its shim answers again");
@@ -163,53 +213,50 @@ impl Actor {
                     s.heard = Instant::now();
                     s.shim_pid = Some(shim_pid);
                 });
+                self.container.hold();
             }
             News::Silent(because) => self.degrade(because),
             News::Gone => {
                 self.container.set(|s| s.shim_pid = None);
-                let held = self.container.snapshot.borrow().pid.and_then(Held::new);
-                self.supervision = Supervision::Orphan(held);
-                self.look().await;
+                match self.attempts {
+                    0 => self.look().await,
+                    _ => self.retry(),
+                }
             }
         }
     }
 
-    /// Looks what became of a container whose shim is gone.
+    /// When another attempt to give the container a shim is due.
+    fn due(&self) -> Option<Instant> {
+        match self.supervision {
+            Supervision::Nobody(due) => Some(due),
+            Supervision::Shim | Supervision::Over => None,
+        }
+    }
+
+    fn retry(&mut self) {
+        let pause = FIRST_PAUSE.saturating_mul(1 << self.attempts.min(10)).min(LAST_PAUSE);
+        self.supervision = Supervision::Nobody(Instant::now() + pause);
+    }
+
+    /// Gives a container whose shim is gone another one, if it still needs one.
     async fn look(&mut self) {
-        if let Err(error) = self.settle().await {
-            self.degrade(error.chain());
-        }
-    }
-
-    async fn settle(&mut self) -> Result<(), Error> {
-        self.container.catch_up().await?;
-        let known = self.container.snapshot.borrow().exit.is_some();
-        let unmade = self.container.snapshot.borrow().phase == Phase::Failed;
-        if known || unmade {
-            self.supervision = Supervision::Over;
-            self.container.set(|s| s.degraded = None);
-            return Ok(());
-        }
-        let first_look = self.container.snapshot.borrow().degraded.as_deref() != Some(UNSUPERVISED);
-        let Supervision::Orphan(held) = &self.supervision else { return Ok(()) };
-        let alive = match held {
-            Some(held) if held.ended() => false,
-            // The number alone does not prove that it is the container's process.
-            Some(_) if first_look => {
-                self.container.context.runtime.life(self.container.id()).await? == Life::Alive
+        self.attempts = self.attempts.saturating_add(1);
+        match take_over(&mut self.container, self.attempts).await {
+            Ok(TakenOver::Yes) => {
+                self.watcher.abort();
+                (self.news, self.watcher) = follow(&self.container);
+                (self.supervision, self.since) = (Supervision::Shim, Instant::now());
             }
-            Some(_) => true,
-            None => false,
-        };
-        if alive {
-            self.degrade(UNSUPERVISED.into());
-            return Ok(());
+            Ok(TakenOver::Needless) => {
+                self.supervision = Supervision::Over;
+                self.container.set(|s| s.degraded = None);
+            }
+            Err(error) => {
+                self.degrade(format!("{UNSUPERVISED}: {}", error.chain()));
+                self.retry();
+            }
         }
-        tracing::warn!(container = self.container.id(), "its shim was killed: the exit status is unknown");
-        self.container.lost_exit().await?;
-        self.supervision = Supervision::Over;
-        self.container.set(|s| s.degraded = None);
-        Ok(())
     }
 
     fn degrade(&self, because: String) {
@@ -221,7 +268,3 @@ impl Actor {
         });
     }
 }
-
-/// Why a container without a shim is degraded.
-const UNSUPERVISED: &str =
-    "its shim was killed; the process lives on and nothing collects its output or its exit";

@@ -9,7 +9,8 @@ use super::record::{Paths, Record};
 use super::{Context, blocking};
 use crate::model::{Ending, Event, EventKind, Exit, Failure, Phase, Snapshot};
 use crate::shims::client::Client;
-use crate::shims::{Fact, ShimEvent, journal};
+use crate::shims::hold::Held;
+use crate::shims::{Fact, Init, ShimEvent, journal};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 use tokio::sync::watch;
@@ -28,6 +29,10 @@ pub(super) struct Container {
     pub(super) learned: u64,
     /// Last record of the shim's journal that is in the global journal.
     pub(super) told: u64,
+    /// What the journal says of its init.
+    pub(super) init: Init,
+    /// What is kept for another shim while init lives.
+    pub(super) held: Option<Held>,
 }
 
 /// The snapshot of a container of which nothing has happened yet.
@@ -80,6 +85,12 @@ impl Container {
             self.told = event.seq;
         }
         self.learned = event.seq;
+        match &event.fact {
+            Fact::Created(init) => self.init = init.clone(),
+            Fact::Adopted(pipes, _) => self.init.pipes = *pipes,
+            Fact::Exited(_) => self.held = None,
+            _ => {}
+        }
         self.set(|snapshot| learn(snapshot, &event));
         Ok(())
     }
@@ -99,6 +110,19 @@ impl Container {
         Ok(())
     }
 
+    /// Keeps what another shim will need, should this one be killed: once init lives and
+    /// the shim is known. What is kept already stays.
+    pub(super) fn hold(&mut self) {
+        let (shim, over) = {
+            let snapshot = self.snapshot.borrow();
+            (snapshot.shim_pid, snapshot.exit.is_some())
+        };
+        if !over && self.init.pid > 0 {
+            let held = self.held.take().or_else(|| Held::init(&self.init));
+            self.held = held.map(|held| held.with_pipes(&self.init, shim));
+        }
+    }
+
     /// Tells an event of which the manager itself is the witness.
     ///
     /// # Errors
@@ -113,14 +137,14 @@ impl Container {
         self.context.events.append(event).await.map(|_| ())
     }
 
-    /// The process has ended and nobody saw how.
+    /// The process has ended, and the manager is the only witness.
     ///
     /// # Errors
     /// As [`Container::tell`].
-    pub(super) async fn lost_exit(&mut self) -> Result<(), Error> {
-        let how = Ending::Unknown("because the shim was killed".into());
+    pub(super) async fn witness_exit(&mut self, how: Ending) -> Result<(), Error> {
         let exit = Exit { how, at: SystemTime::now(), oom_killed: false };
         self.tell(EventKind::Exited, Some(exit.clone()), None).await?;
+        self.held = None;
         self.set(|snapshot| ended(snapshot, exit));
         Ok(())
     }
@@ -130,7 +154,8 @@ impl Container {
     fn public(&self, event: &ShimEvent) -> Option<Event> {
         let of = |kind| self.event(kind, event.at, event.seq);
         match &event.fact {
-            Fact::Created(pid) => Some(Event { pid: Some(*pid), ..of(EventKind::Created) }),
+            Fact::Created(init) => Some(Event { pid: Some(init.pid), ..of(EventKind::Created) }),
+            Fact::Adopted(_, lost) => Some(Event { output_lost: lost.clone(), ..of(EventKind::Adopted) }),
             Fact::Started => Some(of(EventKind::Started)),
             Fact::StartFailed(failure) => {
                 Some(Event { failure: Some(failure.clone()), ..of(EventKind::StartFailed) })
@@ -142,7 +167,17 @@ impl Container {
 
     fn event(&self, kind: EventKind, at: SystemTime, container_seq: u64) -> Event {
         let pid = self.snapshot.borrow().pid;
-        Event { seq: 0, container: self.id().into(), kind, at, pid, exit: None, failure: None, container_seq }
+        Event {
+            seq: 0,
+            container: self.id().into(),
+            kind,
+            at,
+            pid,
+            exit: None,
+            failure: None,
+            container_seq,
+            output_lost: None,
+        }
     }
 }
 
@@ -151,8 +186,8 @@ fn learn(snapshot: &mut Snapshot, event: &ShimEvent) {
     snapshot.heard = Instant::now();
     let before = snapshot.phase;
     match &event.fact {
-        Fact::Created(pid) => {
-            snapshot.pid = Some(*pid);
+        Fact::Created(init) => {
+            snapshot.pid = Some(init.pid);
             if before == Phase::Creating {
                 snapshot.phase = Phase::Created;
             }
@@ -165,7 +200,7 @@ fn learn(snapshot: &mut Snapshot, event: &ShimEvent) {
         }
         Fact::CreateFailed(failure) | Fact::StartFailed(failure) => snapshot.failure = Some(failure.clone()),
         Fact::Exited(exit) => ended(snapshot, exit.clone()),
-        Fact::Deleted | Fact::Unknown => {}
+        Fact::Adopted(..) | Fact::Deleted | Fact::Unknown => {}
     }
 }
 

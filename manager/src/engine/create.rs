@@ -4,21 +4,22 @@
 
 use super::actor::{self, Command};
 use super::container::{Container, first_snapshot};
-use super::directory::{Handle, MAILBOX};
+use super::directory::Handle;
 use super::error::Error;
+use super::mailbox::{self, Mailbox};
 use super::record::{Intent, Record};
 use super::request::Request;
 use super::{Context, blocking, delete};
 use crate::bundle::{self, Facts};
 use crate::model::{Phase, Snapshot, Source};
 use crate::shims::client::Client;
-use crate::shims::spawn;
+use crate::shims::{Init, spawn};
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
 /// Where the answer to a creation comes.
 pub(super) type Answer = oneshot::Receiver<Result<Snapshot, Error>>;
@@ -33,18 +34,25 @@ pub(super) fn begin(context: &Arc<Context>, request: Request) -> Result<Answer, 
 }
 
 /// A container of this record, without any effect yet.
-pub(super) fn prepare(
-    context: &Arc<Context>,
-    record: Record,
-) -> (Container, Handle, mpsc::Receiver<Command>) {
+pub(super) fn prepare(context: &Arc<Context>, record: Record) -> (Container, Handle, Mailbox) {
     let paths = context.settings.paths(&record.id);
     let shim = Client::new(&record.id, &paths.socket());
     let (snapshot, snapshots) = watch::channel(first_snapshot(&record));
-    let (sender, mailbox) = mpsc::channel(MAILBOX);
+    let (sender, mailbox) = mailbox::new();
     let handle = Handle::new(paths.clone(), sender, snapshots, shim.clone());
     let context = Arc::clone(context);
-    let container =
-        Container { context, record, paths, shim, leases: Vec::new(), snapshot, learned: 0, told: 0 };
+    let container = Container {
+        context,
+        record,
+        paths,
+        shim,
+        leases: Vec::new(),
+        snapshot,
+        learned: 0,
+        told: 0,
+        init: Init::default(),
+        held: None,
+    };
     (container, handle, mailbox)
 }
 
@@ -67,12 +75,13 @@ fn blank(context: &Context, request: &Request) -> Record {
 async fn run(
     mut container: Container,
     request: Request,
-    mailbox: mpsc::Receiver<Command>,
+    mut mailbox: Mailbox,
     reply: oneshot::Sender<Result<Snapshot, Error>>,
 ) {
     let id = request.id.clone();
     let context = Arc::clone(&container.context);
-    let (answer, kept) = match build(&mut container, request.source).await {
+    let mut deletions = Vec::new();
+    let (answer, kept) = match build(&mut container, request.source, &mut mailbox).await {
         Ok(()) => {
             let snapshot = container.snapshot.borrow().clone();
             (Ok(snapshot), Some(container))
@@ -90,6 +99,7 @@ async fn run(
     if kept.is_none() {
         // The container was dropped: its ids are free, and its directories are gone.
         context.directory.release(&id);
+        deletions = mailbox.close();
     }
     drop(context);
     match &answer {
@@ -98,6 +108,12 @@ async fn run(
     }
     if reply.send(answer).is_err() {
         tracing::info!(container = id, "the caller of its creation did not wait");
+    }
+    // Who wanted to delete what was never made has what they wanted.
+    for command in deletions {
+        if let Command::Delete { reply, .. } = command {
+            actor::answer(reply, Ok(()));
+        }
     }
     if let Some(container) = kept {
         actor::run(container, mailbox).await;
@@ -113,9 +129,13 @@ enum Begun {
     Yes,
 }
 
-async fn build(container: &mut Container, source: Source) -> Result<(), (Error, Begun)> {
+async fn build(
+    container: &mut Container,
+    source: Source,
+    mailbox: &mut Mailbox,
+) -> Result<(), (Error, Begun)> {
     intend(container, source).await.map_err(|e| (e, Begun::No))?;
-    make(container).await.map_err(|e| (e, Begun::Yes))
+    make(container, mailbox).await.map_err(|e| (e, Begun::Yes))
 }
 
 /// Checks the bundle and puts the intent on disk, the made bundle with it.
@@ -155,8 +175,8 @@ async fn intend(container: &mut Container, source: Source) -> Result<(), Error> 
     Ok(())
 }
 
-/// Shim, then runtime.
-async fn make(container: &mut Container) -> Result<(), Error> {
+/// Shim, then runtime; given up when the container is to be deleted.
+async fn make(container: &mut Container, mailbox: &mut Mailbox) -> Result<(), Error> {
     let settings = &container.context.settings;
     let pid = spawn::spawn(spawn::Plan {
         shim: &settings.shim,
@@ -166,17 +186,27 @@ async fn make(container: &mut Container) -> Result<(), Error> {
         runtime: &settings.runtime,
         runtime_root: &settings.runtime_root(),
         socket: &container.paths.socket(),
+        origin: spawn::Origin::New,
     })
     .await?;
     container.set(|s| s.shim_pid = Some(pid));
-    container.shim.create().await?;
+    tokio::select! {
+        created = container.shim.create() => created.map(drop)?,
+        () = mailbox.interrupted() => {
+            let id = container.id().to_owned();
+            return Err(Error::Cancelled { id, attempted: "create it", because: "it is deleted" });
+        }
+    }
     container.catch_up().await?;
     match container.phase() {
         Phase::Creating => Err(Error::Unreachable {
             attempted: format!("create container {:?}", container.id()),
             because: "its shim says that it did, and its journal does not".into(),
         }),
-        _ => Ok(()),
+        _ => {
+            container.hold();
+            Ok(())
+        }
     }
 }
 
@@ -190,7 +220,7 @@ async fn undo(container: &mut Container, error: &Error, begun: Begun) -> Result<
 }
 
 /// A directory for root only; it is no error when it is there.
-fn make_dir(dir: &Path) -> Result<(), Error> {
+pub(super) fn make_dir(dir: &Path) -> Result<(), Error> {
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)

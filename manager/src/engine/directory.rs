@@ -3,6 +3,7 @@
 
 use super::actor::Command;
 use super::error::Error;
+use super::mailbox::MAILBOX;
 use super::record::Paths;
 use crate::model::{Exit, Phase, Snapshot};
 use crate::shims::client::{Client, Listener, Target, listener};
@@ -14,8 +15,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
-/// Commands that wait for one container, at most.
-pub(super) const MAILBOX: usize = 16;
 /// Signals under way to one container, at most.
 const SIGNALS: usize = 16;
 /// Containers, at most: each costs an actor, a connection and a few descriptors.

@@ -87,6 +87,15 @@ pub enum Error {
         /// The container.
         id: String,
     },
+    /// It was given up before its end, on request; what it had done is undone.
+    Cancelled {
+        /// The container.
+        id: String,
+        /// What was under way: `start it`.
+        attempted: &'static str,
+        /// Who asked: `it is deleted`.
+        because: &'static str,
+    },
     /// The manager is stopping.
     Stopping,
 }
@@ -153,6 +162,9 @@ impl fmt::Display for Error {
             Self::Unreachable { attempted, because } => write!(f, "{attempted}: {because}"),
             Self::Io { attempted, .. } => f.write_str(attempted),
             Self::Removed { id } => write!(f, "container {id:?} was removed and had no exit status"),
+            Self::Cancelled { id, attempted, because } => {
+                write!(f, "cannot {attempted}: container {id:?}: {because}")
+            }
             Self::Stopping => f.write_str("the manager is stopping"),
         }
     }

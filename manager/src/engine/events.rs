@@ -287,6 +287,7 @@ mod tests {
             exit: None,
             failure: None,
             container_seq: 1,
+            output_lost: None,
         }
     }
 

@@ -118,6 +118,7 @@ fn gap(seq: u64) -> Event {
         exit: None,
         failure: None,
         container_seq: 0,
+        output_lost: None,
     }
 }
 

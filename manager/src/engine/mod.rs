@@ -18,10 +18,12 @@ mod directory;
 pub mod error;
 pub mod events;
 pub mod ids;
+mod mailbox;
 mod mend;
 mod reconcile;
 pub mod record;
 mod request;
+mod takeover;
 
 use crate::model::{Event, Exit, NewContainer, Phase, Snapshot};
 use crate::shims::client::{Force, Target};
@@ -91,6 +93,7 @@ impl Engine {
         let context =
             Arc::new(Context { settings, runtime, events, ranges, directory: Directory::default() });
         reconcile::all(&context, history).await?;
+        takeover::probe(&context);
         Ok(Self { context })
     }
 

@@ -19,6 +19,8 @@ use crate::shims::client::Force;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
 
 /// Takes over, finishes or undoes everything that the records name.
 ///
@@ -43,26 +45,42 @@ pub(super) async fn all(context: &Arc<Context>, history: Vec<Event>) -> Result<(
         context.directory.reserve(container.id(), handle)?;
         tasks.push((container, mailbox, told));
     }
+    // Side by side: a shim that does not answer must not keep the others waiting.
+    let mut done = JoinSet::new();
     for (mut container, mailbox, told) in tasks {
-        match one(&mut container, &told).await {
-            Ok(After::Kept) => {
-                tokio::spawn(actor::run(container, mailbox));
+        done.spawn(async move {
+            match one(&mut container, &told).await {
+                Ok(After::Gone) => {
+                    let (id, context) = (container.id().to_owned(), Arc::clone(&container.context));
+                    drop(container);
+                    context.directory.release(&id);
+                    return;
+                }
+                Ok(After::Kept) => {}
+                Err(error) => {
+                    tracing::error!(
+                        container = container.id(),
+                        error = error.chain(),
+                        "cannot be reconciled"
+                    );
+                    let failure = error.to_failure();
+                    container.set(|s| (s.phase, s.failure) = (Phase::Failed, Some(failure)));
+                }
             }
-            Ok(After::Gone) => {
-                let id = container.id().to_owned();
-                drop(container);
-                context.directory.release(&id);
-            }
-            Err(error) => {
-                tracing::error!(container = container.id(), error = error.chain(), "cannot be reconciled");
-                let failure = error.to_failure();
-                container.set(|s| (s.phase, s.failure) = (Phase::Failed, Some(failure)));
-                tokio::spawn(actor::run(container, mailbox));
-            }
-        }
+            tokio::spawn(actor::run(container, mailbox));
+        });
+    }
+    // What takes longer goes on while the manager serves; it is *being deleted* or *created* so long.
+    let all = async { while done.join_next().await.is_some() {} };
+    if tokio::time::timeout(PATIENCE, all).await.is_err() {
+        tracing::warn!(left = done.len(), "containers are still being reconciled");
+        done.detach_all();
     }
     Ok(())
 }
+
+/// How long serving waits for work that a killed manager has left.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 enum After {
     Kept,

@@ -34,7 +34,7 @@ pub fn trace(path: &Path) -> io::Result<Vec<StageRecord>> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::shims::Fact;
+    use crate::shims::{Fact, Init};
 
     pub(crate) fn write(path: &Path, facts: Vec<shim::event::What>) {
         let bytes: Vec<u8> = facts
@@ -57,12 +57,19 @@ pub(crate) mod tests {
         write(
             &path,
             vec![
-                shim::event::What::Created(shim::Created { pid: 7, trace: trace_of_one }),
+                shim::event::What::Created(shim::Created {
+                    pid: 7,
+                    trace: trace_of_one,
+                    ..Default::default()
+                }),
                 shim::event::What::Started(shim::Started::default()),
             ],
         );
         let all = events(&path, 0).unwrap();
-        assert_eq!(all.iter().map(|e| &e.fact).collect::<Vec<_>>(), [&Fact::Created(7), &Fact::Started]);
+        assert_eq!(
+            all.iter().map(|e| &e.fact).collect::<Vec<_>>(),
+            [&Fact::Created(Init { pid: 7, ..Init::default() }), &Fact::Started]
+        );
         assert_eq!(events(&path, 1).unwrap().len(), 1);
         assert_eq!(trace(&path).unwrap()[0].stage, "clone");
     }

@@ -5,23 +5,13 @@ use crate::engine::error::Error;
 use crate::model::Failure;
 use crate::shims::client::{Force, Target};
 use sextant_runtime::contract::args::{Common, Invocation};
-use sextant_runtime::contract::state::{State, Status};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 use tokio::process::Command;
 
 /// How long one invocation may take.
 const DEADLINE: Duration = Duration::from_secs(30);
-
-/// Whether a container's process lives, as the runtime sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Life {
-    /// It does.
-    Alive,
-    /// It does not, or the runtime does not know the container.
-    Dead,
-}
 
 /// The runtime's binary and its root.
 #[derive(Clone, Debug)]
@@ -33,23 +23,6 @@ pub struct Runtime {
 }
 
 impl Runtime {
-    /// Whether the container's process lives.
-    ///
-    /// # Errors
-    /// When the runtime cannot be run or prints something else than a state.
-    pub async fn life(&self, id: &str) -> Result<Life, Error> {
-        let output = self.run("ask the state of", id, &Invocation::State { id: id.into() }).await?;
-        if !output.status.success() {
-            return Ok(Life::Dead);
-        }
-        let state: State = serde_json::from_slice(&output.stdout)
-            .map_err(|e| self.failed("read the state of", id, &e.to_string()))?;
-        Ok(match state.status {
-            Status::Creating | Status::Created | Status::Running | Status::Paused => Life::Alive,
-            Status::Stopped => Life::Dead,
-        })
-    }
-
     /// Removes what there is of a container; with force, also when there is nothing.
     ///
     /// # Errors
@@ -99,31 +72,5 @@ impl Runtime {
             ..Failure::default()
         };
         Error::Failed { attempted, failure: Box::new(failure) }
-    }
-}
-
-/// A process that may not be the manager's child, held by its `/proc`
-/// directory: once it has ended, the directory answers no more, also when the
-/// number is given to another process (proc(5)).
-#[derive(Debug)]
-pub struct Held {
-    directory: std::fs::File,
-}
-
-impl Held {
-    /// Takes hold of `pid`, if there is such a process.
-    pub fn new(pid: i32) -> Option<Self> {
-        std::fs::File::open(format!("/proc/{pid}")).ok().map(|directory| Self { directory })
-    }
-
-    /// Whether it has ended; a zombie has.
-    pub fn ended(&self) -> bool {
-        use std::os::fd::AsRawFd;
-        let path = format!("/proc/self/fd/{}/stat", self.directory.as_raw_fd());
-        match std::fs::read_to_string(Path::new(&path)) {
-            // The state stands behind the last parenthesis of the name (proc_pid_stat(5)).
-            Ok(stat) => stat.rsplit(')').next().is_none_or(|rest| rest.trim_start().starts_with(['Z', 'X'])),
-            Err(_) => true,
-        }
     }
 }

@@ -3,7 +3,9 @@
 //! live, the manager reaps it.
 
 use super::client::{Listener, listener};
+use super::hold::Held;
 use crate::engine::error::Error;
+use crate::files;
 use crate::model::Failure;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -36,6 +38,17 @@ pub struct Plan<'a> {
     pub runtime_root: &'a Path,
     /// Where it shall listen; its directory exists.
     pub socket: &'a Path,
+    /// Whether it takes the container over from a shim that was killed.
+    pub origin: Origin<'a>,
+}
+
+/// How a shim comes to its container.
+#[derive(Clone, Copy, Debug)]
+pub enum Origin<'a> {
+    /// It will create it.
+    New,
+    /// It takes it over, with what was kept for it.
+    Adopt(Option<&'a Held>),
 }
 
 /// Starts a shim and waits until it listens; its pid. A task reaps it.
@@ -54,7 +67,9 @@ pub async fn spawn(plan: Plan<'_>) -> Result<i32, Error> {
             ..Failure::default()
         }),
     };
-    let mut child = command(&plan).spawn().map_err(|e| failed(format!("{}: {e}", plan.shim.display())))?;
+    let stdin = stdin(plan.origin).map_err(|e| failed(format!("hand descriptors over: {e}")))?;
+    let child = command(&plan).stdin(stdin).spawn();
+    let mut child = child.map_err(|e| failed(format!("{}: {e}", plan.shim.display())))?;
     match tokio::time::timeout(READY, ready(&mut child)).await {
         Ok(Ok(())) => {}
         Ok(Err(because)) => {
@@ -77,6 +92,14 @@ pub async fn spawn(plan: Plan<'_>) -> Result<i32, Error> {
     Ok(pid)
 }
 
+/// A socket with what was kept, or nothing.
+fn stdin(origin: Origin<'_>) -> std::io::Result<Stdio> {
+    match origin {
+        Origin::Adopt(Some(held)) => held.send().map(Stdio::from),
+        Origin::Adopt(None) | Origin::New => Ok(Stdio::null()),
+    }
+}
+
 fn command(plan: &Plan<'_>) -> Command {
     let mut command = Command::new(plan.shim);
     let arguments: [(&str, &OsStr); 6] = [
@@ -90,6 +113,12 @@ fn command(plan: &Plan<'_>) -> Command {
     for (flag, value) in arguments {
         command.arg(flag).arg(value);
     }
+    if let Origin::Adopt(_) = plan.origin {
+        command.arg("--adopt");
+    }
+    if let Some(soft) = files::before() {
+        command.arg("--nofile").arg(soft.to_string());
+    }
     command.env_clear();
     for name in ["PATH", "LD_LIBRARY_PATH"] {
         if let Some(value) = std::env::var_os(name) {
@@ -98,7 +127,6 @@ fn command(plan: &Plan<'_>) -> Command {
     }
     command
         .current_dir("/")
-        .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         // Out of the manager's process group: Ctrl-C on a terminal is not for it.

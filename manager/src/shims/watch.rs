@@ -8,10 +8,13 @@ use super::{ShimEvent, wire};
 use sextant_proto::shim;
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tonic::Streaming;
 
 /// How often a silent shim is asked whether it lives.
 const HEARTBEAT: Duration = Duration::from_secs(10);
+/// How often one that did not answer is asked.
+const DOUBT: Duration = Duration::from_secs(1);
 /// Pause between attempts to connect, doubled up to the heartbeat.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
@@ -71,8 +74,8 @@ async fn follow(
     after: &mut u64,
     news: &mpsc::Sender<News>,
 ) -> Result<String, NobodyListens> {
-    // The first tick is at once: it tells the shim's pid.
-    let mut heartbeat = tokio::time::interval(HEARTBEAT);
+    // The first question is at once: it tells the shim's pid.
+    let mut next = Instant::now();
     loop {
         tokio::select! {
             message = stream.message() => match message {
@@ -84,10 +87,14 @@ async fn follow(
                 Ok(None) => return Ok("its shim ended the watch".into()),
                 Err(status) => return Ok(format!("the watch of its shim broke: {}", status.message())),
             },
-            _ = heartbeat.tick() => match client.state().await {
-                Ok(state) => news.send(News::Heard { shim_pid: state.shim_pid }).await?,
-                Err(error) => news.send(News::Silent(error.chain())).await?,
-            },
+            () = tokio::time::sleep_until(next) => {
+                let (answer, pause) = match client.state().await {
+                    Ok(state) => (News::Heard { shim_pid: state.shim_pid }, HEARTBEAT),
+                    Err(error) => (News::Silent(error.chain()), DOUBT),
+                };
+                news.send(answer).await?;
+                next = Instant::now() + pause;
+            }
         }
     }
 }

@@ -1,8 +1,8 @@
 //! `sextant.shim.v1` into the manager's own types. Only decoding: the requests
 //! to a shim have no content worth a type.
 
-use super::{Fact, ShimEvent};
-use crate::model::{Ending, Exit, Failure, StageRecord};
+use super::{Fact, Init, Pipe, ShimEvent};
+use crate::model::{Ending, Exit, Failure, OutputLost, StageRecord};
 use sextant_proto::shim;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -31,10 +31,28 @@ pub(super) fn stage(record: shim::StageRecord) -> StageRecord {
     StageRecord { command, stage, start_ns, end_ns, object, pid, failure: why.map(failure) }
 }
 
+fn pipe(pipe: shim::Pipe) -> Pipe {
+    Pipe { fd: pipe.fd, inode: pipe.inode }
+}
+
 pub(super) fn event(event: shim::Event) -> ShimEvent {
     use shim::event::What;
     let fact = match event.what {
-        Some(What::Created(created)) => Fact::Created(created.pid),
+        Some(What::Created(created)) => Fact::Created(Init {
+            pid: created.pid,
+            start_time: created.start_time,
+            boot_id: created.boot_id,
+            pipes: [created.stdout, created.stderr].map(|p| p.map(pipe)),
+        }),
+        Some(What::Adopted(adopted)) => {
+            let lost = adopted.lost.map(|lost| OutputLost {
+                log_offset: lost.log_offset,
+                from: time(lost.from),
+                until: lost.until.map(|at| time(Some(at))),
+                because: lost.because,
+            });
+            Fact::Adopted([adopted.stdout, adopted.stderr].map(|p| p.map(pipe)), lost)
+        }
         Some(What::CreateFailed(failed)) => Fact::CreateFailed(failure(failed.failure.unwrap_or_default())),
         Some(What::Started(_)) => Fact::Started,
         Some(What::StartFailed(failed)) => Fact::StartFailed(failure(failed.failure.unwrap_or_default())),

@@ -1,9 +1,11 @@
-//! From the shim's own types to those of `sextant.shim.v1`; never back.
+//! From the shim's own types to those of `sextant.shim.v1`. Back goes only the
+//! journal of a shim that was killed: [`super::past`].
 
 use crate::command::Refusal;
 use crate::error::Error;
 use crate::event::{Exit, Happening, Phase, Stage};
 use crate::journal::Stamp;
+use crate::pipe::PipeEnd;
 use crate::runtime_cmd::{Fault, FaultKind};
 use crate::sys::How;
 use prost::Message;
@@ -20,7 +22,28 @@ const MAX_MESSAGE: usize = 1 << 10;
 /// The record of what happened.
 pub(crate) fn event(stamp: Stamp, what: &Happening) -> Event {
     let what = match what {
-        Happening::Created { pid, trace } => What::Created(wire::Created { pid: *pid, trace: stages(trace) }),
+        Happening::Created { pid, trace, handover: h } => What::Created(wire::Created {
+            pid: *pid,
+            trace: stages(trace),
+            start_time: h.start_time,
+            boot_id: h.boot_id.clone(),
+            stdout: h.stdout.map(pipe),
+            stderr: h.stderr.map(pipe),
+            oom: h.oom.as_ref().map(|oom| wire::OomCounter {
+                file: oom.file.to_string_lossy().into_owned(),
+                before: oom.before,
+            }),
+        }),
+        Happening::Adopted { stdout, stderr, lost } => What::Adopted(wire::Adopted {
+            stdout: stdout.map(pipe),
+            stderr: stderr.map(pipe),
+            lost: lost.map(|lost| wire::OutputLost {
+                log_offset: lost.log_offset,
+                from: Some(lost.from.into()),
+                until: lost.until.map(Into::into),
+                because: lost.because.into(),
+            }),
+        }),
         Happening::CreateFailed { failure: f, trace } => {
             What::CreateFailed(wire::CreateFailed { failure: Some(failure(f)), trace: stages(trace) })
         }
@@ -41,10 +64,15 @@ pub(super) fn is_last(event: &Event) -> bool {
     matches!(event.what, Some(What::Deleted(_)))
 }
 
+fn pipe(end: PipeEnd) -> wire::Pipe {
+    wire::Pipe { fd: end.fd, inode: end.inode }
+}
+
 pub(super) fn exit(exit: &Exit) -> wire::Exit {
     let how = match exit.how {
         How::Code(code) => wire::exit::How::Code(code),
         How::Signal(signal) => wire::exit::How::Signal(signal),
+        How::Unknown(because) => wire::exit::How::Unknown(because.into()),
     };
     wire::Exit { how: Some(how), at: Some(exit.at.into()), oom_killed: exit.oom_killed }
 }

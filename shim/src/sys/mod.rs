@@ -2,6 +2,10 @@
 //! too narrowly (its `waitid` has no real-time signals). The only `unsafe` of
 //! this crate is here.
 
+mod orphan;
+
+pub(crate) use orphan::{Orphan, decode, orphan};
+
 use nix::errno::Errno;
 use nix::sys::signal::SigSet;
 use nix::sys::signalfd::SignalFd;
@@ -19,6 +23,8 @@ pub(crate) enum How {
     Code(i32),
     /// This signal ended it.
     Signal(i32),
+    /// It cannot be known; because of this.
+    Unknown(&'static str),
 }
 
 /// Closes every descriptor from 3 on (close_range(2), Linux 5.9).
@@ -132,6 +138,34 @@ pub(crate) fn readable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
 pub(crate) fn readable_signals(fd: SignalFd) -> io::Result<AsyncFd<SignalFd>> {
     // SAFETY: a SignalFd holds one OwnedFd until it is dropped, and the AsyncFd owns it.
     Ok(unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?)
+}
+
+/// The descriptors that were sent into the socket `from` with one message
+/// (unix(7), `SCM_RIGHTS`), each with the byte that stands for it in the message.
+/// None when `from` is no socket or nothing was sent; never waits.
+///
+/// # Errors
+/// Of recvmsg(2).
+pub(crate) fn receive(from: BorrowedFd<'_>) -> io::Result<Vec<(u8, OwnedFd)>> {
+    use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
+    let mut names = [0; 8];
+    let mut space = nix::cmsg_space!([i32; 8]);
+    let mut bytes = [io::IoSliceMut::new(&mut names)];
+    let flags = MsgFlags::MSG_CMSG_CLOEXEC | MsgFlags::MSG_DONTWAIT;
+    let message = match recvmsg::<()>(from.as_raw_fd(), &mut bytes, Some(&mut space), flags) {
+        Err(Errno::ENOTSOCK | Errno::EAGAIN) => return Ok(Vec::new()),
+        other => other?,
+    };
+    let mut fds = Vec::new();
+    for part in message.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(numbers) = part {
+            for number in numbers {
+                // SAFETY: the kernel has just made this descriptor for this process.
+                fds.push(unsafe { OwnedFd::from_raw_fd(number) });
+            }
+        }
+    }
+    Ok(names.into_iter().zip(fds).collect())
 }
 
 /// waitid(2), with "no such child" and "none has exited" as `None`.

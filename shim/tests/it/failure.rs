@@ -1,8 +1,8 @@
 //! What goes wrong, and what is said of it.
 
-use crate::fixture::{Fixture, layout, socket, spawn};
+use crate::fixture::{Fixture, connect, layout, socket, spawn, until, within};
 use sextant_proto::shim::{
-    CreateRequest, Event, Failure, StartRequest, StateRequest, Status, event::What, exit::How,
+    CreateRequest, Event, Failure, KillRequest, StartRequest, StateRequest, Status, event::What, exit::How,
 };
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
@@ -138,4 +138,39 @@ async fn the_socket_is_private_and_taken_once() {
     assert_eq!(found.permissions().mode() & 0o7777, 0o600);
     let said = refusal(f.temp.path());
     assert!(said.contains("another shim holds it"), "{said}");
+}
+
+#[tokio::test]
+async fn a_signal_does_not_wait_behind_a_start_that_hangs() {
+    let mut f = Fixture::new("exec sleep 1000").await;
+    let pid = f.create().await;
+    std::fs::write(f.temp.path().join("root/c1/hang"), "").unwrap();
+    let mut hanging = connect(socket(f.temp.path())).await;
+    let start = tokio::spawn(async move { hanging.start(StartRequest {}).await });
+    // Once the runtime is at work, it has a child for it.
+    let children = format!("/proc/{0}/task/{0}/children", f.shim.id());
+    until(|| std::fs::read_to_string(&children).unwrap().split(' ').filter(|p| !p.is_empty()).count() > 1)
+        .await;
+    f.client.kill(KillRequest { signal: 9, all: false }).await.unwrap();
+    until(|| {
+        std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|s| s.contains(") Z"))
+            || !Path::new(&format!("/proc/{pid}")).exists()
+    })
+    .await;
+    // A forced deletion ends the invocation that hangs.
+    f.delete().await;
+    assert!(within(start).await.unwrap().is_err());
+}
+
+#[tokio::test]
+async fn a_forced_deletion_ends_a_creation_that_hangs() {
+    let mut f = Fixture::new("true").await;
+    script(&f, "exec sleep 1000");
+    let mut hanging = connect(socket(f.temp.path())).await;
+    let create = tokio::spawn(async move { hanging.create(CreateRequest {}).await });
+    while f.client.state(StateRequest {}).await.unwrap().into_inner().status() != Status::Creating {}
+    f.delete().await;
+    let error = within(create).await.unwrap().unwrap_err();
+    assert!(failure(&error).message.contains("is to be deleted"), "{error:?}");
+    assert!(!f.temp.path().join("root/c1").exists());
 }

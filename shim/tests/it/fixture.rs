@@ -2,11 +2,13 @@
 //! honours the arguments of `sextant_runtime::contract::args`.
 
 use hyper_util::rt::TokioIo;
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use sextant_proto::shim::shim_client::ShimClient;
 use sextant_proto::shim::{
     CreateRequest, DeleteRequest, Event, StartRequest, WaitRequest, WatchRequest, exit::How,
 };
 use std::io::Read;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -52,8 +54,14 @@ create)
     ;;
 start)
     say '{"stage":"start","start_ns":8,"end_ns":9,"pid":7}'
+    if [ -e "$dir/hang" ]; then exec sleep 1000; fi
     if [ -e "$dir/no-start" ]; then echo "will not start" >&2; exit 1; fi
     echo go > "$dir/go"
+    touch "$dir/started"
+    ;;
+state)
+    status=created; if [ -e "$dir/started" ]; then status=running; fi
+    echo '{"ociVersion":"1.3.0","id":"'"$id"'","status":"'$status'","bundle":"/"}'
     ;;
 kill) kill -"$2" "$(cat "$dir/pid")" ;;
 delete)
@@ -78,16 +86,35 @@ impl Fixture {
 
     /// A shim in a directory that [`layout`] made.
     pub(crate) async fn of(temp: tempfile::TempDir) -> Self {
-        let mut shim = spawn(temp.path());
-        let mut ready = [0; 6];
-        if shim.stdout.take().unwrap().read_exact(&mut ready).is_err() {
-            let mut why = String::new();
-            shim.stderr.take().unwrap().read_to_string(&mut why).unwrap();
-            panic!("not ready: {why}");
-        }
-        assert_eq!(&ready, b"ready\n");
+        let shim = ready(spawn(temp.path()));
         let client = connect(socket(temp.path())).await;
         Self { shim, client, temp }
+    }
+
+    /// `kill -9`.
+    pub(crate) fn kill(&mut self) {
+        self.shim.kill().unwrap();
+        self.shim.wait().unwrap();
+    }
+
+    /// Another shim, after [`Fixture::kill`]; `held` are descriptors kept for it.
+    pub(crate) async fn adopt(&mut self, held: &[(u8, OwnedFd)]) {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        let names: Vec<u8> = held.iter().map(|(name, _)| *name).collect();
+        let fds: Vec<i32> = held.iter().map(|(_, fd)| fd.as_raw_fd()).collect();
+        let rights = [ControlMessage::ScmRights(&fds)];
+        let message = [std::io::IoSlice::new(&names)];
+        sendmsg::<()>(ours.as_raw_fd(), &message, &rights, MsgFlags::empty(), None).unwrap();
+        let mut command = command(self.temp.path());
+        self.shim = ready(command.arg("--adopt").stdin(OwnedFd::from(theirs)).spawn().unwrap());
+        self.client = connect(socket(self.temp.path())).await;
+    }
+
+    /// Why another shim does not take over.
+    pub(crate) fn refused(&self) -> String {
+        let output = command(self.temp.path()).arg("--adopt").output().unwrap();
+        assert!(!output.status.success() && output.stdout.is_empty(), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
     }
 
     pub(crate) async fn create(&mut self) -> i32 {
@@ -165,7 +192,24 @@ pub(crate) fn socket(root: &Path) -> PathBuf {
 }
 
 pub(crate) fn spawn(root: &Path) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_sextant-shim"))
+    command(root).spawn().unwrap()
+}
+
+/// The shim, once it has said that it is ready.
+fn ready(mut shim: Child) -> Child {
+    let mut ready = [0; 6];
+    if shim.stdout.take().unwrap().read_exact(&mut ready).is_err() {
+        let mut why = String::new();
+        shim.stderr.take().unwrap().read_to_string(&mut why).unwrap();
+        panic!("not ready: {why}");
+    }
+    assert_eq!(&ready, b"ready\n");
+    shim
+}
+
+fn command(root: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sextant-shim"));
+    command
         .args(["--id", "c1", "--dir"])
         .arg(root.join("dir"))
         .arg("--bundle")
@@ -178,9 +222,8 @@ pub(crate) fn spawn(root: &Path) -> Child {
         .arg(socket(root))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
+        .stderr(Stdio::piped());
+    command
 }
 
 /// A connection of its own.

@@ -1,0 +1,106 @@
+//! The commands that wait for one container: of fixed length, and the actor can
+//! look ahead for one that ends what is under way.
+
+use super::actor::Command;
+use std::collections::VecDeque;
+use tokio::sync::mpsc;
+
+/// Commands that wait for one container, at most.
+pub(super) const MAILBOX: usize = 16;
+
+/// The receiving end.
+#[derive(Debug)]
+pub(super) struct Mailbox {
+    commands: mpsc::Receiver<Command>,
+    /// Looked at already, and still to be carried out; at most [`MAILBOX`] more.
+    later: VecDeque<Command>,
+}
+
+/// A mailbox, and the end for its senders.
+pub(super) fn new() -> (mpsc::Sender<Command>, Mailbox) {
+    let (sender, commands) = mpsc::channel(MAILBOX);
+    (sender, Mailbox { commands, later: VecDeque::new() })
+}
+
+impl Mailbox {
+    /// The next command; `None` when there will be none.
+    pub(super) async fn next(&mut self) -> Option<Command> {
+        match self.later.pop_front() {
+            Some(command) => Some(command),
+            None => self.commands.recv().await,
+        }
+    }
+
+    /// Returns when a command has come that ends what is under way; it is the next one then.
+    pub(super) async fn interrupted(&mut self) {
+        let found = self.later.iter().position(Command::interrupts);
+        if let Some(command) = found.and_then(|at| self.later.remove(at)) {
+            return self.later.push_front(command);
+        }
+        while self.later.len() < MAILBOX {
+            match self.commands.recv().await {
+                Some(command) if command.interrupts() => return self.later.push_front(command),
+                Some(command) => self.later.push_back(command),
+                None => break,
+            }
+        }
+        std::future::pending().await
+    }
+
+    /// Takes no more commands; those that were not carried out.
+    pub(super) fn close(&mut self) -> Vec<Command> {
+        self.commands.close();
+        let rest = std::iter::from_fn(|| self.commands.try_recv().ok());
+        self.later.drain(..).chain(rest).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shims::client::Force;
+    use tokio::sync::oneshot;
+
+    fn delete(force: Force) -> Command {
+        Command::Delete { force, reply: oneshot::channel().0 }
+    }
+
+    fn start() -> Command {
+        Command::Start { reply: oneshot::channel().0 }
+    }
+
+    #[tokio::test]
+    async fn a_forced_deletion_comes_first_and_nothing_is_lost() {
+        let (sender, mut mailbox) = new();
+        for command in [start(), delete(Force::No), delete(Force::Yes), start()] {
+            sender.try_send(command).unwrap();
+        }
+        mailbox.interrupted().await;
+        assert!(mailbox.next().await.unwrap().interrupts());
+        let mut rest = Vec::new();
+        for _ in 0..3 {
+            rest.push(mailbox.next().await.unwrap());
+        }
+        assert!(rest.iter().all(|command| !command.interrupts()), "{rest:?}");
+        // Also when it was looked at before.
+        for command in [start(), delete(Force::Yes)] {
+            mailbox.later.push_back(command);
+        }
+        mailbox.interrupted().await;
+        assert!(mailbox.next().await.unwrap().interrupts());
+        sender.try_send(delete(Force::No)).unwrap();
+        assert_eq!(mailbox.close().len(), 2);
+        assert!(sender.try_send(start()).is_err());
+    }
+
+    #[tokio::test]
+    async fn no_more_than_so_many_wait() {
+        let (sender, mut mailbox) = new();
+        for round in 0..3 {
+            while sender.try_send(start()).is_ok() {}
+            let wait = tokio::time::timeout(std::time::Duration::ZERO, mailbox.interrupted()).await;
+            assert!(wait.is_err(), "{round}");
+            assert_eq!(mailbox.later.len(), MAILBOX);
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! The manager's door to the kernel: pidfds, which nix does not wrap. The only
+//! `unsafe` of this crate is here.
+
+use crate::model::Ending;
+use nix::errno::Errno;
+use nix::libc;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+/// `struct pidfd_info` of linux/pidfd.h, its first version.
+#[repr(C)]
+#[derive(Debug, Default)]
+struct Info {
+    mask: u64,
+    cgroupid: u64,
+    /// pid, tgid, ppid and eight user and group ids.
+    ids: [u32; 11],
+    exit_code: i32,
+}
+
+/// `PIDFD_INFO_EXIT`.
+const EXIT: u64 = 1 << 3;
+
+nix::ioctl_readwrite!(pidfd_get_info, 0xff, 11, Info);
+
+/// A descriptor that refers to the process `pid` (pidfd_open(2), Linux 5.3).
+///
+/// # Errors
+/// Of pidfd_open(2): ESRCH when there is no such process.
+pub(crate) fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
+    // SAFETY: takes integers only.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    if fd < 0 {
+        return Err(Errno::last().into());
+    }
+    let fd = i32::try_from(fd).map_err(io::Error::other)?;
+    // SAFETY: pidfd_open returned this descriptor, nothing else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// How a process that was reaped has ended (ioctl_pidfd(2), `PIDFD_GET_INFO`):
+/// known to whoever had it open before, from Linux 6.15 on; else `None`.
+pub(crate) fn ending(pidfd: BorrowedFd<'_>) -> Option<Ending> {
+    let mut info = Info { mask: EXIT, ..Info::default() };
+    // SAFETY: `info` is a writable pidfd_info of the size that the request says.
+    unsafe { pidfd_get_info(pidfd.as_raw_fd(), &mut info) }.ok()?;
+    let ending = match info.exit_code & 0x7f {
+        0 => Ending::Code((info.exit_code >> 8) & 0xff),
+        signal => Ending::Signal(signal),
+    };
+    (info.mask & EXIT != 0).then_some(ending)
+}

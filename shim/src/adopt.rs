@@ -1,0 +1,130 @@
+//! Taking a container over from a shim that was killed. The journal says where
+//! the container is in its life; the pidfd and the pipes that were kept for it
+//! come from whoever starts this shim, or are opened anew:
+//!
+//! | | handed over | else |
+//! |---|---|---|
+//! | init | a pidfd that was open before it ended | pidfd_open(2), if its start time is still the recorded one |
+//! | stdout, stderr | reading ends that were open all the time: nothing is lost but what the killed shim had read and not written, at most one piece of 16 KiB | the pipe that init still has as its descriptor 1 or 2, if its number is the recorded one; the journal says what was lost |
+
+use crate::error::{Attempted, Error, Result};
+use crate::event::{Happening, OutputLost, Phase};
+use crate::init::Init;
+use crate::journal::Reader;
+use crate::log::Log;
+use crate::orphan;
+use crate::pipe::Pipe;
+use crate::service::past::Past;
+use crate::sys;
+use crate::task::{SHORT, Task};
+use sextant_runtime::contract::args::Invocation;
+use sextant_runtime::contract::state::{State, Status};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::SystemTime;
+
+/// Why output is missing.
+const NOBODY_READ: &str = "the shim was killed, and nobody had kept the pipes of its output";
+
+/// What was kept for the next shim.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    /// Init, by a pidfd.
+    init: Option<OwnedFd>,
+    /// The reading end of its stdout.
+    stdout: Option<OwnedFd>,
+    /// The reading end of its stderr.
+    stderr: Option<OwnedFd>,
+}
+
+impl Held {
+    /// Takes what came with stdin, if that is a socket: see `--adopt`.
+    ///
+    /// # Errors
+    /// Of recvmsg(2).
+    pub(crate) fn receive() -> Result<Self> {
+        let mut held = Self::default();
+        let received =
+            sys::receive(std::io::stdin().as_fd()).attempted(|| "receive descriptors from stdin".into())?;
+        for (name, fd) in received {
+            match name {
+                b'i' => held.init = Some(fd),
+                b'o' => held.stdout = Some(fd),
+                b'e' => held.stderr = Some(fd),
+                _ => {}
+            }
+        }
+        Ok(held)
+    }
+}
+
+impl Task {
+    /// Begins where the journal ends. An exit that the killed shim did not see is found
+    /// out and journalled by [`Task::run`].
+    ///
+    /// # Errors
+    /// When there is no container, or its journal or log cannot be used.
+    pub(crate) async fn adopt(&mut self, held: Held) -> Result<()> {
+        let attempted = || format!("take over container {}", self.id);
+        let past = Reader::open(&self.dir.join("journal")).and_then(|mut journal| Past::read(&mut journal));
+        let past = past.attempted(attempted)?;
+        if !matches!(past.phase, Phase::Created | Phase::Running | Phase::Stopped) {
+            let why = format!("its journal says that it is {}", past.phase);
+            return Err(Error::new(attempted(), why).hint("there is nothing to supervise: delete it"));
+        }
+        self.publish(|s| {
+            (s.phase, s.exit, s.last_seq) = (past.phase, past.exit, past.last_seq);
+        });
+        if past.phase == Phase::Stopped {
+            return Ok(());
+        }
+        self.take(past, held)?;
+        if self.phase() == Phase::Created && self.was_started().await {
+            self.record(&Happening::Started { trace: Vec::new() }, |s| s.phase = Phase::Running)?;
+        }
+        Ok(())
+    }
+
+    /// Takes hold of init and its output, and journals it.
+    fn take(&mut self, past: Past, held: Held) -> Result<()> {
+        let pid = past.pid;
+        let attempted = || format!("take hold of the container's init, pid {pid}");
+        let pidfd = match held.init {
+            Some(pidfd) => Some(pidfd),
+            None => {
+                orphan::hold(pid, past.handover.start_time, &past.handover.boot_id).attempted(attempted)?
+            }
+        };
+        let process = match pidfd {
+            Some(pidfd) => orphan::adopt(pid, pidfd).attempted(attempted)?,
+            None => orphan::lost(pid, &past.handover.boot_id),
+        };
+        let path = self.dir.join("log");
+        let written = std::fs::metadata(&path).and_then(|m| m.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
+        let log = Log::open(&path, Arc::clone(&self.counters))?;
+        let kept = held.stdout.is_some() && held.stderr.is_some();
+        let wanted = [(1, held.stdout, past.handover.stdout), (2, held.stderr, past.handover.stderr)];
+        let pipes = wanted.map(|(fd, held, known)| match held {
+            Some(end) => Pipe::of(end).ok(),
+            // A process that has ended, or has closed its stdout, writes nothing more.
+            None => known.and_then(|known| Pipe::reopen(pid, fd, known.inode).ok().flatten()),
+        });
+        let lost = (!kept).then(|| OutputLost {
+            log_offset: self.counters.written.load(Ordering::Relaxed),
+            from: written,
+            until: pipes.iter().all(Option::is_some).then(SystemTime::now),
+            because: NOBODY_READ,
+        });
+        let [stdout, stderr] = [0, 1].map(|n| pipes.get(n)?.as_ref()?.end().ok());
+        self.init = Some(Init::adopt(process, pipes, log, past.handover));
+        self.record(&Happening::Adopted { stdout, stderr, lost }, |s| s.pid = pid)
+    }
+
+    /// Whether the process was executed without a record of it: the shim was killed meanwhile.
+    async fn was_started(&self) -> bool {
+        let state = self.runtime.run(&Invocation::State { id: self.id.clone() }, SHORT).await;
+        let state = state.ok().and_then(|f| serde_json::from_slice::<State>(&f.words).ok());
+        state.is_some_and(|state| matches!(state.status, Status::Running | Status::Paused))
+    }
+}
