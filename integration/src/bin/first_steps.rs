@@ -40,14 +40,15 @@ fn trace() -> Result<(), String> {
     let child = command.spawn().map_err(|e| format!("start the command: {e}"))?;
     let first = Pid::from_raw(i32::try_from(child.id()).map_err(|e| e.to_string())?);
     let mut met = HashSet::new();
-    follow(first, |address| {
+    let succeeded = follow(first, |address| {
         let at = functions.partition_point(|(start, ..)| *start <= address);
         let Some((start, size, name)) = at.checked_sub(1).and_then(|at| functions.get(at)) else { return };
         if address < start + size && met.insert(*start) {
             println!("{name}");
         }
     })
-    .map_err(|e| format!("follow the command: {e}"))
+    .map_err(|e| format!("follow the command: {e}"))?;
+    if succeeded { Ok(()) } else { Err("the command failed".into()) }
 }
 
 /// Lines of nm: `address size type name`.
@@ -69,16 +70,16 @@ fn functions(text: &str) -> Vec<Function> {
     all
 }
 
-/// Steps through all processes until the first one is gone; a container that waits
-/// for its start is let go then.
-fn follow(first: Pid, mut at: impl FnMut(u64)) -> nix::Result<()> {
+/// Steps through all processes until the first one is gone, and says whether that
+/// one succeeded. A container that waits for its start ends with it.
+fn follow(first: Pid, mut at: impl FnMut(u64)) -> nix::Result<bool> {
     waitpid(first, None)?;
     let clones = Options::PTRACE_O_TRACECLONE | Options::PTRACE_O_TRACEFORK | Options::PTRACE_O_TRACEVFORK;
     ptrace::setoptions(first, clones | Options::PTRACE_O_TRACEEXEC)?;
     ptrace::step(first, None)?;
     loop {
         let (pid, signal) = match waitpid(None, Some(WaitPidFlag::__WALL)) {
-            Err(nix::errno::Errno::ECHILD) => return Ok(()),
+            Err(nix::errno::Errno::ECHILD) => return Ok(false),
             Ok(WaitStatus::PtraceEvent(pid, _, event)) if event == EXECUTED => {
                 ptrace::detach(pid, None)?;
                 continue;
@@ -86,7 +87,8 @@ fn follow(first: Pid, mut at: impl FnMut(u64)) -> nix::Result<()> {
             Ok(WaitStatus::PtraceEvent(pid, ..)) => (pid, None),
             Ok(WaitStatus::Stopped(pid, Signal::SIGTRAP | Signal::SIGSTOP)) => (pid, None),
             Ok(WaitStatus::Stopped(pid, signal)) => (pid, Some(signal)),
-            Ok(WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, ..)) if pid == first => return Ok(()),
+            Ok(WaitStatus::Exited(pid, status)) if pid == first => return Ok(status == 0),
+            Ok(WaitStatus::Signaled(pid, ..)) if pid == first => return Ok(false),
             Ok(_) => continue,
             Err(errno) => return Err(errno),
         };
