@@ -80,7 +80,7 @@ async fn a_container_is_started_signalled_and_stopped_by_the_next_shim() {
     let adopted_once = adopted(&mut client, &id, created.shim_pid).await;
     assert_eq!((adopted_once.status(), adopted_once.pid), (Status::Created, created.pid));
     // Its init had a report to write, for which nobody waits any more.
-    client.start(StartRequest { id: id.clone() }).await.unwrap();
+    client.start(StartRequest { id: id.clone(), ..Default::default() }).await.unwrap();
     kill_9(adopted_once.shim_pid);
     let adopted_twice = adopted(&mut client, &id, adopted_once.shim_pid).await;
     assert_eq!((adopted_twice.status(), adopted_twice.pid), (Status::Running, created.pid));
@@ -89,7 +89,7 @@ async fn a_container_is_started_signalled_and_stopped_by_the_next_shim() {
     assert_eq!(stopped.into_inner().exit.unwrap().how, Some(How::Code(7)));
     let kinds: Vec<Kind> = events(&daemon, &id).await.iter().map(Event::kind).collect();
     assert_eq!(kinds, [Kind::Created, Kind::Adopted, Kind::Started, Kind::Adopted, Kind::Exited]);
-    client.delete(DeleteRequest { id: id.clone(), force: false }).await.unwrap();
+    client.delete(DeleteRequest { id: id.clone(), force: false, ..Default::default() }).await.unwrap();
     daemon.finish(&[&id]);
 }
 
@@ -105,7 +105,8 @@ async fn many_shims_killed_at_once_lose_no_exit() {
     for (n, id) in ids.iter().enumerate() {
         let command = ["/bin/probe", "sleep", "1000", "--term-exit", &n.to_string()];
         client.create(daemon.request(id, &command)).await.unwrap();
-        let started = client.start(StartRequest { id: id.clone() }).await.unwrap().into_inner();
+        let started =
+            client.start(StartRequest { id: id.clone(), ..Default::default() }).await.unwrap().into_inner();
         containers.push(started.container.unwrap());
         // Until then SIGTERM would find a pid 1 that ignores it.
         let mut log = client.logs(LogsRequest { id: id.clone(), offset: 0, follow: true }).await.unwrap();
@@ -125,7 +126,7 @@ async fn many_shims_killed_at_once_lose_no_exit() {
         }
         assert_eq!(wait(&mut client, id).await, Some(How::Code(i32::try_from(n).unwrap())), "{id}");
         assert_eq!(log(&mut client, id).await, "ready\n");
-        client.delete(DeleteRequest { id: id.clone(), force: false }).await.unwrap();
+        client.delete(DeleteRequest { id: id.clone(), force: false, ..Default::default() }).await.unwrap();
     }
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
     daemon.finish(&ids);
@@ -140,7 +141,8 @@ async fn output_goes_on_in_the_log_of_the_next_shim() {
     let mut client = daemon.containers().await;
     // More than its pipes hold: it must not be ended by them, and must not wait for ever.
     client.create(daemon.request(&id, &["/bin/probe", "spam", "3000000"])).await.unwrap();
-    let started = client.start(StartRequest { id: id.clone() }).await.unwrap().into_inner();
+    let started =
+        client.start(StartRequest { id: id.clone(), ..Default::default() }).await.unwrap().into_inner();
     kill_9(started.container.unwrap().shim_pid);
     assert_eq!(wait(&mut client, &id).await, Some(How::Code(0)));
     let log = log(&mut client, &id).await;
@@ -151,7 +153,7 @@ async fn output_goes_on_in_the_log_of_the_next_shim() {
     let adoption = events.iter().find(|e| e.kind() == Kind::Adopted);
     // It may have been over before the shim was killed.
     assert!(adoption.is_none_or(|e| e.output_lost.is_none()), "{events:?}");
-    client.delete(DeleteRequest { id: id.clone(), force: false }).await.unwrap();
+    client.delete(DeleteRequest { id: id.clone(), force: false, ..Default::default() }).await.unwrap();
     daemon.finish(&[&id]);
 }
 
@@ -163,7 +165,8 @@ async fn a_shim_that_was_killed_while_the_daemon_was_away_is_replaced() {
     let (mut daemon, id) = (Daemon::start(), unique("away"));
     let mut client = daemon.containers().await;
     client.create(daemon.request(&id, &["/bin/probe", "sleep", "1000", "--term-exit", "5"])).await.unwrap();
-    let started = client.start(StartRequest { id: id.clone() }).await.unwrap().into_inner();
+    let started =
+        client.start(StartRequest { id: id.clone(), ..Default::default() }).await.unwrap().into_inner();
     let before = started.container.unwrap();
     while get(&mut client, &id).await.shim_pid == 0 {}
     daemon.kill();
@@ -177,6 +180,6 @@ async fn a_shim_that_was_killed_while_the_daemon_was_away_is_replaced() {
     let events = events(&daemon, &id).await;
     let adoption = events.iter().find(|e| e.kind() == Kind::Adopted).unwrap();
     assert!(adoption.output_lost.as_ref().unwrap().until.is_some(), "{adoption:?}");
-    client.delete(DeleteRequest { id: id.clone(), force: false }).await.unwrap();
+    client.delete(DeleteRequest { id: id.clone(), force: false, ..Default::default() }).await.unwrap();
     daemon.finish(&[&id]);
 }

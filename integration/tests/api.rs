@@ -32,7 +32,7 @@ type Client = ContainersClient<Channel>;
 /// Creates and starts; gives the container.
 async fn start(client: &mut Client, request: CreateRequest) -> Container {
     let id = client.create(request).await.unwrap().into_inner().container.unwrap().id;
-    client.start(StartRequest { id }).await.unwrap().into_inner().container.unwrap()
+    client.start(StartRequest { id, ..Default::default() }).await.unwrap().into_inner().container.unwrap()
 }
 
 async fn wait(client: &mut Client, id: &str) -> Exit {
@@ -42,7 +42,7 @@ async fn wait(client: &mut Client, id: &str) -> Exit {
 }
 
 async fn delete(client: &mut Client, id: &str) {
-    client.delete(DeleteRequest { id: id.into(), force: true }).await.unwrap();
+    client.delete(DeleteRequest { id: id.into(), force: true, ..Default::default() }).await.unwrap();
 }
 
 async fn get(client: &mut Client, id: &str) -> Container {
@@ -127,15 +127,20 @@ async fn a_life_call_by_call() {
     assert_eq!(created.labels["team"], "blue");
     assert_eq!(created.command, ["/bin/probe", "sleep", "1000", "--term-exit", "7"]);
 
-    let started =
-        client.start(StartRequest { id: id.clone() }).await.unwrap().into_inner().container.unwrap();
+    let started = client
+        .start(StartRequest { id: id.clone(), ..Default::default() })
+        .await
+        .unwrap()
+        .into_inner()
+        .container
+        .unwrap();
     assert_eq!((started.status(), started.pid), (Status::Running, created.pid));
     assert!(started.started_at.is_some());
     while logs(&mut client, &id, 0, false).await.is_empty() {
         tokio::task::yield_now().await;
     }
     let stopped = client
-        .stop(StopRequest { id: id.clone(), grace: None, signal: 0 })
+        .stop(StopRequest { id: id.clone(), grace: None, signal: 0, ..Default::default() })
         .await
         .unwrap()
         .into_inner()
@@ -145,7 +150,7 @@ async fn a_life_call_by_call() {
     let again = client.stop(StopRequest { id: id.clone(), ..StopRequest::default() }).await.unwrap();
     assert_eq!(again.into_inner().exit.unwrap().how, Some(How::Code(7)), "stopping twice succeeds");
     assert_eq!(get(&mut client, &id).await.status(), Status::Stopped);
-    client.delete(DeleteRequest { id: id.clone(), force: false }).await.unwrap();
+    client.delete(DeleteRequest { id: id.clone(), force: false, ..Default::default() }).await.unwrap();
     assert_eq!(client.get(GetRequest { id: id.clone() }).await.unwrap_err().code(), Code::NotFound);
     daemon.finish(&[&id]);
 }
@@ -160,7 +165,7 @@ async fn a_container_that_does_not_mind_sigterm_is_killed_after_the_grace() {
     start(&mut client, daemon.request(&id, &["/bin/probe", "sleep", "1000"])).await;
     let grace = Some(prost_types::Duration { seconds: 0, nanos: 100_000_000 });
     let exit = client
-        .stop(StopRequest { id: id.clone(), grace, signal: 0 })
+        .stop(StopRequest { id: id.clone(), grace, signal: 0, ..Default::default() })
         .await
         .unwrap()
         .into_inner()
@@ -389,12 +394,15 @@ async fn errors_say_what_failed_and_where() {
         (error.code(), error.get_details_error_info().unwrap().reason.as_str()),
         (Code::AlreadyExists, "CONTAINER_EXISTS")
     );
-    let error = client.start(StartRequest { id: id.clone() }).await.unwrap_err();
+    let error = client.start(StartRequest { id: id.clone(), ..Default::default() }).await.unwrap_err();
     assert_eq!(
         (error.code(), error.get_details_error_info().unwrap().reason.as_str()),
         (Code::FailedPrecondition, "WRONG_STATUS")
     );
-    let error = client.delete(DeleteRequest { id: id.clone(), force: false }).await.unwrap_err();
+    let error = client
+        .delete(DeleteRequest { id: id.clone(), force: false, ..Default::default() })
+        .await
+        .unwrap_err();
     assert_eq!(error.code(), Code::FailedPrecondition);
     delete(&mut client, &id).await;
     daemon.finish(&[&id]);
@@ -410,14 +418,14 @@ async fn a_program_that_is_missing_is_told_by_name_and_pointer() {
     let created = client.create(daemon.request(&id, &["/no/such/program"])).await;
     let error = match created {
         Err(error) => error,
-        Ok(_) => client.start(StartRequest { id: id.clone() }).await.unwrap_err(),
+        Ok(_) => client.start(StartRequest { id: id.clone(), ..Default::default() }).await.unwrap_err(),
     };
     let info = error.get_details_error_info().unwrap();
     assert_eq!((error.code(), info.reason.as_str()), (Code::FailedPrecondition, "STEP_FAILED"), "{error:?}");
     assert_eq!(info.metadata.get("pointer").map(String::as_str), Some("/process/args/0"), "{info:?}");
     assert_eq!(info.metadata.get("errno").map(String::as_str), Some("2"), "{info:?}");
     assert!(error.message().contains("/no/such/program"), "{error:?}");
-    let there = client.delete(DeleteRequest { id: id.clone(), force: true }).await;
+    let there = client.delete(DeleteRequest { id: id.clone(), force: true, ..Default::default() }).await;
     assert!(there.is_ok() || there.unwrap_err().code() == Code::NotFound);
     daemon.finish(&[&id]);
 }

@@ -81,7 +81,7 @@ async fn assert_events(daemon: &Daemon, expected: &Expected) {
 async fn delete_all(daemon: &Daemon, expected: &Expected) {
     let mut client = daemon.containers().await;
     for id in expected.keys() {
-        client.delete(DeleteRequest { id: id.clone(), force: true }).await.unwrap();
+        client.delete(DeleteRequest { id: id.clone(), force: true, ..Default::default() }).await.unwrap();
     }
 }
 
@@ -101,7 +101,7 @@ async fn every_exit_is_known_after_kill_9_at_random_points() {
             let seconds = format!("0.{:03}", random.below(600));
             let command = ["/bin/probe", "sleep", &seconds, "--then-exit", &code.to_string()];
             client.create(daemon.request(&id, &command)).await.unwrap();
-            client.start(StartRequest { id: id.clone() }).await.unwrap();
+            client.start(StartRequest { id: id.clone(), ..Default::default() }).await.unwrap();
             expected.insert(id, i32::try_from(code).unwrap());
         }
         tokio::time::sleep(Duration::from_millis(random.below(300))).await;
@@ -138,7 +138,7 @@ async fn a_create_that_was_cut_off_is_finished_or_undone() {
     let mut client = daemon.containers().await;
     for container in client.list(ListRequest {}).await.unwrap().into_inner().containers {
         assert!(ids.contains(&container.id), "{container:?}");
-        client.delete(DeleteRequest { id: container.id, force: true }).await.unwrap();
+        client.delete(DeleteRequest { id: container.id, force: true, ..Default::default() }).await.unwrap();
     }
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
     daemon.leftovers_of(&ids).assert_none();
@@ -153,7 +153,13 @@ async fn shims_and_logs_are_found_again() {
     let (mut daemon, id) = (Daemon::start(), unique("again"));
     let mut client = daemon.containers().await;
     client.create(daemon.request(&id, &["/bin/probe", "sleep", "1000", "--term-exit", "9"])).await.unwrap();
-    let before = client.start(StartRequest { id: id.clone() }).await.unwrap().into_inner().container.unwrap();
+    let before = client
+        .start(StartRequest { id: id.clone(), ..Default::default() })
+        .await
+        .unwrap()
+        .into_inner()
+        .container
+        .unwrap();
     daemon.kill();
     daemon.restart();
     let mut client = daemon.containers().await;
@@ -174,7 +180,7 @@ async fn shims_and_logs_are_found_again() {
     let exit =
         client.stop(sextant_proto::v1::StopRequest { id: id.clone(), ..Default::default() }).await.unwrap();
     assert_eq!(exit.into_inner().exit.unwrap().how, Some(How::Code(9)));
-    client.delete(DeleteRequest { id: id.clone(), force: false }).await.unwrap();
+    client.delete(DeleteRequest { id: id.clone(), force: false, ..Default::default() }).await.unwrap();
     daemon.finish(&[&id]);
 }
 

@@ -56,10 +56,10 @@ async fn life(daemon: &Daemon, id: &str, code: &str) {
     let mut client = daemon.containers().await;
     let id = id.to_owned();
     client.create(daemon.request(&id, &["/bin/probe", "exit", code])).await.unwrap();
-    client.start(StartRequest { id: id.clone() }).await.unwrap();
+    client.start(StartRequest { id: id.clone(), ..Default::default() }).await.unwrap();
     let exit = client.wait(WaitRequest { id: id.clone() }).await.unwrap().into_inner().exit.unwrap();
     assert_eq!(exit.how, Some(How::Code(code.parse().unwrap())));
-    client.delete(DeleteRequest { id, force: false }).await.unwrap();
+    client.delete(DeleteRequest { id, force: false, ..Default::default() }).await.unwrap();
 }
 
 fn bundle_request(id: &str, bundle: &Bundle) -> CreateRequest {
@@ -83,7 +83,7 @@ async fn a_stopped_shim_delays_neither_list_nor_other_containers_and_recovers() 
     let mut starts = tokio::task::JoinSet::new();
     for _ in 0..64 {
         let (mut client, id) = (client.clone(), stuck.clone());
-        starts.spawn(async move { client.start(StartRequest { id }).await });
+        starts.spawn(async move { client.start(StartRequest { id, ..Default::default() }).await });
     }
     let refused = within(starts.join_next()).await.unwrap().unwrap().unwrap_err();
     assert_eq!(refused.code(), Code::ResourceExhausted, "{refused:?}");
@@ -111,7 +111,7 @@ async fn a_stopped_shim_delays_neither_list_nor_other_containers_and_recovers() 
     assert_eq!(started, 1);
     let heard = becomes(&mut client, &stuck, |c| c.degraded.is_empty()).await;
     assert_eq!((heard.status(), heard.shim_pid), (Status::Running, created.shim_pid));
-    client.delete(DeleteRequest { id: stuck.clone(), force: true }).await.unwrap();
+    client.delete(DeleteRequest { id: stuck.clone(), force: true, ..Default::default() }).await.unwrap();
     daemon.finish(&[&stuck, &other]);
 }
 
@@ -123,10 +123,15 @@ async fn a_stopped_shim_does_not_keep_its_container_from_being_deleted() {
     let (daemon, id) = (Daemon::start(), unique("frozen"));
     let mut client = daemon.containers().await;
     client.create(daemon.request(&id, &["/bin/probe", "sleep", "1000"])).await.unwrap();
-    let started =
-        client.start(StartRequest { id: id.clone() }).await.unwrap().into_inner().container.unwrap();
+    let started = client
+        .start(StartRequest { id: id.clone(), ..Default::default() })
+        .await
+        .unwrap()
+        .into_inner()
+        .container
+        .unwrap();
     kill(Pid::from_raw(started.shim_pid), Signal::SIGSTOP).unwrap();
-    within(client.delete(DeleteRequest { id: id.clone(), force: true })).await.unwrap();
+    within(client.delete(DeleteRequest { id: id.clone(), force: true, ..Default::default() })).await.unwrap();
     daemon.finish(&[&id]);
 }
 
@@ -145,7 +150,10 @@ async fn a_signal_and_a_forced_deletion_do_not_wait_behind_a_start_that_hangs() 
             .set("/hooks", json!({"poststart": [hook]}));
         client.create(bundle_request(&id, &bundle)).await.unwrap();
         let (mut starter, starting) = (client.clone(), id.clone());
-        let start = tokio::spawn(async move { starter.start(StartRequest { id: starting }).await });
+        let start =
+            tokio::spawn(
+                async move { starter.start(StartRequest { id: starting, ..Default::default() }).await },
+            );
         let hook_runs = || {
             let found = daemon.leftovers_of(&[&mark]).find();
             found.iter().any(|line| line.starts_with("process"))
@@ -154,7 +162,9 @@ async fn a_signal_and_a_forced_deletion_do_not_wait_behind_a_start_that_hangs() 
         if end == "kill" {
             within(client.kill(KillRequest { id: id.clone(), signal: 9, all: false })).await.unwrap();
         }
-        within(client.delete(DeleteRequest { id: id.clone(), force: true })).await.unwrap();
+        within(client.delete(DeleteRequest { id: id.clone(), force: true, ..Default::default() }))
+            .await
+            .unwrap();
         let error = within(start).await.unwrap().unwrap_err();
         assert!([Code::Aborted, Code::FailedPrecondition].contains(&error.code()), "{error:?}");
         let gone = client.get(GetRequest { id: id.clone() }).await.unwrap_err();
@@ -181,7 +191,7 @@ async fn a_creation_that_hangs_is_given_up_and_undone_by_a_forced_deletion() {
         .iter()
         .any(|l| l.starts_with("process"))));
     assert_eq!(get(&mut client, &id).await.status(), Status::Creating);
-    within(client.delete(DeleteRequest { id: id.clone(), force: true })).await.unwrap();
+    within(client.delete(DeleteRequest { id: id.clone(), force: true, ..Default::default() })).await.unwrap();
     let error = within(create).await.unwrap().unwrap_err();
     assert_eq!(error.code(), Code::Aborted, "{error:?}");
     daemon.leftovers_of(&[&id]).assert_none();

@@ -184,6 +184,47 @@ pub struct Event {
     pub output_lost: Option<OutputLost>,
 }
 
+/// What an operation does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// Makes a container.
+    Create,
+    /// Executes its process.
+    Start,
+    /// Ends it.
+    Stop,
+    /// Removes it.
+    Delete,
+}
+
+impl std::fmt::Display for Verb {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Create => "create",
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::Delete => "delete",
+        })
+    }
+}
+
+/// An operation that its client has given a key.
+#[derive(Clone, Debug)]
+pub struct Operation {
+    /// As given.
+    pub key: String,
+    /// What it does.
+    pub verb: Verb,
+    /// To which container.
+    pub container: String,
+    /// When it began.
+    pub begun_at: SystemTime,
+    /// When it ended, once it has.
+    pub ended_at: Option<SystemTime>,
+    /// Why it failed, when it has.
+    pub failure: Option<Failure>,
+}
+
 /// One timed stage of an invocation of the runtime.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StageRecord {
@@ -212,6 +253,8 @@ pub struct NewContainer {
     pub source: Source,
     /// Whatever the caller wants to find again.
     pub labels: BTreeMap<String, String>,
+    /// Key of the operation, where the caller has given one.
+    pub key: Option<String>,
 }
 
 /// What a container is made from.

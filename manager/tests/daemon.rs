@@ -177,10 +177,11 @@ async fn a_container_lives_through_all_its_phases() {
     let created = containers.create(request.clone()).await.unwrap().into_inner().container.unwrap();
     assert_eq!(created.status(), v1::Status::Created);
     assert_eq!(containers.create(request).await.unwrap_err().code(), Code::AlreadyExists);
-    containers.start(id("a", |id| v1::StartRequest { id })).await.unwrap();
+    containers.start(id("a", |id| v1::StartRequest { id, ..Default::default() })).await.unwrap();
     let exit = containers.wait(id("a", |id| v1::WaitRequest { id })).await.unwrap().into_inner().exit;
     assert_eq!(code(exit), Some(v1::exit::How::Code(7)));
-    let again = containers.start(id("a", |id| v1::StartRequest { id })).await.unwrap_err();
+    let again =
+        containers.start(id("a", |id| v1::StartRequest { id, ..Default::default() })).await.unwrap_err();
     assert_eq!(again.code(), Code::FailedPrecondition);
     let logs = v1::LogsRequest { id: "a".into(), offset: 0, follow: true };
     let mut logs = containers.logs(logs).await.unwrap().into_inner();
@@ -190,7 +191,10 @@ async fn a_container_lives_through_all_its_phases() {
     }
     lines.sort();
     assert_eq!(lines, [b"err\n".to_vec(), b"out\n".to_vec()]);
-    containers.delete(v1::DeleteRequest { id: "a".into(), force: false }).await.unwrap();
+    containers
+        .delete(v1::DeleteRequest { id: "a".into(), force: false, ..Default::default() })
+        .await
+        .unwrap();
     let gone = containers.get(id("a", |id| v1::GetRequest { id })).await.unwrap_err();
     assert_eq!(gone.code(), Code::NotFound);
     let events = manager.events().await;
@@ -212,7 +216,10 @@ async fn a_failed_creation_leaves_an_event_and_nothing_else() {
     // The name is free at once.
     std::fs::remove_file(manager.path("b/broken")).unwrap();
     containers.create(request).await.unwrap();
-    containers.delete(v1::DeleteRequest { id: "b".into(), force: false }).await.unwrap();
+    containers
+        .delete(v1::DeleteRequest { id: "b".into(), force: false, ..Default::default() })
+        .await
+        .unwrap();
     // A config that cannot be planned is refused with its place, before there is anything to tell.
     let request = manager.bundle("c", "");
     std::fs::write(manager.path("c/config.json"), CONFIG.replace("\"cwd\":\"/\"", "\"cwd\":\"here\""))
@@ -234,7 +241,7 @@ async fn exits_during_the_managers_absence_are_known_and_told_once() {
         let script = format!("while ! [ -e {} ]; do sleep 0.05; done; exit {n}", go.display());
         let name = format!("c{n}");
         containers.create(manager.bundle(&name, &script)).await.unwrap();
-        containers.start(id(&name, |id| v1::StartRequest { id })).await.unwrap();
+        containers.start(id(&name, |id| v1::StartRequest { id, ..Default::default() })).await.unwrap();
     }
     manager.kill();
     std::fs::write(&go, "").unwrap();
@@ -255,7 +262,7 @@ async fn exits_during_the_managers_absence_are_known_and_told_once() {
     for n in 0..4 {
         let name = format!("c{n}");
         assert_eq!(kinds(&events, &name), [Kind::Created, Kind::Started, Kind::Exited]);
-        containers.delete(v1::DeleteRequest { id: name, force: false }).await.unwrap();
+        containers.delete(v1::DeleteRequest { id: name, force: false, ..Default::default() }).await.unwrap();
     }
     manager.assert_nothing_is_left();
 }
@@ -287,7 +294,8 @@ async fn a_container_whose_shim_was_killed_gets_another_and_loses_neither_output
     let go = manager.path("go");
     let script = format!("echo one; while ! [ -e {} ]; do sleep 0.05; done; echo two; exit 7", go.display());
     containers.create(manager.bundle("a", &script)).await.unwrap();
-    let started = containers.start(id("a", |id| v1::StartRequest { id })).await.unwrap();
+    let started =
+        containers.start(id("a", |id| v1::StartRequest { id, ..Default::default() })).await.unwrap();
     let pid = started.into_inner().container.unwrap().pid;
     // As often as one likes, also right after the one before.
     let mut shim = 0;
@@ -311,7 +319,10 @@ async fn a_container_whose_shim_was_killed_gets_another_and_loses_neither_output
     let adoptions = events.iter().filter(|e| e.kind() == Kind::Adopted).collect::<Vec<_>>();
     assert_eq!(adoptions.len(), 4, "{events:?}");
     assert!(adoptions.iter().all(|e| e.output_lost.is_none()), "{events:?}");
-    containers.delete(v1::DeleteRequest { id: "a".into(), force: false }).await.unwrap();
+    containers
+        .delete(v1::DeleteRequest { id: "a".into(), force: false, ..Default::default() })
+        .await
+        .unwrap();
     manager.assert_nothing_is_left();
 }
 
@@ -320,13 +331,17 @@ async fn a_container_that_ends_while_it_has_no_shim_still_has_its_exit() {
     let Some(manager) = Manager::new() else { return };
     let mut containers = manager.containers().await;
     containers.create(manager.bundle("a", "exec sleep 1000")).await.unwrap();
-    let started = containers.start(id("a", |id| v1::StartRequest { id })).await.unwrap();
+    let started =
+        containers.start(id("a", |id| v1::StartRequest { id, ..Default::default() })).await.unwrap();
     let pid = nix::unistd::Pid::from_raw(started.into_inner().container.unwrap().pid);
     kill_shim(&mut containers, "a").await;
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
     let exit = containers.wait(id("a", |id| v1::WaitRequest { id })).await.unwrap().into_inner().exit;
     assert_eq!(code(exit), Some(v1::exit::How::Signal(15)));
-    containers.delete(v1::DeleteRequest { id: "a".into(), force: false }).await.unwrap();
+    containers
+        .delete(v1::DeleteRequest { id: "a".into(), force: false, ..Default::default() })
+        .await
+        .unwrap();
     manager.assert_nothing_is_left();
 }
 
@@ -339,7 +354,7 @@ async fn an_exit_that_nobody_could_see_is_unknown_never_made_up() {
             .create(manager.bundle(name, "trap 'exit 3' TERM; while :; do sleep 0.05; done"))
             .await
             .unwrap();
-        containers.start(id(name, |id| v1::StartRequest { id })).await.unwrap();
+        containers.start(id(name, |id| v1::StartRequest { id, ..Default::default() })).await.unwrap();
     }
     let get = containers.get(id("gone", |id| v1::GetRequest { id })).await.unwrap();
     let gone = get.into_inner().container.unwrap().pid;
@@ -375,7 +390,10 @@ async fn an_exit_that_nobody_could_see_is_unknown_never_made_up() {
     let lost = events.iter().find(|e| e.container == "lives" && e.kind() == Kind::Adopted).unwrap();
     assert!(lost.output_lost.as_ref().unwrap().because.contains("nobody had kept"), "{lost:?}");
     for name in ["gone", "lives"] {
-        containers.delete(v1::DeleteRequest { id: name.into(), force: false }).await.unwrap();
+        containers
+            .delete(v1::DeleteRequest { id: name.into(), force: false, ..Default::default() })
+            .await
+            .unwrap();
     }
     manager.assert_nothing_is_left();
 }

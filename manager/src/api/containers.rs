@@ -58,7 +58,8 @@ impl v1::containers_server::Containers for Containers {
     }
 
     async fn start(&self, request: Request<v1::StartRequest>) -> Answer<v1::StartResponse> {
-        let started = self.engine.start(&request.into_inner().id).await;
+        let v1::StartRequest { id, idempotency_key } = request.into_inner();
+        let started = self.engine.start(&id, convert::key(idempotency_key)).await;
         reply(started.map(|s| v1::StartResponse { container: Some(convert::container_to_wire(s)) }))
     }
 
@@ -69,19 +70,21 @@ impl v1::containers_server::Containers for Containers {
     }
 
     async fn stop(&self, request: Request<v1::StopRequest>) -> Answer<v1::StopResponse> {
-        let v1::StopRequest { id, grace, signal: number } = request.into_inner();
+        let v1::StopRequest { id, grace, signal: number, idempotency_key } = request.into_inner();
+        let key = convert::key(idempotency_key);
         let grace = grace.map_or(Some(GRACE), convert::duration);
         let stopped = match grace {
-            Some(grace) => self.engine.stop(&id, signal(number), grace).await,
+            Some(grace) => self.engine.stop(&id, signal(number), grace, key).await,
             None => Err(refused("stop a container", "grace", "it is negative or too long")),
         };
         reply(stopped.map(|exit| v1::StopResponse { exit: Some(convert::exit_to_wire(exit)) }))
     }
 
     async fn delete(&self, request: Request<v1::DeleteRequest>) -> Answer<v1::DeleteResponse> {
-        let v1::DeleteRequest { id, force } = request.into_inner();
+        let v1::DeleteRequest { id, force, idempotency_key } = request.into_inner();
         let force = if force { Force::Yes } else { Force::No };
-        reply(self.engine.delete(&id, force).await.map(|()| v1::DeleteResponse {}))
+        let deleted = self.engine.delete(&id, force, convert::key(idempotency_key)).await;
+        reply(deleted.map(|()| v1::DeleteResponse {}))
     }
 
     async fn get(&self, request: Request<v1::GetRequest>) -> Answer<v1::GetResponse> {

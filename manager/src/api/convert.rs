@@ -5,8 +5,8 @@
 use crate::engine::events::{Codec, Whole};
 use crate::logs::{Entry, Stream};
 use crate::model::{
-    Access, BindMount, Ending, Event, EventKind, Exit, Failure, IdRange, Limits, NewContainer, OutputLost,
-    Phase, RootfsSource, Snapshot, Source, StageRecord,
+    Access, BindMount, Ending, Event, EventKind, Exit, Failure, IdRange, Limits, NewContainer, Operation,
+    OutputLost, Phase, RootfsSource, Snapshot, Source, StageRecord, Verb,
 };
 use crate::namespaces::Namespaces;
 use sextant_proto::{journal, v1};
@@ -166,7 +166,31 @@ pub fn new_container(request: v1::CreateRequest) -> Option<NewContainer> {
         v1::create_request::Source::Rootfs(source) => Source::Rootfs(rootfs_source(source)),
     };
     let id = Some(request.id).filter(|id| !id.is_empty());
-    Some(NewContainer { id, source, labels: request.labels.into_iter().collect() })
+    let labels = request.labels.into_iter().collect();
+    Some(NewContainer { id, source, labels, key: key(request.idempotency_key) })
+}
+
+/// The key of an operation; `None` when it has none.
+pub fn key(key: String) -> Option<String> {
+    Some(key).filter(|key| !key.is_empty())
+}
+
+/// An operation with a key.
+pub fn operation_to_wire(operation: Operation) -> v1::Operation {
+    let verb = match operation.verb {
+        Verb::Create => v1::operation::Verb::Create,
+        Verb::Start => v1::operation::Verb::Start,
+        Verb::Stop => v1::operation::Verb::Stop,
+        Verb::Delete => v1::operation::Verb::Delete,
+    };
+    v1::Operation {
+        key: operation.key,
+        verb: verb.into(),
+        container: operation.container,
+        begun_at: time(operation.begun_at),
+        ended_at: operation.ended_at.and_then(time),
+        failure: operation.failure.map(failure_to_wire),
+    }
 }
 
 fn rootfs_source(source: v1::RootfsSource) -> RootfsSource {

@@ -4,13 +4,16 @@
 
 pub mod containers;
 pub mod convert;
+pub mod operations;
 pub mod status;
 pub mod system;
 
 use crate::engine::Engine;
 use containers::Containers;
+use operations::Operations;
 use sextant_proto::DESCRIPTORS;
 use sextant_proto::v1::containers_server::ContainersServer;
+use sextant_proto::v1::operations_server::OperationsServer;
 use sextant_proto::v1::system_server::SystemServer;
 use std::io;
 use std::time::SystemTime;
@@ -27,6 +30,7 @@ const STREAMS: u32 = 1024;
 pub async fn router(engine: Engine, started_at: SystemTime) -> io::Result<Router> {
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter.set_serving::<ContainersServer<Containers>>().await;
+    reporter.set_serving::<OperationsServer<Operations>>().await;
     reporter.set_serving::<SystemServer<System>>().await;
     let reflection = || {
         tonic_reflection::server::Builder::configure()
@@ -36,6 +40,7 @@ pub async fn router(engine: Engine, started_at: SystemTime) -> io::Result<Router
     Ok(Server::builder()
         .max_concurrent_streams(STREAMS)
         .add_service(ContainersServer::new(Containers { engine: engine.clone() }))
+        .add_service(OperationsServer::new(Operations { engine: engine.clone() }))
         .add_service(SystemServer::new(System { engine, started_at }))
         .add_service(health)
         .add_service(reflection().build_v1().map_err(io::Error::other)?)

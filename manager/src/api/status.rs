@@ -14,6 +14,8 @@
 //! | `HOST_ERROR` | INTERNAL |
 //! | `CONTAINER_REMOVED` | ABORTED |
 //! | `CANCELLED` | ABORTED |
+//! | `KEY_REUSED` | INVALID_ARGUMENT |
+//! | `OPERATION_NOT_FOUND` | NOT_FOUND |
 //! | `STOPPING` | UNAVAILABLE |
 
 use crate::engine::error::{Error, Violation};
@@ -74,6 +76,8 @@ fn class(error: &Error) -> (Code, &'static str) {
         Error::Io { .. } => (Code::Internal, "HOST_ERROR"),
         Error::Removed { .. } => (Code::Aborted, "CONTAINER_REMOVED"),
         Error::Cancelled { .. } => (Code::Aborted, "CANCELLED"),
+        Error::KeyReused { .. } => (Code::InvalidArgument, "KEY_REUSED"),
+        Error::NoOperation { .. } => (Code::NotFound, "OPERATION_NOT_FOUND"),
         Error::Stopping => (Code::Unavailable, "STOPPING"),
     }
 }
@@ -105,6 +109,12 @@ fn metadata(error: &Error) -> HashMap<String, String> {
                 ("pointer", pointer),
                 ("hint", hint),
             ]
+        }
+        Error::KeyReused { .. } => {
+            vec![(
+                "hint",
+                "give each operation a key of its own, and the same one only to a repeated call".into(),
+            )]
         }
         Error::WrongPhase { hint, .. } | Error::Exhausted { hint, .. } => vec![("hint", (*hint).into())],
         _ => Vec::new(),

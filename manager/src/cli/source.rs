@@ -28,6 +28,7 @@ pub fn request(args: CreateArgs) -> Result<CreateRequest, Error> {
         id: args.name.unwrap_or_default(),
         labels: args.labels.into_iter().map(|label| (label.key, label.value)).collect(),
         source: Some(source),
+        ..Default::default()
     })
 }
 

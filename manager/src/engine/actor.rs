@@ -61,12 +61,25 @@ pub(crate) enum Command {
         /// When nothing is left.
         reply: oneshot::Sender<Result<(), Error>>,
     },
+    /// Give its creation up, if that has not ended.
+    Cancel {
+        /// When nothing is left.
+        reply: oneshot::Sender<Result<(), Error>>,
+    },
 }
 
 impl Command {
-    /// Whether it ends what is under way.
-    pub(super) fn interrupts(&self) -> bool {
-        matches!(self, Self::Delete { force: Force::Yes, .. })
+    /// Why it ends a start that is under way, if it does.
+    pub(super) fn ends_start(&self) -> Option<&'static str> {
+        matches!(self, Self::Delete { force: Force::Yes, .. }).then_some("it is deleted")
+    }
+
+    /// Why it ends a creation that is under way, if it does.
+    pub(super) fn ends_creation(&self) -> Option<&'static str> {
+        match self {
+            Self::Cancel { .. } => Some("it was cancelled"),
+            _ => self.ends_start(),
+        }
     }
 }
 
@@ -112,6 +125,7 @@ pub(super) async fn run(container: Container, mut mailbox: Mailbox) {
                     Ok(()) => return gone(actor, reply),
                     Err(error) => answer(reply, Err(error)),
                 },
+                Some(Command::Cancel { reply }) => answer(reply, Err(actor.too_late())),
                 None => return,
             },
             Some(news) = actor.news.recv() => actor.hear(news).await,
@@ -162,10 +176,11 @@ impl Actor {
             return Err(Error::WrongPhase { id, attempted: "start it", phase, hint });
         }
         let shim = self.container.shim.clone();
-        let given_up = Error::Cancelled { id: id.clone(), attempted: "start it", because: "it is deleted" };
         let started = tokio::select! {
             started = self.attend(async move { shim.start().await }) => started,
-            () = mailbox.interrupted() => Err(given_up),
+            because = mailbox.interrupted(Command::ends_start) => {
+                Err(Error::Cancelled { id: id.clone(), attempted: "start it", because })
+            }
         };
         // Also after a failure: the record of it is in the journal.
         self.container.catch_up().await?;
@@ -175,6 +190,16 @@ impl Actor {
         started?;
         tracing::info!(container = id, "started");
         Ok(self.container.snapshot.borrow().clone())
+    }
+
+    /// A cancellation came after the creation.
+    fn too_late(&self) -> Error {
+        Error::WrongPhase {
+            id: self.container.id().into(),
+            attempted: "cancel its creation",
+            phase: self.container.phase(),
+            hint: "delete it instead",
+        }
     }
 
     /// Waits for a call to the shim, and hears meanwhile what becomes of it.

@@ -68,6 +68,7 @@ fn blank(context: &Context, request: &Request) -> Record {
         created_at: SystemTime::now(),
         ids: None,
         events_after: context.events.last_seq(),
+        key: request.key.clone(),
     }
 }
 
@@ -111,7 +112,7 @@ async fn run(
     }
     // Who wanted to delete what was never made has what they wanted.
     for command in deletions {
-        if let Command::Delete { reply, .. } = command {
+        if let Command::Delete { reply, .. } | Command::Cancel { reply } = command {
             actor::answer(reply, Ok(()));
         }
     }
@@ -175,7 +176,7 @@ async fn intend(container: &mut Container, source: Source) -> Result<(), Error> 
     Ok(())
 }
 
-/// Shim, then runtime; given up when the container is to be deleted.
+/// Shim, then runtime; given up when it is cancelled, or the container is to be deleted.
 async fn make(container: &mut Container, mailbox: &mut Mailbox) -> Result<(), Error> {
     let settings = &container.context.settings;
     let pid = spawn::spawn(spawn::Plan {
@@ -192,9 +193,8 @@ async fn make(container: &mut Container, mailbox: &mut Mailbox) -> Result<(), Er
     container.set(|s| s.shim_pid = Some(pid));
     tokio::select! {
         created = container.shim.create() => created.map(drop)?,
-        () = mailbox.interrupted() => {
-            let id = container.id().to_owned();
-            return Err(Error::Cancelled { id, attempted: "create it", because: "it is deleted" });
+        because = mailbox.interrupted(Command::ends_creation) => {
+            return Err(Error::Cancelled { id: container.id().into(), attempted: "create it", because });
         }
     }
     container.catch_up().await?;

@@ -3,6 +3,7 @@
 
 use crate::model::{Failure, Phase};
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// One mistake of a request.
@@ -16,8 +17,8 @@ pub struct Violation {
     pub hint: String,
 }
 
-/// Why an operation was refused or failed.
-#[derive(Debug)]
+/// Why an operation was refused or failed; each who waits for it is told.
+#[derive(Clone, Debug)]
 pub enum Error {
     /// The request or its bundle has mistakes; all of them.
     Refused {
@@ -80,7 +81,7 @@ pub enum Error {
         /// What was attempted.
         attempted: String,
         /// Its answer.
-        source: std::io::Error,
+        source: Arc<std::io::Error>,
     },
     /// The container was removed while it was waited for.
     Removed {
@@ -96,6 +97,18 @@ pub enum Error {
         /// Who asked: `it is deleted`.
         because: &'static str,
     },
+    /// The key belongs to another operation.
+    KeyReused {
+        /// The key.
+        key: String,
+        /// That operation: `start container "a"`.
+        first: String,
+    },
+    /// No operation of that key is remembered.
+    NoOperation {
+        /// The key.
+        key: String,
+    },
     /// The manager is stopping.
     Stopping,
 }
@@ -104,7 +117,7 @@ impl Error {
     /// For `map_err`: an I/O error of the manager itself, with what was attempted.
     pub fn io(attempted: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
         let attempted = attempted.into();
-        move |source| Self::Io { attempted, source }
+        move |source| Self::Io { attempted, source: Arc::new(source) }
     }
 
     /// The error as a failure record, for an event or a snapshot.
@@ -165,6 +178,10 @@ impl fmt::Display for Error {
             Self::Cancelled { id, attempted, because } => {
                 write!(f, "cannot {attempted}: container {id:?}: {because}")
             }
+            Self::KeyReused { key, first } => {
+                write!(f, "the key {key:?} belongs to another operation: {first}")
+            }
+            Self::NoOperation { key } => write!(f, "no operation with the key {key:?} is remembered"),
             Self::Stopping => f.write_str("the manager is stopping"),
         }
     }
@@ -173,7 +190,7 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Io { source, .. } => Some(source),
+            Self::Io { source, .. } => Some(&**source),
             _ => None,
         }
     }

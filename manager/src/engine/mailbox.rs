@@ -31,20 +31,28 @@ impl Mailbox {
         }
     }
 
-    /// Returns when a command has come that ends what is under way; it is the next one then.
-    pub(super) async fn interrupted(&mut self) {
-        let found = self.later.iter().position(Command::interrupts);
-        if let Some(command) = found.and_then(|at| self.later.remove(at)) {
-            return self.later.push_front(command);
-        }
-        while self.later.len() < MAILBOX {
+    /// Returns when a command has come that ends what is under way, and why that is,
+    /// which `ends` tells; it is the next one then.
+    pub(super) async fn interrupted(&mut self, ends: fn(&Command) -> Option<&'static str>) -> &'static str {
+        let mut seen = 0;
+        loop {
+            while let Some(command) = self.later.get(seen) {
+                if let Some(because) = ends(command) {
+                    if let Some(command) = self.later.remove(seen) {
+                        self.later.push_front(command);
+                    }
+                    return because;
+                }
+                seen += 1;
+            }
+            if self.later.len() >= MAILBOX {
+                return std::future::pending().await;
+            }
             match self.commands.recv().await {
-                Some(command) if command.interrupts() => return self.later.push_front(command),
                 Some(command) => self.later.push_back(command),
-                None => break,
+                None => return std::future::pending().await,
             }
         }
-        std::future::pending().await
     }
 
     /// Takes no more commands; those that were not carried out.
@@ -75,19 +83,19 @@ mod tests {
         for command in [start(), delete(Force::No), delete(Force::Yes), start()] {
             sender.try_send(command).unwrap();
         }
-        mailbox.interrupted().await;
-        assert!(mailbox.next().await.unwrap().interrupts());
+        assert_eq!(mailbox.interrupted(Command::ends_start).await, "it is deleted");
+        assert!(mailbox.next().await.unwrap().ends_start().is_some());
         let mut rest = Vec::new();
         for _ in 0..3 {
             rest.push(mailbox.next().await.unwrap());
         }
-        assert!(rest.iter().all(|command| !command.interrupts()), "{rest:?}");
+        assert!(rest.iter().all(|command| command.ends_start().is_none()), "{rest:?}");
         // Also when it was looked at before.
         for command in [start(), delete(Force::Yes)] {
             mailbox.later.push_back(command);
         }
-        mailbox.interrupted().await;
-        assert!(mailbox.next().await.unwrap().interrupts());
+        assert_eq!(mailbox.interrupted(Command::ends_creation).await, "it is deleted");
+        assert!(mailbox.next().await.unwrap().ends_start().is_some());
         sender.try_send(delete(Force::No)).unwrap();
         assert_eq!(mailbox.close().len(), 2);
         assert!(sender.try_send(start()).is_err());
@@ -98,7 +106,9 @@ mod tests {
         let (sender, mut mailbox) = new();
         for round in 0..3 {
             while sender.try_send(start()).is_ok() {}
-            let wait = tokio::time::timeout(std::time::Duration::ZERO, mailbox.interrupted()).await;
+            let wait =
+                tokio::time::timeout(std::time::Duration::ZERO, mailbox.interrupted(Command::ends_start))
+                    .await;
             assert!(wait.is_err(), "{round}");
             assert_eq!(mailbox.later.len(), MAILBOX);
         }

@@ -20,18 +20,21 @@ pub mod events;
 pub mod ids;
 mod mailbox;
 mod mend;
+mod operations;
 mod reconcile;
 pub mod record;
 mod request;
 mod takeover;
 
-use crate::model::{Event, Exit, NewContainer, Phase, Snapshot};
+use crate::model::{Event, Exit, NewContainer, Operation, Phase, Snapshot, Verb};
 use crate::shims::client::{Force, Target};
 use crate::shims::runtime::Runtime;
 use directory::{Directory, Handle};
 use error::Error;
 use events::Events;
+use operations::{Answer, Asked, Operations};
 use record::Paths;
+use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,6 +74,7 @@ pub(crate) struct Context {
     pub(crate) events: Events,
     pub(crate) ranges: ids::Ranges,
     pub(crate) directory: Directory,
+    pub(crate) operations: Operations,
 }
 
 /// All containers of one root directory. Cloning shares them.
@@ -90,8 +94,8 @@ impl Engine {
     pub async fn open(settings: Settings, events: Events, history: Vec<Event>) -> Result<Self, Error> {
         let runtime = Runtime { binary: settings.runtime.clone(), root: settings.runtime_root() };
         let ranges = ids::Ranges::new(settings.ids);
-        let context =
-            Arc::new(Context { settings, runtime, events, ranges, directory: Directory::default() });
+        let (directory, operations) = (Directory::default(), Operations::default());
+        let context = Arc::new(Context { settings, runtime, events, ranges, directory, operations });
         reconcile::all(&context, history).await?;
         takeover::probe(&context);
         Ok(Self { context })
@@ -114,17 +118,24 @@ impl Engine {
     /// [`Error::Refused`], [`Error::Exists`], [`Error::Exhausted`], or the
     /// failed step; then nothing is left but an event.
     pub async fn create(&self, new: NewContainer) -> Result<Snapshot, Error> {
+        let words = format!("{new:?}");
         let request = request::check(new)?;
-        let answer = create::begin(&self.context, request)?;
-        answer.await.map_err(|_| Error::Stopping)?
+        let (id, key, context) = (request.id.clone(), request.key.clone(), Arc::clone(&self.context));
+        let work = async move {
+            let answer = create::begin(&context, request)?;
+            answer.await.map_err(|_| Error::Stopping)?.map(container)
+        };
+        self.once(key, Verb::Create, &id, words, work).await.and_then(snapshot)
     }
 
     /// Executes the process of a created container.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::WrongPhase`], [`Error::Exhausted`], or the failed step.
-    pub async fn start(&self, id: &str) -> Result<Snapshot, Error> {
-        self.handle(id)?.ask(|reply| actor::Command::Start { reply }).await
+    pub async fn start(&self, id: &str, key: Option<String>) -> Result<Snapshot, Error> {
+        let handle = self.handle(id);
+        let work = async move { handle?.ask(|reply| actor::Command::Start { reply }).await.map(container) };
+        self.once(key, Verb::Start, id, id.into(), work).await.and_then(snapshot)
     }
 
     /// Sends a signal to a container's process, or to all its processes.
@@ -142,20 +153,84 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::start`]; [`Error::Timeout`] when it outlives SIGKILL.
-    pub async fn stop(&self, id: &str, signal: i32, grace: Duration) -> Result<Exit, Error> {
+    pub async fn stop(
+        &self,
+        id: &str,
+        signal: i32,
+        grace: Duration,
+        key: Option<String>,
+    ) -> Result<Exit, Error> {
         request::check_signal(signal)?;
-        let handle = self.handle(id)?;
-        let context = Arc::clone(&self.context);
-        let stopped = tokio::spawn(async move { handle.stop(&context.runtime, signal, grace).await });
-        stopped.await.map_err(|_| Error::Stopping)?
+        let (handle, context) = (self.handle(id), Arc::clone(&self.context));
+        let work = async move {
+            let handle = handle?;
+            let stopped = tokio::spawn(async move { handle.stop(&context.runtime, signal, grace).await });
+            stopped.await.map_err(|_| Error::Stopping)?.map(Answer::Exit)
+        };
+        let words = format!("{id} {signal} {grace:?}");
+        match self.once(key, Verb::Stop, id, words, work).await? {
+            Answer::Exit(exit) => Ok(exit),
+            _ => Err(Error::Stopping),
+        }
     }
 
     /// Removes a container and all that was made for it.
     ///
     /// # Errors
     /// As [`Engine::start`]. A removal that failed half-way can be repeated.
-    pub async fn delete(&self, id: &str, force: Force) -> Result<(), Error> {
-        self.handle(id)?.ask(|reply| actor::Command::Delete { force, reply }).await
+    pub async fn delete(&self, id: &str, force: Force, key: Option<String>) -> Result<(), Error> {
+        let handle = self.handle(id);
+        let work = async move {
+            let deleted = handle?.ask(|reply| actor::Command::Delete { force, reply }).await;
+            deleted.map(|()| Answer::Done)
+        };
+        self.once(key, Verb::Delete, id, format!("{id} {force:?}"), work).await.map(drop)
+    }
+
+    /// What is known of the operation with this key; waits for nobody.
+    ///
+    /// # Errors
+    /// [`Error::NoOperation`].
+    pub fn operation(&self, key: &str) -> Result<Operation, Error> {
+        self.context.operations.get(key).ok_or_else(|| Error::NoOperation { key: key.into() })
+    }
+
+    /// What is known of all operations with a key; waits for nobody.
+    pub fn operations(&self) -> Vec<Operation> {
+        self.context.operations.all()
+    }
+
+    /// Gives up a creation that is under way, and answers when it is undone.
+    ///
+    /// # Errors
+    /// [`Error::NoOperation`]; [`Error::WrongPhase`] when it is no creation, or has ended.
+    pub async fn cancel(&self, key: &str) -> Result<(), Error> {
+        let operation = self.operation(key)?;
+        let handle = self.handle(&operation.container)?;
+        if operation.verb != Verb::Create || operation.ended_at.is_some() {
+            return Err(Error::WrongPhase {
+                id: operation.container,
+                attempted: "cancel its operation",
+                phase: handle.snapshot().phase,
+                hint: "only a creation that is under way can be cancelled; kill or delete the container",
+            });
+        }
+        handle.ask(|reply| actor::Command::Cancel { reply }).await
+    }
+
+    /// Does `work`; with a key, only if no operation of that key does.
+    async fn once(
+        &self,
+        key: Option<String>,
+        verb: Verb,
+        id: &str,
+        request: String,
+        work: impl Future<Output = Result<Answer, Error>> + Send + 'static,
+    ) -> Result<Answer, Error> {
+        let Some(key) = key else { return work.await };
+        request::check_key(&key)?;
+        let asked = Asked { key, verb, container: id.into(), request: Some(request) };
+        self.context.operations.once(asked, work).await
     }
 
     /// Waits until it has exited.
@@ -196,6 +271,18 @@ impl Engine {
 
     fn handle(&self, id: &str) -> Result<Handle, Error> {
         self.context.directory.get(id).ok_or_else(|| Error::NotFound { id: id.into() })
+    }
+}
+
+fn container(snapshot: Snapshot) -> Answer {
+    Answer::Container(Box::new(snapshot))
+}
+
+fn snapshot(answer: Answer) -> Result<Snapshot, Error> {
+    match answer {
+        Answer::Container(snapshot) => Ok(*snapshot),
+        // A key belongs to one verb, and each has one kind of answer.
+        Answer::Exit(_) | Answer::Done => Err(Error::Stopping),
     }
 }
 

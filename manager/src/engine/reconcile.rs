@@ -56,7 +56,12 @@ pub(super) async fn all(context: &Arc<Context>, history: Vec<Event>) -> Result<(
                     context.directory.release(&id);
                     return;
                 }
-                Ok(After::Kept) => {}
+                Ok(After::Kept) => {
+                    if let Some(key) = container.record.key.clone() {
+                        let snapshot = container.snapshot.borrow().clone();
+                        container.context.operations.remember(key, snapshot);
+                    }
+                }
                 Err(error) => {
                     tracing::error!(
                         container = container.id(),

@@ -54,6 +54,9 @@ pub struct Record {
     /// Number of the last event before this container: later events of this
     /// name are its own, not those of a namesake before it.
     pub events_after: u64,
+    /// Key of its creation, where the client has given one.
+    #[serde(default)]
+    pub key: Option<String>,
 }
 
 /// Where the files of one container are.
@@ -172,6 +175,7 @@ pub(crate) mod tests {
             created_at: SystemTime::UNIX_EPOCH,
             ids: Some(IdRange { host_id: 9, size: 1 }),
             events_after: 3,
+            key: Some("key".into()),
         }
     }
 

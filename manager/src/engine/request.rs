@@ -9,6 +9,8 @@ use std::path::Path;
 
 /// Longest id.
 const ID: usize = 64;
+/// Longest key of an operation.
+const KEY: usize = 128;
 /// Bytes of all keys and values of labels together.
 const LABELS: usize = 64 << 10;
 /// Bytes of argv and environment together; execve(2) has its own limit above.
@@ -24,6 +26,7 @@ pub(super) struct Request {
     pub(super) id: String,
     pub(super) source: Source,
     pub(super) labels: BTreeMap<String, String>,
+    pub(super) key: Option<String>,
 }
 
 /// Checks all of it.
@@ -42,8 +45,24 @@ pub(super) fn check(new: NewContainer) -> Result<Request, Error> {
         Source::Bundle(path) => check_path("bundle", path, &mut mistakes),
         Source::Rootfs(source) => check_rootfs(source, &mut mistakes),
     }
+    if let Some(key) = &new.key {
+        look_at_key(key, &mut mistakes);
+    }
     mistakes.into_result(format!("create container {id:?}"))?;
-    Ok(Request { id, source: new.source, labels: new.labels })
+    Ok(Request { id, source: new.source, labels: new.labels, key: new.key })
+}
+
+/// Whether an operation can have this key.
+pub(super) fn check_key(key: &str) -> Result<(), Error> {
+    let mut mistakes = Mistakes::default();
+    look_at_key(key, &mut mistakes);
+    mistakes.into_result("give an operation a key".into())
+}
+
+fn look_at_key(key: &str, mistakes: &mut Mistakes) {
+    let field = "idempotency_key";
+    mistakes.unless(key.len() <= KEY, field, || format!("it has {} bytes, at most {KEY}", key.len()));
+    mistakes.unless(!key.contains(char::is_control), field, || "it has a control character".into());
 }
 
 /// Whether a signal of this number exists.
@@ -154,7 +173,7 @@ mod tests {
     use crate::model::{Access, BindMount};
 
     fn new(id: &str, source: Source) -> NewContainer {
-        NewContainer { id: Some(id.into()), source, labels: BTreeMap::new() }
+        NewContainer { id: Some(id.into()), source, labels: BTreeMap::new(), key: None }
     }
 
     fn fields(new: NewContainer) -> Vec<String> {
@@ -209,6 +228,14 @@ mod tests {
                 "rootfs.mounts[0].destination"
             ]
         );
+    }
+
+    #[test]
+    fn keys() {
+        assert!(check_key(&"k".repeat(128)).is_ok() && check_key("a b/ü").is_ok());
+        assert!(check_key(&"k".repeat(129)).is_err() && check_key("a\nb").is_err());
+        let keyed = NewContainer { key: Some("\0".into()), ..new("a", Source::Bundle("/b".into())) };
+        assert_eq!(fields(keyed), ["idempotency_key"]);
     }
 
     #[test]

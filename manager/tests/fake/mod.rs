@@ -160,14 +160,14 @@ impl Containers for Service {
     }
 
     async fn stop(&self, request: Request<StopRequest>) -> Answer<StopResponse> {
-        let StopRequest { id, grace, signal } = request.into_inner();
+        let StopRequest { id, grace, signal, .. } = request.into_inner();
         let grace = grace.map(|grace| std::time::Duration::try_from(grace).unwrap());
         self.note(format!("stop {id} {signal} {grace:?}"));
         Ok(Response::new(StopResponse { exit: Some(exit(&id)) }))
     }
 
     async fn delete(&self, request: Request<DeleteRequest>) -> Answer<DeleteResponse> {
-        let DeleteRequest { id, force } = request.into_inner();
+        let DeleteRequest { id, force, .. } = request.into_inner();
         self.note(format!("delete {id}{}", if force { " force" } else { "" }));
         exists(&id).map(|()| Response::new(DeleteResponse {}))
     }

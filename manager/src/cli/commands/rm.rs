@@ -11,7 +11,7 @@ use std::process::ExitCode;
 pub(super) async fn run(client: &Client, args: RmArgs) -> Result<ExitCode, Error> {
     let force = args.force;
     let request = |mut client: Client, id| async move {
-        client.containers.delete(DeleteRequest { id, force }).await.map(drop)
+        client.containers.delete(DeleteRequest { id, force, ..Default::default() }).await.map(drop)
     };
     each(client, args.which, "delete", request, |id, ()| output::print(&format!("{id}\n"))).await
 }

@@ -46,7 +46,7 @@ async fn start(client: &Client, id: &str) -> Result<ExitCode, Error> {
 }
 
 async fn request_start(client: &Client, id: &str) -> Result<(), Error> {
-    let request = StartRequest { id: id.to_owned() };
+    let request = StartRequest { id: id.to_owned(), ..Default::default() };
     let answer = client.clone().containers.start(request).await;
     answer.map(drop).map_err(|status| Error::request(format!("start {id}"))(status).exits(EXIT_RUN_FAILED))
 }
@@ -70,7 +70,8 @@ async fn foreground(client: &Client, id: &str, caught: &mut Caught) -> Result<Ex
 
 /// Ends it when nobody reads its output any more.
 async fn stop(client: &Client, id: &str) -> Result<(), Error> {
-    let request = StopRequest { id: id.to_owned(), grace: Some(wire(PIPE_GRACE)), signal: 0 };
+    let request =
+        StopRequest { id: id.to_owned(), grace: Some(wire(PIPE_GRACE)), signal: 0, ..Default::default() };
     let answer = client.clone().containers.stop(request).await;
     answer.map(drop).map_err(Error::request(format!("stop {id}, whose output nobody reads any more")))
 }
@@ -102,7 +103,7 @@ fn exit_code(id: &str, exit: &Exit) -> Result<ExitCode, Error> {
 
 /// Removes it, and kills it first if it should still run.
 async fn remove(client: &Client, id: &str) -> Result<(), Error> {
-    let request = DeleteRequest { id: id.to_owned(), force: true };
+    let request = DeleteRequest { id: id.to_owned(), force: true, ..Default::default() };
     let answer = client.clone().containers.delete(request).await;
     answer.map(drop).map_err(Error::request(format!("delete {id}")))
 }

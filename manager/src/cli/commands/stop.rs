@@ -13,7 +13,7 @@ pub(super) async fn run(client: &Client, args: StopArgs) -> Result<ExitCode, Err
     let grace = args.time.map(wire);
     let signal = args.signal.unwrap_or_default();
     let request = |mut client: Client, id| async move {
-        client.containers.stop(StopRequest { id, grace, signal }).await.map(drop)
+        client.containers.stop(StopRequest { id, grace, signal, ..Default::default() }).await.map(drop)
     };
     each(client, args.which, "stop", request, |id, ()| output::print(&format!("{id}\n"))).await
 }

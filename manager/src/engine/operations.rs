@@ -1,0 +1,267 @@
+//! Operations that a client has given a key (an *idempotency key*): a second
+//! call with the key attaches to the first, while that is under way and for a
+//! while after it has succeeded. After a failure the key is as new, so that
+//! trying again tries again. Whoever waits may go; the operation goes on.
+//!
+//! Kept in memory, with a bound. The key of a creation is in the container's
+//! record as well, and known after a restart of the manager; deletion and stop
+//! can be repeated anyway.
+
+use super::error::Error;
+use crate::model::{Exit, Operation, Snapshot, Verb};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::{Semaphore, watch};
+
+/// Operations with a key that are under way, at most.
+const RUNNING: usize = 1024;
+/// All that are known, at most; beyond, the older half of those that have ended is forgotten.
+const KNOWN: usize = 4096;
+/// How long an ended one is remembered.
+const MEMORY: Duration = Duration::from_secs(600);
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    pub(super) key: String,
+    pub(super) verb: Verb,
+    pub(super) container: String,
+    /// The request in full; `None` when only its container is known, after a restart.
+    pub(super) request: Option<String>,
+}
+
+/// What comes of an operation.
+#[derive(Clone, Debug)]
+pub(super) enum Answer {
+    Container(Box<Snapshot>),
+    Exit(Exit),
+    Done,
+}
+
+/// How an operation ended.
+#[derive(Clone, Debug)]
+struct Outcome {
+    result: Result<Answer, Error>,
+    at: SystemTime,
+    /// The same, for the memory.
+    ended: Instant,
+}
+
+#[derive(Debug)]
+struct Entry {
+    asked: Asked,
+    begun: SystemTime,
+    outcome: watch::Receiver<Option<Outcome>>,
+}
+
+/// All operations with a key.
+#[derive(Debug)]
+pub(crate) struct Operations {
+    table: Mutex<BTreeMap<String, Entry>>,
+    running: Arc<Semaphore>,
+}
+
+impl Default for Operations {
+    fn default() -> Self {
+        Self { table: Mutex::default(), running: Arc::new(Semaphore::new(RUNNING)) }
+    }
+}
+
+impl Operations {
+    /// Does `work`, or waits for the one with this key that does it already.
+    ///
+    /// # Errors
+    /// Those of the work; [`Error::KeyReused`], [`Error::Exhausted`].
+    pub(super) async fn once(
+        &self,
+        asked: Asked,
+        work: impl Future<Output = Result<Answer, Error>> + Send + 'static,
+    ) -> Result<Answer, Error> {
+        let mut outcome = self.attach(asked, work)?;
+        let ended = outcome.wait_for(Option::is_some).await.map_err(|_| Error::Stopping)?;
+        ended.as_ref().map_or(Err(Error::Stopping), |outcome| outcome.result.clone())
+    }
+
+    fn attach(
+        &self,
+        asked: Asked,
+        work: impl Future<Output = Result<Answer, Error>> + Send + 'static,
+    ) -> Result<watch::Receiver<Option<Outcome>>, Error> {
+        let mut table = self.lock();
+        let known = table.get(&asked.key).filter(|entry| !entry.failed() && !entry.is_old());
+        if let Some(entry) = known {
+            return match entry.asked.is(&asked) {
+                true => Ok(entry.outcome.clone()),
+                false => Err(Error::KeyReused { key: asked.key, first: entry.asked.words() }),
+            };
+        }
+        let permit = Arc::clone(&self.running).try_acquire_owned().map_err(|_| {
+            let what = format!("operations with a key: {RUNNING} are under way");
+            Error::Exhausted { what, hint: "wait for those under way" }
+        })?;
+        if table.len() >= KNOWN {
+            forget(&mut table);
+        }
+        let (publish, outcome) = watch::channel(None);
+        let entry = Entry { asked, begun: SystemTime::now(), outcome: outcome.clone() };
+        table.insert(entry.asked.key.clone(), entry);
+        tokio::spawn(async move {
+            publish.send_replace(Some(Outcome::now(work.await)));
+            drop(permit);
+        });
+        Ok(outcome)
+    }
+
+    /// A creation that succeeded before the manager was started.
+    pub(super) fn remember(&self, key: String, snapshot: Snapshot) {
+        let (container, begun) = (snapshot.id.clone(), snapshot.created_at);
+        let asked = Asked { key: key.clone(), verb: Verb::Create, container, request: None };
+        let outcome = Outcome::now(Ok(Answer::Container(Box::new(snapshot))));
+        let entry = Entry { asked, begun, outcome: watch::channel(Some(outcome)).1 };
+        self.lock().insert(key, entry);
+    }
+
+    /// What is known of the operation with this key.
+    pub(super) fn get(&self, key: &str) -> Option<Operation> {
+        self.lock().get(key).filter(|entry| !entry.is_old()).map(Entry::view)
+    }
+
+    /// What is known of all, by key.
+    pub(super) fn all(&self) -> Vec<Operation> {
+        self.lock().values().filter(|entry| !entry.is_old()).map(Entry::view).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Drops the older half of those that have ended.
+fn forget(table: &mut BTreeMap<String, Entry>) {
+    let mut times: Vec<Instant> = table.values().filter_map(Entry::ended).collect();
+    if times.is_empty() {
+        return;
+    }
+    let middle = times.len() / 2;
+    let (_, middle, _) = times.select_nth_unstable(middle);
+    let middle = *middle;
+    table.retain(|_, entry| entry.ended().is_none_or(|at| at > middle));
+}
+
+impl Asked {
+    fn is(&self, other: &Self) -> bool {
+        let same_request = match (&self.request, &other.request) {
+            (Some(one), Some(other)) => one == other,
+            // A name that was made up is not asked for again.
+            _ => true,
+        };
+        self.verb == other.verb && same_request
+    }
+
+    fn words(&self) -> String {
+        format!("{} container {:?}", self.verb, self.container)
+    }
+}
+
+impl Outcome {
+    fn now(result: Result<Answer, Error>) -> Self {
+        Self { result, at: SystemTime::now(), ended: Instant::now() }
+    }
+}
+
+impl Entry {
+    fn ended(&self) -> Option<Instant> {
+        self.outcome.borrow().as_ref().map(|outcome| outcome.ended)
+    }
+
+    fn is_old(&self) -> bool {
+        self.ended().is_some_and(|at| at.elapsed() >= MEMORY)
+    }
+
+    fn failed(&self) -> bool {
+        let outcome = self.outcome.borrow();
+        outcome.as_ref().map_or(self.outcome.has_changed().is_err(), |o| o.result.is_err())
+    }
+
+    fn view(&self) -> Operation {
+        let outcome = self.outcome.borrow();
+        Operation {
+            key: self.asked.key.clone(),
+            verb: self.asked.verb,
+            container: self.asked.container.clone(),
+            begun_at: self.begun,
+            ended_at: outcome.as_ref().map(|o| o.at),
+            failure: outcome.as_ref().and_then(|o| o.result.as_ref().err().map(Error::to_failure)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use tokio::sync::Notify;
+
+    fn asked(key: &str, request: &str) -> Asked {
+        let (key, container, request) = (key.into(), "c".into(), Some(request.into()));
+        Asked { key, verb: Verb::Start, container, request }
+    }
+
+    #[tokio::test]
+    async fn a_second_call_attaches_and_a_waiter_that_goes_changes_nothing() {
+        let operations = Arc::new(Operations::default());
+        let (go, count) = (Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
+        let call = || {
+            let (operations, go, count) = (operations.clone(), go.clone(), count.clone());
+            async move {
+                let work = async move {
+                    go.notified().await;
+                    count.fetch_add(1, Ordering::Relaxed);
+                    Ok(Answer::Done)
+                };
+                operations.once(asked("k", "r"), work).await
+            }
+        };
+        let first = tokio::time::timeout(Duration::ZERO, call()).await;
+        assert!(first.is_err(), "its deadline");
+        let second = tokio::spawn(call());
+        let other = operations.once(asked("k", "another"), async { Ok(Answer::Done) }).await;
+        assert!(matches!(other, Err(Error::KeyReused { .. })), "{other:?}");
+        assert!(operations.get("k").unwrap().ended_at.is_none());
+        go.notify_one();
+        second.await.unwrap().unwrap();
+        call().await.unwrap();
+        assert_eq!(count.load(Ordering::Relaxed), 1);
+        assert!(operations.all()[0].ended_at.is_some());
+    }
+
+    #[tokio::test]
+    async fn after_a_failure_the_key_is_as_new() {
+        let operations = Operations::default();
+        for _ in 0..2 {
+            let failed = operations.once(asked("k", "r"), async { Err(Error::Stopping) }).await;
+            assert!(failed.is_err());
+            assert!(operations.get("k").unwrap().failure.is_some());
+        }
+        operations.once(asked("k", "another"), async { Ok(Answer::Done) }).await.unwrap();
+        assert!(operations.get("k").unwrap().failure.is_none());
+    }
+
+    #[tokio::test]
+    async fn memory_has_a_bound() {
+        let operations = Operations::default();
+        for n in 0..KNOWN + 50 {
+            operations.once(asked(&n.to_string(), ""), async { Ok(Answer::Done) }).await.unwrap();
+        }
+        assert!(operations.all().len() <= KNOWN, "{}", operations.all().len());
+        assert!(operations.get(&(KNOWN + 49).to_string()).is_some(), "the last one stays");
+        for n in 0..RUNNING {
+            let running = asked(&format!("running {n}"), "");
+            drop(operations.attach(running, std::future::pending()).unwrap());
+        }
+        let more = operations.once(asked("more", ""), async { Ok(Answer::Done) }).await;
+        assert!(matches!(more, Err(Error::Exhausted { .. })), "{more:?}");
+    }
+}
