@@ -14,12 +14,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use sextant_integration::bundle::temp_dir;
-use sextant_integration::process::{Ran, run};
+use sextant_integration::process::{DEADLINE, Ran, run, until};
 use sextant_integration::{Bundle, Runtime, skip_unless_root, unique};
-use std::time::{Duration, Instant};
-
-/// Longer than a command waits for another one, and for what it kills.
-const NO_HANG: Duration = Duration::from_secs(25);
+use std::time::Duration;
 
 /// Numbers that look random; xorshift64.
 struct Random(u64);
@@ -143,12 +140,10 @@ impl Subject {
         Self { runtime: Runtime::new(), bundle, id: unique("state") }
     }
 
-    /// Its output has files of its own: others may run at the same time.
+    /// Its output has files of its own: others may run at the same time. One that hangs has failed
+    /// at [`DEADLINE`], which is far longer than commands wait for each other.
     fn call(&self, args: &[&str]) -> Ran {
-        let (begin, output) = (Instant::now(), temp_dir());
-        let ran = run(self.runtime.command().args(args), output.path());
-        assert!(begin.elapsed() < NO_HANG, "{args:?} took {:?}", begin.elapsed());
-        ran
+        run(self.runtime.command().args(args), temp_dir().path())
     }
 
     fn carry_out(&self, command: Command) -> Ran {
@@ -211,10 +206,7 @@ fn history(seed: u64) {
         assert!(ran.code == 0 || ran.code == 1 || ran.code == 255, "{}", story());
         let expected = next.unwrap_or(state);
         let dying = expected == State::Stopped;
-        let reached =
-            sextant_integration::process::until(if dying { NO_HANG } else { Duration::ZERO }, || {
-                subject.says(expected)
-            });
+        let reached = until(if dying { DEADLINE } else { Duration::ZERO }, || subject.says(expected));
         assert!(reached, "{}\nexpected {expected:?}, state says {:?}", story(), subject.state());
         state = expected;
     }

@@ -8,7 +8,8 @@
 //!   fail                the stage fails and does nothing
 //!   fail-after          it does its work, and fails
 //!   die                 the process dies in place of the stage
-//!   hold                it writes a record with the object "held" and sleeps a while
+//!   hold                it writes a record with the object "held" and waits until the file
+//!                       of the records is made executable
 //! ```
 
 use crate::contract::report::Stage;
@@ -77,7 +78,7 @@ fn at(stage: Stage, report: &Reporter) -> Outcome<Then> {
                 object,
                 failure: None,
             });
-            std::thread::sleep(std::time::Duration::from_millis(500));
+            wait_to_be_let_go(report);
             Ok(Then::Nothing)
         }
         _ => {
@@ -85,5 +86,17 @@ fn at(stage: Stage, report: &Reporter) -> Outcome<Then> {
             crate::sys::signal::kill(std::process::id().cast_signed(), libc::SIGKILL).ok();
             crate::sys::process::exit_now(137)
         }
+    }
+}
+
+/// For a minute at most: a test that has failed lets nobody go.
+#[cfg(feature = "faults")]
+fn wait_to_be_let_go(report: &Reporter) {
+    use std::time::{Duration, Instant};
+    const EXECUTABLE: libc::mode_t = 0o100;
+    let end = Instant::now() + Duration::from_secs(60);
+    let held = || report.mode().is_some_and(|mode| mode & EXECUTABLE == 0);
+    while held() && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(5));
     }
 }

@@ -35,6 +35,12 @@ impl Reporter {
         self.fd.as_ref().map(|fd| fd.as_raw_fd())
     }
 
+    /// The mode of the file of the records.
+    #[cfg(feature = "faults")]
+    pub(crate) fn mode(&self) -> Option<libc::mode_t> {
+        self.fd.as_ref().and_then(|fd| Some(nix::sys::stat::fstat(fd.as_ref()).ok()?.st_mode))
+    }
+
     /// Carries out one stage and records it, done or failed. The failure that
     /// comes back bears the stage's name.
     ///

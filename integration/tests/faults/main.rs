@@ -17,9 +17,9 @@ use sextant_integration::process::{DEADLINE, Ran, run, until};
 use sextant_integration::{Bundle, Runtime, skip, skip_unless_root, unique};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 /// The build with faults, or `None` with the reason said.
@@ -34,18 +34,24 @@ fn faulty() -> Option<Runtime> {
     runtime
 }
 
-/// How long a command, or the kernel after it, may take: five seconds, of which none takes a
-/// fraction; where the machine is slow or busy, as much more as a normal creation takes there.
-fn patience() -> Duration {
-    static PATIENCE: OnceLock<Duration> = OnceLock::new();
-    *PATIENCE.get_or_init(|| {
-        let place = Place::new(faulty().unwrap(), rich(Bundle::new()));
-        let begin = Instant::now();
-        run(&mut place.command("", &place.create_args()), place.runtime.dir()).ok();
-        let normal = begin.elapsed();
-        place.delete_by_force();
-        (normal * 100).clamp(Duration::from_secs(5), DEADLINE)
-    })
+/// Whether a command has taken too long: five seconds, of which none takes a fraction, and, as
+/// the machine may be slow or busy just now, as long as a hundred normal creations.
+fn is_hang(took: Duration) -> bool {
+    took > Duration::from_secs(5) && took > normal_creation() * 100
+}
+
+fn normal_creation() -> Duration {
+    let place = Place::new(faulty().unwrap(), rich(Bundle::new()));
+    let begin = Instant::now();
+    run(&mut place.command("", &place.create_args()), place.runtime.dir()).ok();
+    let took = begin.elapsed();
+    place.delete_by_force();
+    took
+}
+
+/// Lets who is held at a stage go on.
+fn let_go(report: &Path) {
+    std::fs::set_permissions(report, std::fs::Permissions::from_mode(0o700)).unwrap();
 }
 
 /// A stage of a normal run.
@@ -165,7 +171,7 @@ impl Place {
     fn assert_clean(&self, fault: &str) {
         let leftovers = sextant_integration::Leftovers::of(self.runtime.dir(), &[&self.id])
             .empty_dir(self.runtime.root());
-        let clean = until(patience(), || leftovers.find().is_empty());
+        let clean = until(DEADLINE, || leftovers.find().is_empty());
         assert!(clean, "{fault} left behind: {:#?}", leftovers.find());
     }
 
@@ -274,6 +280,7 @@ fn kill_while_held(place: &Place, fault: &str, args: &[&OsStr]) -> bool {
     });
     child.kill().ok();
     child.wait().unwrap();
+    let_go(&report);
     !ended
 }
 
