@@ -58,8 +58,9 @@ impl Creation<'_> {
             }
             self.cgroup.join(pid).map_err(Box::new)
         })?;
+        channel.say(&ToInit::Joined)?;
         free_affinity(pid);
-        channel.say(&ToInit::Joined)
+        Ok(())
     }
 
     /// Hears init until it is ready.
