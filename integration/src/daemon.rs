@@ -21,15 +21,21 @@ use tonic::transport::{Channel, Endpoint};
 pub struct Daemon {
     dir: TempDir,
     child: Child,
+    args: Vec<String>,
 }
 
 impl Daemon {
     /// Starts one and waits until it answers.
     pub fn start() -> Self {
-        let dir = temp_dir();
+        Self::start_with(&[])
+    }
+
+    /// The same, with further arguments.
+    pub fn start_with(args: &[&str]) -> Self {
+        let (dir, args) = (temp_dir(), args.iter().map(ToString::to_string).collect::<Vec<_>>());
         make_rootfs(&dir.path().join("rootfs"));
-        let child = spawn(dir.path());
-        Self { dir, child }
+        let child = spawn(dir.path(), &args);
+        Self { dir, child, args }
     }
 
     /// Its directory: `root`, `state`, `socket`, `rootfs`, `log`.
@@ -60,7 +66,7 @@ impl Daemon {
 
     /// Starts it again on the same directories, after [`Daemon::kill`].
     pub fn restart(&mut self) {
-        self.child = spawn(self.dir.path());
+        self.child = spawn(self.dir.path(), &self.args);
     }
 
     /// A connection.
@@ -157,13 +163,13 @@ fn container_ids(dir: &Path) -> Vec<String> {
         .collect()
 }
 
-fn spawn(dir: &Path) -> Child {
+fn spawn(dir: &Path, args: &[String]) -> Child {
     let log = || File::options().create(true).append(true).open(dir.join("log")).expect("open the log");
     let socket = dir.join("socket");
     let mut command = Command::new(binary("sextantd"));
     command.arg("--root").arg(dir.join("root")).arg("--state").arg(dir.join("state"));
     command.arg("--listen").arg(format!("unix:{}", socket.display()));
-    command.stdin(Stdio::null()).stdout(log()).stderr(log());
+    command.args(args).stdin(Stdio::null()).stdout(log()).stderr(log());
     let mut child = command.spawn().expect("start sextantd");
     let up = until(DEADLINE, || {
         UnixStream::connect(&socket).is_ok() || child.try_wait().is_ok_and(|ended| ended.is_some())

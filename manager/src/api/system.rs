@@ -55,7 +55,7 @@ impl v1::system_server::System for System {
         request: Request<v1::EventsRequest>,
     ) -> Result<Response<Self::EventsStream>, Status> {
         let v1::EventsRequest { after_seq, follow } = request.into_inner();
-        let reader = self.engine.events().read(after_seq).map_err(|e| status(&e))?;
+        let reader = self.engine.events().read(after_seq);
         let (sender, events) = mpsc::channel(AHEAD);
         tokio::spawn(async move {
             tokio::select! {

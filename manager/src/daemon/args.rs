@@ -31,6 +31,15 @@ pub struct Args {
     /// Host ids for user namespaces: COUNT ranges of SIZE ids from BASE on
     #[arg(long, env = "SEXTANT_ID_RANGE", value_name = "BASE:COUNTxSIZE", default_value_t = Pool::default().to_string())]
     pub id_range: String,
+    /// Bytes of the journal of events; beyond, the older half of it is forgotten
+    #[arg(
+        long,
+        env = "SEXTANT_EVENTS_LIMIT",
+        value_name = "BYTES",
+        default_value_t = 4 << 20,
+        value_parser = clap::value_parser!(u64).range(4096..)
+    )]
+    pub events_limit: u64,
 }
 
 /// What the daemon is to do.
@@ -40,6 +49,8 @@ pub struct Config {
     pub settings: Settings,
     /// Path of the socket.
     pub listen: PathBuf,
+    /// Bytes of the journal of events.
+    pub events_limit: u64,
 }
 
 impl Args {
@@ -67,7 +78,7 @@ impl Args {
         match (listen, ids) {
             (Some(listen), Ok(ids)) if mistakes.is_empty() => {
                 let settings = Settings { root: self.root, state: self.state, runtime, shim, ids };
-                Ok(Config { settings, listen })
+                Ok(Config { settings, listen, events_limit: self.events_limit })
             }
             _ => Err(mistakes),
         }

@@ -20,12 +20,12 @@ use std::time::SystemTime;
 /// What kept it from starting or serving.
 pub async fn run(config: Config) -> Result<(), Error> {
     let started_at = SystemTime::now();
-    let Config { settings, listen } = config;
+    let Config { settings, listen, events_limit } = config;
     let Settings { root, state, .. } = &settings;
     files::raise();
     // From here on nobody else is at these directories; held until the end.
     let _locks = (dirs::prepare(root, &["containers"])?, dirs::prepare(state, &["shims", "runtime"])?);
-    let (events, history) = Events::open(&root.join("events"), CODEC)?;
+    let (events, history) = Events::open(&root.join("events"), CODEC, events_limit)?;
     tracing::info!(root = %root.display(), state = %state.display(), "starting");
     let engine = Engine::open(settings.clone(), events, history).await?;
     let (containers, running) = engine.count();

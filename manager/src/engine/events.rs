@@ -3,8 +3,11 @@
 //! [`Events::append`] answers when the event is on disk; only then readers see
 //! it. A reader reads the file from the number it names, so there is no queue
 //! that could drop anything. How an event looks in the file is the affair of
-//! the [`Codec`]; how a damaged file is mended, of [`super::mend`].
+//! the [`Codec`]; how a damaged file is mended, of [`super::mend`]. A file that
+//! has grown to its bound is replaced by a shorter one ([`super::compact`]);
+//! readers go on in it from the number that they have reached.
 
+use super::compact::compact;
 use super::error::Error;
 use super::mend::mend;
 use crate::model::Event;
@@ -12,7 +15,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// Events waiting to be written, at most.
@@ -41,10 +44,36 @@ pub struct Whole {
 }
 
 /// What is on disk.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 struct Committed {
     seq: u64,
     bytes: u64,
+    part: Arc<Part>,
+}
+
+/// The file, until it is replaced by a shorter one.
+#[derive(Debug)]
+struct Part {
+    file: File,
+    /// Number and offset of one in [`SPARSE`] records.
+    index: Mutex<Vec<(u64, u64)>>,
+}
+
+impl Part {
+    fn new(file: File) -> Self {
+        Self { file, index: Mutex::default() }
+    }
+
+    fn index(&self) -> MutexGuard<'_, Vec<(u64, u64)>> {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An offset that is not behind the first event above `after`.
+    fn offset(&self, after: u64) -> u64 {
+        let index = self.index();
+        let place = index.partition_point(|(seq, _)| *seq <= after.saturating_add(1));
+        place.checked_sub(1).and_then(|p| index.get(p)).map_or(0, |(_, offset)| *offset)
+    }
 }
 
 /// The journal. Cloning shares it.
@@ -52,9 +81,6 @@ struct Committed {
 pub struct Events {
     queue: mpsc::Sender<Append>,
     committed: watch::Receiver<Committed>,
-    /// Number and offset of one in [`SPARSE`] events.
-    index: Arc<Mutex<Vec<(u64, u64)>>>,
-    path: Arc<PathBuf>,
     codec: Codec,
 }
 
@@ -66,22 +92,19 @@ struct Append {
 
 impl Events {
     /// Opens or makes the file, mends it, and starts its writer (a thread that
-    /// ends with the last clone). Gives back all events there are.
+    /// ends with the last clone). Gives back all events there are. The file is
+    /// made shorter before it grows beyond `bound` bytes.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn open(path: &Path, codec: Codec) -> Result<(Self, Vec<Event>), Error> {
+    pub fn open(path: &Path, codec: Codec, bound: u64) -> Result<(Self, Vec<Event>), Error> {
         let io = |verb: &str| Error::io(format!("{verb} {}", path.display()));
         let file = File::options().create(true).truncate(false).read(true).write(true).mode(0o600).open(path);
         let file = file.map_err(io("open"))?;
         let (events, bytes) = mend(&file, path, codec).map_err(io("read"))?;
-        let writer = Writer {
-            file,
-            path: path.into(),
-            codec,
-            committed: Committed { seq: events.last().map_or(0, |e| e.seq), bytes },
-            index: Arc::default(),
-        };
+        let seq = events.last().map_or(0, |e| e.seq);
+        let committed = Committed { seq, bytes, part: Arc::new(Part::new(file)) };
+        let mut writer = Writer { path: path.into(), codec, committed, records: 0, bound, limit: bound };
         let mut offset = 0;
         for event in &events {
             writer.remember(event.seq, offset);
@@ -89,13 +112,12 @@ impl Events {
             offset += u64::try_from(size).unwrap_or(u64::MAX);
         }
         let (queue, appends) = mpsc::channel(QUEUE);
-        let (publish, committed) = watch::channel(writer.committed);
-        let index = Arc::clone(&writer.index);
+        let (publish, committed) = watch::channel(writer.committed.clone());
         std::thread::Builder::new()
             .name("events".into())
             .spawn(move || writer.run(appends, &publish))
             .map_err(Error::io("start the writer of events"))?;
-        Ok((Self { queue, committed, index, path: Arc::new(path.into()), codec }, events))
+        Ok((Self { queue, committed, codec }, events))
     }
 
     /// Adds an event, whose number is chosen here, and gives the number back
@@ -115,25 +137,17 @@ impl Events {
     }
 
     /// Reads the events numbered above `after`.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn read(&self, after: u64) -> Result<Reader, Error> {
-        let file = File::open(&*self.path).map_err(Error::io(format!("open {}", self.path.display())))?;
-        let index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
-        // Of the remembered ones, the last that is not behind the first wanted.
-        let place = index.partition_point(|(seq, _)| *seq <= after.saturating_add(1));
-        let offset = place.checked_sub(1).and_then(|p| index.get(p)).map_or(0, |(_, offset)| *offset);
-        drop(index);
+    pub fn read(&self, after: u64) -> Reader {
         let committed = self.committed.clone();
-        Ok(Reader { file: Arc::new(file), offset, after, committed, codec: self.codec })
+        let part = Arc::clone(&committed.borrow().part);
+        Reader { offset: part.offset(after), part, after, committed, codec: self.codec }
     }
 }
 
 /// Reads on from one place; each reader is as fast as its client.
 #[derive(Debug)]
 pub struct Reader {
-    file: Arc<File>,
+    part: Arc<Part>,
     offset: u64,
     after: u64,
     committed: watch::Receiver<Committed>,
@@ -147,7 +161,10 @@ impl Reader {
     /// [`Error::Io`].
     pub async fn next(&mut self) -> Result<Vec<Event>, Error> {
         loop {
-            let end = self.committed.borrow_and_update().bytes;
+            let Committed { bytes: end, part, .. } = self.committed.borrow_and_update().clone();
+            if !Arc::ptr_eq(&part, &self.part) {
+                (self.offset, self.part) = (part.offset(self.after), part);
+            }
             if self.offset >= end {
                 return Ok(Vec::new());
             }
@@ -175,10 +192,10 @@ impl Reader {
         let mut size = CHUNK;
         loop {
             let left = usize::try_from(end - self.offset).unwrap_or(usize::MAX);
-            let (file, offset, codec) = (Arc::clone(&self.file), self.offset, self.codec);
+            let (part, offset, codec) = (Arc::clone(&self.part), self.offset, self.codec);
             let read = tokio::task::spawn_blocking(move || {
                 let mut bytes = vec![0; size.min(left)];
-                file.read_exact_at(&mut bytes, offset)?;
+                part.file.read_exact_at(&mut bytes, offset)?;
                 Ok((codec.decode)(&bytes))
             });
             let whole = read.await.map_err(|_| Error::Stopping)?.map_err(Error::io("read the events"))?;
@@ -195,13 +212,18 @@ impl Reader {
     }
 }
 
-/// Owns the file.
+/// The one who writes.
 struct Writer {
-    file: File,
     path: PathBuf,
     codec: Codec,
     committed: Committed,
-    index: Arc<Mutex<Vec<(u64, u64)>>>,
+    /// Records in the file.
+    records: u64,
+    /// The size that the file is not to grow beyond.
+    bound: u64,
+    /// The size at which it is made shorter; above the bound after that has failed, and where
+    /// what must not be forgotten takes most of it.
+    limit: u64,
 }
 
 impl Writer {
@@ -209,12 +231,12 @@ impl Writer {
     fn run(mut self, mut queue: mpsc::Receiver<Append>, publish: &watch::Sender<Committed>) {
         let mut batch = Vec::new();
         while queue.blocking_recv_many(&mut batch, QUEUE) > 0 {
-            let result = self.write(&batch);
             let first = self.committed.seq + 1;
-            if let Ok(committed) = result {
-                self.committed = committed;
-                publish.send_replace(committed);
+            let result = self.write(&batch);
+            if let Ok((seq, bytes)) = result {
+                (self.committed.seq, self.committed.bytes) = (seq, bytes);
             }
+            publish.send_replace(self.committed.clone());
             for (append, seq) in batch.drain(..).zip(first..) {
                 let answer = match &result {
                     Ok(_) => Ok(seq),
@@ -227,34 +249,82 @@ impl Writer {
         }
     }
 
-    fn write(&mut self, batch: &[Append]) -> io::Result<Committed> {
+    /// Number of the last event, and size of the file, after the batch.
+    fn write(&mut self, batch: &[Append]) -> io::Result<(u64, u64)> {
         let mut bytes = Vec::new();
-        let mut committed = self.committed;
+        let mut seq = self.committed.seq;
         let mut places = Vec::new();
         for append in batch {
-            committed.seq += 1;
-            let event = Event { seq: committed.seq, ..append.event.clone() };
-            places.push((committed.seq, self.committed.bytes + len(&bytes)));
+            seq += 1;
+            let event = Event { seq, ..append.event.clone() };
+            places.push((seq, len(&bytes)));
             bytes.extend((self.codec.encode)(&event).map_err(io::Error::other)?);
         }
-        committed.bytes += len(&bytes);
-        if let Err(error) =
-            self.file.write_all_at(&bytes, self.committed.bytes).and_then(|()| self.file.sync_data())
-        {
+        if self.committed.bytes + len(&bytes) > self.limit {
+            self.try_to_shorten();
+        }
+        let before = self.committed.bytes;
+        let file = &self.committed.part.file;
+        if let Err(error) = file.write_all_at(&bytes, before).and_then(|()| file.sync_data()) {
             // Half a record must not stay: the next one begins where this one did.
-            self.file.set_len(self.committed.bytes)?;
+            file.set_len(before)?;
             return Err(error);
         }
         for (seq, offset) in places {
-            self.remember(seq, offset);
+            self.remember(seq, before + offset);
         }
-        Ok(committed)
+        Ok((seq, before + len(&bytes)))
     }
 
-    fn remember(&self, seq: u64, offset: u64) {
-        if seq % SPARSE == 1 {
-            self.index.lock().unwrap_or_else(PoisonError::into_inner).push((seq, offset));
+    /// Makes the file shorter; when that fails, it is tried again much later.
+    fn try_to_shorten(&mut self) {
+        if let Err(error) = self.shorten() {
+            tracing::warn!(%error, file = %self.path.display(), "cannot make the journal of events shorter");
+            self.limit = self.committed.bytes + self.bound / 2;
         }
+    }
+
+    /// Replaces the file by one of half the bound, and what must not be forgotten beside.
+    fn shorten(&mut self) -> io::Result<()> {
+        let mut old = vec![0; usize::try_from(self.committed.bytes).map_err(io::Error::other)?];
+        self.committed.part.file.read_exact_at(&mut old, 0)?;
+        let encode = |event: &Event| (self.codec.encode)(event).map_err(io::Error::other);
+        let mut sized = Vec::new();
+        for event in (self.codec.decode)(&old).events {
+            let size = len(&encode(&event)?);
+            sized.push((event, size));
+        }
+        let kept = compact(sized, self.bound / 2);
+        let (mut bytes, mut places) = (Vec::new(), Vec::new());
+        for event in &kept {
+            places.push((event.seq, len(&bytes)));
+            bytes.extend(encode(event)?);
+        }
+        let new = self.path.with_extension("new");
+        let file =
+            File::options().create(true).truncate(true).read(true).write(true).mode(0o600).open(&new)?;
+        file.write_all_at(&bytes, 0)?;
+        file.sync_all()?;
+        std::fs::rename(&new, &self.path)?;
+        // From here on the new one is the journal, whatever comes.
+        (self.committed.bytes, self.committed.part) = (len(&bytes), Arc::new(Part::new(file)));
+        (self.records, self.limit) = (0, self.bound.max(self.committed.bytes + self.bound / 4));
+        for (seq, offset) in places {
+            self.remember(seq, offset);
+        }
+        tracing::info!(
+            events = kept.len(),
+            bytes = self.committed.bytes,
+            "the journal of events was made shorter"
+        );
+        self.path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
+    }
+
+    fn remember(&mut self, seq: u64, offset: u64) {
+        if self.records.is_multiple_of(SPARSE) {
+            self.committed.part.index().push((seq, offset));
+        }
+        self.records += 1;
     }
 }
 
@@ -291,8 +361,11 @@ mod tests {
         }
     }
 
+    /// Beyond what these tests write.
+    const BOUND: u64 = 1 << 20;
+
     async fn seqs(events: &Events, after: u64) -> Vec<u64> {
-        let mut reader = events.read(after).unwrap();
+        let mut reader = events.read(after);
         let mut all = Vec::new();
         loop {
             let next = reader.next().await.unwrap();
@@ -308,7 +381,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("events");
         for round in 0..3 {
-            let (events, history) = Events::open(&path, CODEC).unwrap();
+            let (events, history) = Events::open(&path, CODEC, BOUND).unwrap();
             assert_eq!(history.len(), round * 300);
             for _ in 0..300 {
                 events.append(event("a")).await.unwrap();
@@ -328,7 +401,7 @@ mod tests {
     #[tokio::test]
     async fn events_of_many_writers_are_each_once_and_in_order() {
         let dir = tempfile::tempdir().unwrap();
-        let (events, _) = Events::open(&dir.path().join("events"), CODEC).unwrap();
+        let (events, _) = Events::open(&dir.path().join("events"), CODEC, BOUND).unwrap();
         let writers: Vec<_> = (0..8)
             .map(|_| {
                 let events = events.clone();
@@ -353,12 +426,63 @@ mod tests {
     #[tokio::test]
     async fn a_follower_is_woken() {
         let dir = tempfile::tempdir().unwrap();
-        let (events, _) = Events::open(&dir.path().join("events"), CODEC).unwrap();
-        let mut reader = events.read(0).unwrap();
+        let (events, _) = Events::open(&dir.path().join("events"), CODEC, BOUND).unwrap();
+        let mut reader = events.read(0);
         assert!(reader.next().await.unwrap().is_empty());
         let (more, added) = tokio::join!(reader.more(), events.append(event("b")));
         more.unwrap();
         assert_eq!(added.unwrap(), 1);
         assert_eq!(reader.next().await.unwrap()[0].container, "b");
+    }
+
+    /// Numbers and kinds of what comes above `after` now.
+    async fn all(reader: &mut Reader) -> Vec<(u64, EventKind)> {
+        let mut all = Vec::new();
+        loop {
+            let next = reader.next().await.unwrap();
+            if next.is_empty() {
+                return all;
+            }
+            all.extend(next.into_iter().map(|e| (e.seq, e.kind)));
+        }
+    }
+
+    #[tokio::test]
+    async fn the_file_keeps_within_its_bound_and_readers_are_told_of_the_gap() {
+        const SMALL: u64 = 4 << 10;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("events");
+        let (events, _) = Events::open(&path, CODEC, SMALL).unwrap();
+        events.append(event("lives")).await.unwrap();
+        let mut slow = events.read(0);
+        assert_eq!(all(&mut slow).await, [(1, EventKind::Created)]);
+        let mut follower = events.read(0);
+        let mut followed = Vec::new();
+        for seq in 2..=2000 {
+            let kind = if seq % 2 == 0 { EventKind::Created } else { EventKind::Deleted };
+            let number = events.append(Event { kind, ..event("a") }).await.unwrap();
+            assert_eq!(number, seq);
+            followed.extend(all(&mut follower).await);
+            assert!(std::fs::metadata(&path).unwrap().len() <= SMALL);
+        }
+        // Who keeps up misses nothing, and reads nothing twice.
+        assert!(followed.iter().map(|(seq, _)| *seq).eq(1..=2000), "{followed:?}");
+        assert!(followed.iter().all(|(_, kind)| *kind != EventKind::Gap));
+        // Who does not is told.
+        let late = all(&mut slow).await;
+        assert_eq!(late[0].1, EventKind::Gap);
+        assert!(late[1..].iter().all(|(_, kind)| *kind != EventKind::Gap), "{late:?}");
+        assert!(late.iter().map(|(seq, _)| *seq).eq(late[0].0..=2000), "{late:?}");
+        let from_the_beginning = all(&mut events.read(0)).await;
+        assert_eq!(from_the_beginning[0], (1, EventKind::Created), "the last word about what still exists");
+        assert_eq!(from_the_beginning[1..], late);
+        assert_eq!(all(&mut events.read(1990)).await.len(), 10);
+        drop((events, slow, follower));
+        // The same numbers after a restart, and on from there.
+        let (events, history) = Events::open(&path, CODEC, SMALL).unwrap();
+        let again: Vec<_> = history.iter().map(|e| (e.seq, e.kind)).collect();
+        assert_eq!(again, from_the_beginning);
+        assert_eq!(events.append(event("b")).await.unwrap(), 2001);
+        assert_eq!(dir.path().read_dir().unwrap().count(), 1);
     }
 }

@@ -108,7 +108,8 @@ fn resume(rest: &[u8], codec: Codec) -> Option<(usize, super::events::Whole)> {
     })
 }
 
-fn gap(seq: u64) -> Event {
+/// An event that says that those up to this number are lost.
+pub(super) fn gap(seq: u64) -> Event {
     Event {
         seq,
         container: String::new(),

@@ -11,6 +11,7 @@
 //! deadline except for an exit.
 
 pub mod actor;
+mod compact;
 mod container;
 mod create;
 mod delete;
