@@ -34,7 +34,8 @@ fn check(list: &str) -> Result<(), String> {
         }
         if let Some(stride) = stride {
             let (used, group) = stride.split_once('/').ok_or(format!("{list:?}: {stride:?} is not N/M"))?;
-            if number(used, list)? > number(group, list)? {
+            let (some, all) = (number(used, list)?, number(group, list)?);
+            if all == 0 || some > all {
                 return Err(format!("{list:?}: {used} of {group}"));
             }
         }
@@ -59,7 +60,8 @@ mod tests {
         for good in ["0", "0-3", "0-3,7", "0-10:1/2", "1,1"] {
             assert_eq!(check(good), Ok(()), "{good}");
         }
-        for bad in ["", ",", "3-1", "a", "1-", "-1", "0 1", "0-3:2", "0-3:3/2", "9999", "+1", "1\n2"] {
+        for bad in ["", ",", "3-1", "a", "1-", "-1", "0 1", "0-3:2", "0-3:3/2", "7:0/0", "9999", "+1", "1\n2"]
+        {
             assert!(check(bad).is_err(), "{bad}");
         }
     }
