@@ -13,7 +13,8 @@ fn planned(name: &str, resources: Value) -> Option<CgroupPlan> {
         eprintln!("skipped: needs root and a cgroup file system");
         return None;
     }
-    let path = format!("/sextant-test-{}/{name}", std::process::id());
+    // A parent of its own: tests remove theirs at the end, while others may be making one.
+    let path = format!("/sextant-test-{}-{name}/{name}", std::process::id());
     let spec = json!({"ociVersion": "1.2.0", "linux": {"cgroupsPath": path, "resources": resources}});
     Some(plan_on(&serde_json::from_value(spec).unwrap(), name, &host, &mut Vec::new()).unwrap())
 }
@@ -26,8 +27,7 @@ impl Drop for Clean {
         self.0.kill(libc::SIGKILL).unwrap();
         self.0.remove().unwrap();
         for path in self.0.paths().paths.values() {
-            // Another test may have its cgroup in the same parent.
-            drop(std::fs::remove_dir(path.parent().unwrap()));
+            std::fs::remove_dir(path.parent().unwrap()).unwrap();
         }
     }
 }
