@@ -126,6 +126,12 @@ fn children(pid: u32) -> Vec<i32> {
     text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 
+/// Whether a process is a zombie, or gone.
+fn has_ended(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('Z'))
+}
+
 /// Kills init as soon as somebody is held at the stage of the fault; gives what became of the
 /// command, and how long it took from then on. `None` where there was no init yet.
 fn kill_init_while_held(place: &Place, fault: &str, args: &[&OsStr]) -> Option<(Ran, Duration)> {
@@ -146,6 +152,7 @@ fn kill_init_while_held(place: &Place, fault: &str, args: &[&OsStr]) -> Option<(
     for init in &inits {
         kill(nix::unistd::Pid::from_raw(*init), Signal::SIGKILL).unwrap();
     }
+    assert!(until(DEADLINE, || inits.iter().all(|init| has_ended(*init))), "{fault}: init does not die");
     let_go(&report);
     let begin = Instant::now();
     let status = sextant_integration::process::wait(&mut child).unwrap_or_else(|| panic!("{fault}: a hang"));
