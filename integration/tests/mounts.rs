@@ -15,8 +15,23 @@ use sextant_integration::{Bundle, Runtime, cgroup, skip, skip_unless_root, uniqu
 use std::path::{Path, PathBuf};
 
 /// A directory of the host with a tmpfs at `below`, in a mount namespace of the
-/// calling thread's own; it stays in that until the thread ends.
-fn tree_of_mounts() -> tempfile::TempDir {
+/// calling thread's own.
+struct Tree(tempfile::TempDir);
+
+impl Tree {
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        // The directory cannot be removed below the mount.
+        nix::mount::umount2(&self.path().join("below"), nix::mount::MntFlags::MNT_DETACH).ok();
+    }
+}
+
+fn tree_of_mounts() -> Tree {
     let dir = sextant_integration::bundle::temp_dir();
     nix::sched::unshare(nix::sched::CloneFlags::CLONE_FS | nix::sched::CloneFlags::CLONE_NEWNS).unwrap();
     let none = None::<&str>;
@@ -26,7 +41,7 @@ fn tree_of_mounts() -> tempfile::TempDir {
     std::fs::create_dir(&below).unwrap();
     let flags = nix::mount::MsFlags::empty();
     nix::mount::mount(Some("tmpfs"), &below, Some("tmpfs"), flags, Some("mode=777")).unwrap();
-    dir
+    Tree(dir)
 }
 
 /// Runs `test` in a thread of its own, whose mount namespace can be changed.
