@@ -59,10 +59,15 @@ fn send_all(stored: &Stored, cgroup: &Cgroup, signal: i32) -> Outcome<()> {
     if !stored.cgroup.paths.is_empty() {
         return cgroup.kill(signal).map_err(Box::new);
     }
-    for pid in super::ps::in_pid_namespace_of(stored.state.pid)? {
-        match sys::signal::kill(pid, signal) {
-            Err(e) if e.errno == Errno::ESRCH => {}
+    let init = stored.state.pid;
+    for pid in super::ps::in_pid_namespace_of(init)? {
+        let process = match sys::process::pidfd_open(pid) {
+            Err(e) if e.errno == Errno::ESRCH => continue,
             result => result.attempt(|| format!("send signal {signal} to process {pid}"))?,
+        };
+        // Since it was found its number may have become another's.
+        if super::ps::share_pid_namespace(pid, init) {
+            send(&process, signal)?;
         }
     }
     Ok(())

@@ -38,16 +38,24 @@ pub fn run(context: &Context, args: &cli::Ps) -> Outcome<ExitCode> {
 /// Without a cgroup: those of init's pid namespace that the caller may look into.
 /// Where that is the caller's own, nothing tells the container's processes from others: init alone.
 pub(super) fn in_pid_namespace_of(init: i32) -> Outcome<Vec<i32>> {
-    let namespace = |pid: &i32| std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
-    let Some(wanted) = namespace(&init) else { return Ok(Vec::new()) };
+    let Some(wanted) = pid_namespace(init) else { return Ok(Vec::new()) };
     if std::fs::read_link("/proc/self/ns/pid").is_ok_and(|own| own == wanted) {
         return Ok(vec![init]);
     }
     let entries = std::fs::read_dir("/proc").attempt(|| "list the processes in /proc".into())?;
     let numbers = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    let mut pids: Vec<i32> = numbers.filter(|pid| namespace(pid).as_ref() == Some(&wanted)).collect();
+    let mut pids: Vec<i32> = numbers.filter(|pid| pid_namespace(*pid).as_ref() == Some(&wanted)).collect();
     pids.sort_unstable();
     Ok(pids)
+}
+
+/// Whether both live, and in the same one.
+pub(super) fn share_pid_namespace(one: i32, other: i32) -> bool {
+    pid_namespace(one).is_some_and(|namespace| pid_namespace(other) == Some(namespace))
+}
+
+fn pid_namespace(pid: i32) -> Option<std::path::PathBuf> {
+    std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok()
 }
 
 /// What ps(1) prints about the whole machine.
