@@ -120,6 +120,8 @@ const EXEC: &str = "exec.json";
 const STATE_NEW: &str = "state.json.new";
 const START: &str = "start.sock";
 
+/// How often the directory of a new container may be removed before it is locked.
+const RESERVE_ATTEMPTS: usize = 16;
 /// Largest state that is read.
 const LIMIT: u64 = 16 << 20;
 /// Bytes that nearly all of them have at most: with so much room one read(2) takes them.
@@ -136,25 +138,48 @@ pub struct Directory {
 impl Directory {
     /// Makes the directory of a new container, locked; its existence reserves the id.
     ///
+    /// Between mkdir(2) and the lock it is nobody's: `delete --force` takes it for a creation that
+    /// was cut short, and another creation makes the next one of that name. Who has the lock of the
+    /// present one, and finds nothing in it, has the id.
+    ///
     /// # Errors
     /// Refused when the id is taken or is none.
     pub fn reserve(root: &Path, id: &str) -> Outcome<Self> {
         let what = || format!("reserve the id {id} in {}", root.display());
         check_id(id).map_err(|because| refuse("name a container", because))?;
         make_root(root).attempt(what).of_disk()?;
-        let parent = open_directory(root).attempt(what)?;
-        match sys::file::mkdir(parent.as_fd(), Path::new(id), 0o700) {
-            Err(e) if e.errno == Errno::EEXIST => {
-                let mut failure = refuse(what(), "container with given ID already exists");
-                failure.hint = format!("take another id, or remove that one: sextant-runtime delete {id}");
-                return Err(failure);
+        for _ in 0..RESERVE_ATTEMPTS {
+            let parent = open_directory(root).attempt(what)?;
+            match sys::file::mkdir(parent.as_fd(), Path::new(id), 0o700) {
+                Err(e) if e.errno == Errno::EEXIST => return Err(taken(what(), id)),
+                result => result.attempt(what).of_disk()?,
             }
-            result => result.attempt(what).of_disk()?,
+            if let Some(directory) = Self::take_new(parent, id)? {
+                return Ok(directory);
+            }
         }
-        let fd = open_below(&parent, id).attempt(what)?;
+        Err(refuse(what(), "other commands removed its directory each time that it was made"))
+    }
+
+    /// Locks a directory that was just made; `None` when it was removed again.
+    fn take_new(parent: OwnedFd, id: &str) -> Outcome<Option<Self>> {
+        let what = || format!("reserve the id {id}");
+        let fd = match open_below(&parent, id) {
+            Err(e) if e.errno == Errno::ENOENT => return Ok(None),
+            result => result.attempt(what)?,
+        };
         let directory = Self { fd, parent, id: id.into() };
-        directory.lock(PATIENCE)?;
-        Ok(directory)
+        match directory.lock(PATIENCE) {
+            Err(_) if !directory.is_current() => Ok(None),
+            Ok(()) if !directory.is_new() => Err(taken(what(), id)),
+            result => result.map(|()| Some(directory)),
+        }
+    }
+
+    /// Whether no creation has come to the first writing in it.
+    fn is_new(&self) -> bool {
+        let found = nix::sys::stat::fstatat(self.fd.as_fd(), STATE, nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW);
+        matches!(found, Err(Errno::ENOENT))
     }
 
     /// Opens the directory of an existing container.
@@ -400,6 +425,13 @@ impl<T> OfDisk for Outcome<T> {
 }
 
 /// In runc's words, which callers look for.
+fn taken(what: String, id: &str) -> Box<Failure> {
+    let mut failure = refuse(what, "container with given ID already exists");
+    failure.hint = format!("take another id, or remove that one: sextant-runtime delete {id}");
+    failure
+}
+
+/// Likewise.
 fn gone(what: String) -> Box<Failure> {
     let mut failure = refuse(what, "container does not exist");
     failure.hint = "`sextant-runtime list` shows those of this --root".into();
@@ -435,3 +467,6 @@ pub fn started_at(pid: i32) -> Option<u64> {
     }
     fields.nth(18)?.parse().ok()
 }
+
+#[cfg(test)]
+mod tests;

@@ -159,8 +159,8 @@ pub fn create(request: &Request, report: &Reporter) -> Outcome<Created> {
 }
 
 fn undo_directory(directory: Directory, failure: Box<Failure>) -> Box<Failure> {
-    let left = directory.remove().err().map(|e| e.to_string());
-    with_leftovers(failure, left.as_slice())
+    let left = if directory.is_current() { directory.remove().err() } else { None };
+    with_leftovers(failure, left.map(|e| e.to_string()).as_slice())
 }
 
 /// What is remembered of a container that is to be made.
