@@ -53,7 +53,7 @@ async fn wait(client: &mut Client, id: &str) -> Option<How> {
 }
 
 async fn log(client: &mut Client, id: &str) -> String {
-    let request = LogsRequest { id: id.into(), offset: 0, follow: true };
+    let request = LogsRequest { id: id.into(), offset: 0, follow: true, ..Default::default() };
     let stream = client.logs(request).await.unwrap().into_inner();
     let entries: Vec<_> = tokio::time::timeout(DEADLINE, stream.collect()).await.expect("the log ends");
     entries.into_iter().map(|e| String::from_utf8(e.unwrap().data).unwrap()).collect()
@@ -109,7 +109,10 @@ async fn many_shims_killed_at_once_lose_no_exit() {
             client.start(StartRequest { id: id.clone(), ..Default::default() }).await.unwrap().into_inner();
         containers.push(started.container.unwrap());
         // Until then SIGTERM would find a pid 1 that ignores it.
-        let mut log = client.logs(LogsRequest { id: id.clone(), offset: 0, follow: true }).await.unwrap();
+        let mut log = client
+            .logs(LogsRequest { id: id.clone(), offset: 0, follow: true, ..Default::default() })
+            .await
+            .unwrap();
         assert_eq!(log.get_mut().next().await.unwrap().unwrap().data, b"ready\n");
     }
     for container in &containers {

@@ -51,7 +51,11 @@ async fn get(client: &mut Client, id: &str) -> Container {
 
 /// Everything logged from `offset` on.
 async fn logs(client: &mut Client, id: &str, offset: u64, follow: bool) -> Vec<LogEntry> {
-    let stream = client.logs(LogsRequest { id: id.into(), offset, follow }).await.unwrap().into_inner();
+    let stream = client
+        .logs(LogsRequest { id: id.into(), offset, follow, ..Default::default() })
+        .await
+        .unwrap()
+        .into_inner();
     tokio::time::timeout(DEADLINE, stream.map(Result::unwrap).collect()).await.expect("the log ends")
 }
 
@@ -99,7 +103,7 @@ async fn fifty_containers_at_once_leave_nothing() {
         done.unwrap();
     }
     let mut client = daemon.containers().await;
-    let listed = client.list(ListRequest {}).await.unwrap().into_inner().containers;
+    let listed = client.list(ListRequest::default()).await.unwrap().into_inner().containers;
     assert_eq!(listed.len(), 50);
     assert!(listed.iter().all(|c| c.status() == Status::Stopped), "{listed:?}");
     let ranges: BTreeSet<u32> = listed.iter().map(|c| c.ids.unwrap().host_id).collect();
@@ -511,7 +515,7 @@ async fn a_shim_that_does_not_answer_hurts_nobody_else() {
     nix::sys::signal::kill(shim, nix::sys::signal::Signal::SIGSTOP).unwrap();
     let (exit, _) = run(&mut client, daemon.request(&other, &["/bin/probe", "exit", "4"])).await;
     assert_eq!(exit.how, Some(How::Code(4)));
-    assert_eq!(client.list(ListRequest {}).await.unwrap().into_inner().containers.len(), 1);
+    assert_eq!(client.list(ListRequest::default()).await.unwrap().into_inner().containers.len(), 1);
     nix::sys::signal::kill(shim, nix::sys::signal::Signal::SIGCONT).unwrap();
     delete(&mut client, &stuck).await;
     assert!(until(DEADLINE, || daemon.leftovers_of(&[&stuck, &other]).find().is_empty()));

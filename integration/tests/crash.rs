@@ -56,7 +56,7 @@ async fn assert_exits(daemon: &Daemon, expected: &Expected) {
             .unwrap();
         assert_eq!(exit.how, Some(How::Code(*code)), "{id}");
     }
-    for container in client.list(ListRequest {}).await.unwrap().into_inner().containers {
+    for container in client.list(ListRequest::default()).await.unwrap().into_inner().containers {
         assert_eq!(container.status(), Status::Stopped, "{container:?}");
         assert_eq!(container.degraded, "", "{container:?}");
     }
@@ -136,7 +136,7 @@ async fn a_create_that_was_cut_off_is_finished_or_undone() {
     }
     // Whatever became of each: it is listed and can be deleted, or it is not there at all.
     let mut client = daemon.containers().await;
-    for container in client.list(ListRequest {}).await.unwrap().into_inner().containers {
+    for container in client.list(ListRequest::default()).await.unwrap().into_inner().containers {
         assert!(ids.contains(&container.id), "{container:?}");
         client.delete(DeleteRequest { id: container.id, force: true, ..Default::default() }).await.unwrap();
     }
@@ -166,7 +166,7 @@ async fn shims_and_logs_are_found_again() {
     // What it is, is known at once; its shim answers a moment later.
     let mut last = None;
     for _ in 0..500 {
-        last = client.list(ListRequest {}).await.unwrap().into_inner().containers.pop();
+        last = client.list(ListRequest::default()).await.unwrap().into_inner().containers.pop();
         if last.as_ref().is_some_and(|c| c.shim_pid != 0) {
             break;
         }
@@ -174,7 +174,7 @@ async fn shims_and_logs_are_found_again() {
     }
     let after = last.unwrap();
     assert_eq!((after.status(), after.pid, after.shim_pid), (Status::Running, before.pid, before.shim_pid));
-    let follow = LogsRequest { id: id.clone(), offset: 0, follow: true };
+    let follow = LogsRequest { id: id.clone(), offset: 0, follow: true, ..Default::default() };
     let mut log = client.logs(follow).await.unwrap().into_inner();
     assert_eq!(log.next().await.unwrap().unwrap().data, b"ready\n");
     let exit =
@@ -197,5 +197,5 @@ async fn a_second_daemon_on_the_same_directories_is_refused() {
     let ran = sextant_integration::process::run(&mut second, dir);
     assert_ne!(ran.code, 0, "{ran:?}");
     assert!(!ran.stderr.is_empty(), "it says why");
-    daemon.containers().await.list(ListRequest {}).await.unwrap();
+    daemon.containers().await.list(ListRequest::default()).await.unwrap();
 }

@@ -34,7 +34,7 @@ async fn get(client: &mut Client, id: &str) -> Container {
 }
 
 async fn list(client: &mut Client) -> Vec<Container> {
-    client.list(ListRequest {}).await.unwrap().into_inner().containers
+    client.list(ListRequest::default()).await.unwrap().into_inner().containers
 }
 
 /// Until the container is as wanted.

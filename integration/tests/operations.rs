@@ -35,7 +35,7 @@ async fn within<T>(future: impl Future<Output = T>) -> T {
 }
 
 async fn list(client: &mut Client) -> Vec<Container> {
-    client.list(ListRequest {}).await.unwrap().into_inner().containers
+    client.list(ListRequest::default()).await.unwrap().into_inner().containers
 }
 
 fn sleeper(daemon: &Daemon, id: &str, key: &str) -> CreateRequest {

@@ -17,5 +17,6 @@ pub mod info;
 pub mod logs;
 pub mod model;
 pub mod namespaces;
+pub mod processes;
 pub mod shims;
 mod sys;

@@ -1,45 +1,27 @@
-//! Reading a container's output: lines `RFC3339Nano stdout|stderr P|F CONTENT`
-//! of the CRI log format, which the shim writes. From a byte offset on, at the
-//! reader's own pace; following ends when the container has exited and the file
-//! is read to its end. Never holds more than one chunk in memory.
+//! Reading a container's output, which its shim writes in the CRI log format
+//! and rotates: from an offset, a time or a number of lines on, at the reader's
+//! own pace. An offset counts all bytes that were ever written, so that it keeps
+//! its meaning over rotations; what was rotated away is told as missing.
+//! Following ends when the container has exited and the log is read to its end.
+//! Nothing is read unless somebody asks, and no more than one chunk is held.
+
+mod entry;
+mod files;
+mod tail;
 
 use crate::engine::blocking;
 use crate::engine::error::Error;
 use crate::model::{Phase, Snapshot};
-use std::fs::File;
+pub use entry::{Because, Entry, Missing, Stream, What};
+use files::{CHUNK, Open, Place, locate};
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 
-/// Bytes read at once; a longer line is given in pieces.
-const CHUNK: usize = 64 << 10;
 /// How often a followed file is looked at.
 const POLL: Duration = Duration::from_millis(25);
-
-/// Where an entry was written to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stream {
-    /// Descriptor 1.
-    Stdout,
-    /// Descriptor 2.
-    Stderr,
-}
-
-/// One entry.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// Where it was written to.
-    pub stream: Stream,
-    /// When it was read by the shim.
-    pub at: SystemTime,
-    /// The bytes, with the newline where there was one.
-    pub data: Vec<u8>,
-    /// Offset of the next entry.
-    pub next_offset: u64,
-}
 
 /// Whether to wait for what is not written yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,73 +32,200 @@ pub enum Follow {
     No,
 }
 
+/// What is asked of a log; all that is given has to hold.
+#[derive(Clone, Debug)]
+pub struct Query {
+    /// Not before this offset. One inside an entry gives the rest of that line up.
+    pub offset: u64,
+    /// Whether to wait for more.
+    pub follow: Follow,
+    /// Not before this time.
+    pub since: Option<SystemTime>,
+    /// Before this time; the first entry of it or later is the end, as is that time itself.
+    pub until: Option<SystemTime>,
+    /// Only so many of the last lines there are now, and what comes after them.
+    pub tail: Option<u64>,
+    /// Only this stream.
+    pub stream: Option<Stream>,
+}
+
+impl Query {
+    fn wants(&self, stream: Stream) -> bool {
+        self.stream.is_none_or(|wanted| wanted == stream)
+    }
+}
+
 /// Reads one log.
 #[derive(Debug)]
 pub struct Reader {
-    file: Option<Arc<File>>,
-    path: Arc<Path>,
-    offset: u64,
-    follow: Follow,
+    dir: Arc<Path>,
+    query: Query,
     snapshots: watch::Receiver<Snapshot>,
+    open: Option<Open>,
+    /// `None` until it was found out where to begin.
+    offset: Option<u64>,
+    /// What is missing before the next entry, and up to which offset.
+    missing: Option<(Missing, u64)>,
+    over: bool,
 }
 
 impl Reader {
-    /// Of the file at `path`, which need not be there yet, from `offset` on.
-    pub fn new(path: &Path, offset: u64, follow: Follow, snapshots: watch::Receiver<Snapshot>) -> Self {
-        Self { file: None, path: path.into(), offset, follow, snapshots }
+    /// Of the log whose files are in `dir`, and need not be there yet.
+    pub fn new(dir: &Path, query: Query, snapshots: watch::Receiver<Snapshot>) -> Self {
+        let (open, offset, missing, over) = (None, None, None, false);
+        Self { dir: dir.into(), query, snapshots, open, offset, missing, over }
     }
 
     /// The next entries; `None` at the end.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Refused`] never: an offset inside an entry gives
-    /// the rest of that line up, and reads on from the next.
+    /// [`Error::Io`].
     pub async fn next(&mut self) -> Result<Option<Vec<Entry>>, Error> {
-        loop {
+        while !self.over {
             // Asked before reading: what is written before the exit is read then.
-            let over = self.follow == Follow::No || self.ended();
-            let (entries, used) = self.read().await?;
-            self.offset += used;
-            if !entries.is_empty() {
-                return Ok(Some(entries));
-            }
-            if used == 0 {
-                if over {
-                    return Ok(None);
+            let last = self.query.follow == Follow::No || self.is_over();
+            match self.step().await? {
+                Step::Bytes(bytes, offset) => {
+                    let (entries, used) = parse(&bytes, offset);
+                    self.offset = Some(offset + used);
+                    let entries = self.choose(entries);
+                    if !entries.is_empty() {
+                        return Ok(Some(entries));
+                    }
+                }
+                Step::Gone { from, to } => {
+                    self.offset = Some(to);
+                    let known = self.missing.map_or(0, |(missing, _)| missing.bytes);
+                    let bytes = known.saturating_add(to - from);
+                    self.missing = Some((Missing { because: Because::Rotated, lines: 0, bytes }, to));
+                }
+                Step::End if last => {
+                    self.over = true;
+                    return Ok(self.told_missing().map(|entry| vec![entry]));
                 }
                 // A change of the container, its exit above all, is looked at once.
-                tokio::time::timeout(POLL, self.snapshots.changed()).await.ok();
+                Step::End => drop(tokio::time::timeout(POLL, self.snapshots.changed()).await),
             }
         }
+        Ok(None)
     }
 
-    fn ended(&self) -> bool {
+    /// Whether nothing more will be written, or wanted.
+    fn is_over(&self) -> bool {
         let removed = self.snapshots.has_changed().is_err();
         let snapshot = self.snapshots.borrow();
-        removed || snapshot.exit.is_some() || snapshot.phase == Phase::Failed
+        let late = self.query.until.is_some_and(|until| SystemTime::now() >= until);
+        removed || late || snapshot.exit.is_some() || snapshot.phase == Phase::Failed
     }
 
-    async fn read(&mut self) -> Result<(Vec<Entry>, u64), Error> {
-        let (path, offset) = (Arc::clone(&self.path), self.offset);
-        let file = self.file.clone();
-        let attempted = format!("read {}", self.path.display());
-        let (file, bytes) =
-            blocking(move || read_chunk(file, &path, offset).map_err(Error::io(attempted))).await?;
-        self.file = file;
-        Ok(parse(&bytes, self.offset))
+    /// Those that are asked for, and before them what is missing.
+    fn choose(&mut self, entries: Vec<Entry>) -> Vec<Entry> {
+        let mut chosen = Vec::new();
+        for entry in entries {
+            if self.query.until.is_some_and(|until| entry.at >= until) {
+                self.over = true;
+                break;
+            }
+            if self.query.since.is_some_and(|since| entry.at < since) {
+                // What is missing is older still.
+                self.missing = None;
+                continue;
+            }
+            chosen.extend(self.told_missing().map(|missing| Entry { at: entry.at, ..missing }));
+            if !matches!(entry.what, What::Output { stream, .. } if !self.query.wants(stream)) {
+                chosen.push(entry);
+            }
+        }
+        chosen
+    }
+
+    /// What is missing as an entry, once.
+    fn told_missing(&mut self) -> Option<Entry> {
+        let (missing, next_offset) = self.missing.take()?;
+        Some(Entry { what: What::Missing(missing), at: SystemTime::now(), next_offset })
+    }
+
+    async fn step(&mut self) -> Result<Step, Error> {
+        let (dir, query, offset) = (Arc::clone(&self.dir), self.query.clone(), self.offset);
+        // A copy: nothing is lost when the future is dropped.
+        let mut open = self.open.clone();
+        let attempted = format!("read the log in {}", self.dir.display());
+        let work = move || {
+            let offset = match offset {
+                Some(offset) => offset,
+                None => first_offset(&dir, &query)?,
+            };
+            let step = step(&dir, &mut open, offset)?;
+            Ok((step, open, offset))
+        };
+        let (step, open, offset) = blocking(move || work().map_err(Error::io(attempted))).await?;
+        (self.open, self.offset) = (open, Some(offset));
+        Ok(step)
     }
 }
 
-fn read_chunk(file: Option<Arc<File>>, path: &Path, offset: u64) -> io::Result<(Option<Arc<File>>, Vec<u8>)> {
-    let file = match file.map_or_else(|| File::open(path).map(Arc::new), Ok) {
-        Ok(file) => file,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok((None, Vec::new())),
-        Err(e) => return Err(e),
-    };
-    let mut bytes = vec![0; CHUNK];
-    let read = file.read_at(&mut bytes, offset)?;
-    bytes.truncate(read);
-    Ok((Some(file), bytes))
+/// Where to begin. What is older than was asked for is not missing.
+fn first_offset(dir: &Path, query: &Query) -> io::Result<u64> {
+    let mut offset = query.offset;
+    if let Some(since) = query.since {
+        offset = offset.max(files::begin_since(dir, since)?);
+    }
+    if let Some(lines) = query.tail {
+        offset = offset.max(tail::begin(dir, query, lines)?);
+    }
+    Ok(offset)
+}
+
+/// What comes at an offset.
+#[derive(Debug)]
+enum Step {
+    /// Whole lines, and perhaps a part of another, from this offset on.
+    Bytes(Vec<u8>, u64),
+    /// What was there is there no more.
+    Gone { from: u64, to: u64 },
+    /// Nothing now.
+    End,
+}
+
+/// Reads on in `open`, or in the file that follows. A file is left only when there is another
+/// that goes on, and after it was read once more: until then a shim may have written to it.
+fn step(dir: &Path, open: &mut Option<Open>, offset: u64) -> io::Result<Step> {
+    loop {
+        if let Some(bytes) = whole(open.as_ref(), offset)? {
+            return Ok(Step::Bytes(bytes, offset));
+        }
+        let found = match locate(dir, offset)? {
+            Place::Nowhere => return Ok(Step::End),
+            Place::Gone(to) => {
+                return Ok(match whole(open.as_ref(), offset)? {
+                    Some(bytes) => Step::Bytes(bytes, offset),
+                    None => Step::Gone { from: offset, to },
+                });
+            }
+            Place::In(found) => found,
+        };
+        if let Some(bytes) = whole(open.as_ref(), offset)? {
+            return Ok(Step::Bytes(bytes, offset));
+        }
+        if open.as_ref().is_none_or(|open| !open.is(&found)) {
+            *open = Some(found);
+            continue;
+        }
+        // Where nothing more is written, a line without an end has none.
+        let end = found.end()?;
+        *open = Some(found.clone());
+        return Ok(match found.rotated && end > offset {
+            true => Step::Gone { from: offset, to: end },
+            false => Step::End,
+        });
+    }
+}
+
+/// Bytes with the end of a line at least.
+fn whole(open: Option<&Open>, offset: u64) -> io::Result<Option<Vec<u8>>> {
+    let Some(open) = open.filter(|open| open.begin <= offset) else { return Ok(None) };
+    let bytes = open.read(offset)?;
+    Ok(Some(bytes).filter(|bytes| bytes.contains(&b'\n') || bytes.len() == CHUNK))
 }
 
 /// The entries of whole lines at the beginning of `bytes`, which begin at
@@ -132,82 +241,10 @@ fn parse(bytes: &[u8], offset: u64) -> (Vec<Entry>, u64) {
         }
         used += line.len();
         let next_offset = offset + u64::try_from(used).unwrap_or(u64::MAX);
-        entries.extend(entry(line, next_offset));
+        entries.extend(entry::parse(line, next_offset));
     }
     (entries, u64::try_from(used).unwrap_or(u64::MAX))
 }
 
-/// One line; `None` when it is not an entry.
-fn entry(line: &[u8], next_offset: u64) -> Option<Entry> {
-    let mut parts = line.splitn(4, |b| *b == b' ');
-    let at = std::str::from_utf8(parts.next()?).ok()?.parse::<prost_types::Timestamp>().ok()?;
-    let stream = match parts.next()? {
-        b"stdout" => Stream::Stdout,
-        b"stderr" => Stream::Stderr,
-        _ => return None,
-    };
-    let whole = match parts.next()? {
-        b"F" => true,
-        b"P" => false,
-        _ => return None,
-    };
-    let content = parts.next()?;
-    // The line's own newline stands for the one that was written, if one was.
-    let data = if whole { content } else { content.strip_suffix(b"\n").unwrap_or(content) };
-    Some(Entry { stream, at: SystemTime::try_from(at).ok()?, data: data.into(), next_offset })
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::engine::record::tests::record;
-    use crate::engine::snapshot_for_tests;
-    use crate::model::{Ending, Exit};
-    use std::io::Write;
-
-    const TWO: &[u8] = b"2026-01-02T03:04:05.123456789Z stdout F one\n2026-01-02T03:04:06Z stderr P tw\n";
-
-    #[test]
-    fn lines_become_entries_with_offsets() {
-        let (entries, used) = parse(TWO, 100);
-        assert_eq!(used, u64::try_from(TWO.len()).unwrap());
-        assert_eq!(entries[0].data, b"one\n");
-        assert_eq!((entries[0].stream, entries[0].next_offset), (Stream::Stdout, 144));
-        assert_eq!((entries[1].data.as_slice(), entries[1].stream), (b"tw".as_slice(), Stream::Stderr));
-        let since = entries[0].at.duration_since(SystemTime::UNIX_EPOCH).unwrap();
-        assert_eq!(since.subsec_nanos(), 123_456_789);
-        // From the offset of the second entry, only that one.
-        assert_eq!(parse(&TWO[44..], 144).0, entries[1..]);
-    }
-
-    #[test]
-    fn a_line_that_is_being_written_waits_and_nonsense_is_skipped() {
-        let (entries, used) = parse(&TWO[..TWO.len() - 1], 0);
-        assert_eq!((entries.len(), used), (1, 44));
-        let (entries, used) = parse(b"dout F one\n2026-01-02T03:04:06Z stderr F x y\n", 0);
-        assert_eq!((entries[0].data.as_slice(), used), (b"x y\n".as_slice(), 45));
-        assert_eq!(parse(&[b'x'; CHUNK], 0), (vec![], u64::try_from(CHUNK).unwrap()));
-    }
-
-    #[tokio::test]
-    async fn following_ends_after_the_exit_and_the_last_line() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("log");
-        let (sender, snapshots) = watch::channel(snapshot_for_tests(&record("a")));
-        let mut reader = Reader::new(&path, 0, Follow::Yes, snapshots);
-        let task = tokio::spawn(async move {
-            let mut all = Vec::new();
-            while let Some(entries) = reader.next().await.unwrap() {
-                all.extend(entries);
-            }
-            all
-        });
-        let mut file = File::create(&path).unwrap();
-        file.write_all(&TWO[..20]).unwrap();
-        tokio::task::yield_now().await;
-        file.write_all(&TWO[20..]).unwrap();
-        let exit = Exit { how: Ending::Code(0), at: SystemTime::UNIX_EPOCH, oom_killed: false };
-        sender.send_modify(|s| s.exit = Some(exit));
-        assert_eq!(task.await.unwrap().len(), 2);
-    }
-}
+mod tests;

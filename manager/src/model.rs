@@ -16,6 +16,8 @@ pub enum Phase {
     Created,
     /// Its process was executed and has not exited.
     Running,
+    /// Its processes are stopped where they are.
+    Paused,
     /// Its process has exited.
     Stopped,
     /// It is being removed, or its removal is to be repeated.
@@ -30,6 +32,7 @@ impl std::fmt::Display for Phase {
             Self::Creating => "being created",
             Self::Created => "created",
             Self::Running => "running",
+            Self::Paused => "paused",
             Self::Stopped => "stopped",
             Self::Deleting => "being deleted",
             Self::Failed => "failed",
@@ -146,6 +149,18 @@ pub enum EventKind {
     Gap,
     /// Its shim was killed, and another has taken over.
     Adopted,
+    /// Its processes are stopped where they are.
+    Paused,
+    /// They go on.
+    Resumed,
+    /// Its limits were changed.
+    Updated,
+    /// The kernel's OOM killer ended a process of it.
+    Oom,
+    /// Its shim does not answer, or is gone and cannot be replaced.
+    Degraded,
+    /// It is no more degraded.
+    Recovered,
 }
 
 /// Output is missing in a log: what the container wrote while nobody read.
@@ -182,6 +197,8 @@ pub struct Event {
     pub container_seq: u64,
     /// Of [`EventKind::Adopted`]: what its log lacks.
     pub output_lost: Option<OutputLost>,
+    /// Of [`EventKind::Oom`]: processes that were ended since the creation.
+    pub oom_kills: u64,
 }
 
 /// What an operation does.
@@ -195,6 +212,12 @@ pub enum Verb {
     Stop,
     /// Removes it.
     Delete,
+    /// Stops its processes where they are.
+    Pause,
+    /// Lets them go on.
+    Resume,
+    /// Changes its limits.
+    Update,
 }
 
 impl std::fmt::Display for Verb {
@@ -204,6 +227,9 @@ impl std::fmt::Display for Verb {
             Self::Start => "start",
             Self::Stop => "stop",
             Self::Delete => "delete",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::Update => "update",
         })
     }
 }
@@ -253,8 +279,22 @@ pub struct NewContainer {
     pub source: Source,
     /// Whatever the caller wants to find again.
     pub labels: BTreeMap<String, String>,
+    /// How its log is kept.
+    pub log: LogOptions,
     /// Key of the operation, where the caller has given one.
     pub key: Option<String>,
+}
+
+/// How a container's log is kept; `None` is the shim's default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct LogOptions {
+    /// Largest file, in bytes.
+    pub max_file_bytes: Option<u64>,
+    /// Files in all.
+    pub max_files: Option<u32>,
+    /// Bytes of output a second.
+    pub max_bytes_per_second: Option<u64>,
 }
 
 /// What a container is made from.

@@ -183,7 +183,7 @@ async fn a_container_lives_through_all_its_phases() {
     let again =
         containers.start(id("a", |id| v1::StartRequest { id, ..Default::default() })).await.unwrap_err();
     assert_eq!(again.code(), Code::FailedPrecondition);
-    let logs = v1::LogsRequest { id: "a".into(), offset: 0, follow: true };
+    let logs = v1::LogsRequest { id: "a".into(), offset: 0, follow: true, ..Default::default() };
     let mut logs = containers.logs(logs).await.unwrap().into_inner();
     let mut lines = Vec::new();
     while let Some(entry) = logs.message().await.unwrap() {
@@ -308,7 +308,7 @@ async fn a_container_whose_shim_was_killed_gets_another_and_loses_neither_output
     std::fs::write(&go, "").unwrap();
     let exit = containers.wait(id("a", |id| v1::WaitRequest { id })).await.unwrap().into_inner().exit;
     assert_eq!(code(exit), Some(v1::exit::How::Code(7)));
-    let logs = v1::LogsRequest { id: "a".into(), offset: 0, follow: true };
+    let logs = v1::LogsRequest { id: "a".into(), offset: 0, follow: true, ..Default::default() };
     let mut logs = containers.logs(logs).await.unwrap().into_inner();
     let mut log = Vec::new();
     while let Some(entry) = logs.message().await.unwrap() {
@@ -413,7 +413,7 @@ async fn half_done_work_of_a_killed_manager_is_finished_or_undone() {
     std::fs::write(half.join("record.json"), text.replace("\"delete\"", "\"create\"")).unwrap();
     manager.restart();
     let mut containers = manager.containers().await;
-    let left = containers.list(v1::ListRequest {}).await.unwrap().into_inner().containers;
+    let left = containers.list(v1::ListRequest::default()).await.unwrap().into_inner().containers;
     assert!(left.is_empty(), "{left:?}");
     let events = manager.events().await;
     assert_eq!(kinds(&events, "delete").last(), Some(&Kind::Deleted));

@@ -1,8 +1,10 @@
 //! The wire of Sextant: what clients say to the manager ([`v1`]), what the
 //! manager says to a shim ([`shim`]), and how a shim's journal is framed
-//! ([`journal`]). Nothing here does any I/O.
+//! ([`journal`]), and how the files of a log are named ([`logfile`]). Nothing here
+//! does any I/O, but for listing these.
 
 pub mod journal;
+pub mod logfile;
 
 /// `sextant.v1`, the API of the manager.
 #[allow(missing_docs, clippy::all, clippy::pedantic)]

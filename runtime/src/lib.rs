@@ -1,7 +1,7 @@
 //! An OCI runtime: `config.json → bundle → plan → create ⇄ init → store`.
 //!
 //! Synchronous and single-threaded. A shim may rely on [`contract`], a manager
-//! on [`contract`] and [`plan`]; the rest is for the binary of this crate.
+//! on [`contract`], [`plan`] and [`observe`]; the rest is for the binary of this crate.
 
 pub mod bundle;
 pub mod cgroup;
@@ -19,6 +19,7 @@ pub mod init;
 pub mod listener;
 pub mod log;
 pub mod namespaces;
+pub mod observe;
 pub mod pass;
 pub mod pidfile;
 pub mod plan;

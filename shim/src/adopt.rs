@@ -69,7 +69,7 @@ impl Task {
         let attempted = || format!("take over container {}", self.id);
         let past = Reader::open(&self.dir.join("journal")).and_then(|mut journal| Past::read(&mut journal));
         let past = past.attempted(attempted)?;
-        if !matches!(past.phase, Phase::Created | Phase::Running | Phase::Stopped) {
+        if !matches!(past.phase, Phase::Created | Phase::Running | Phase::Paused | Phase::Stopped) {
             let why = format!("its journal says that it is {}", past.phase);
             return Err(Error::new(attempted(), why).hint("there is nothing to supervise: delete it"));
         }
@@ -80,10 +80,7 @@ impl Task {
             return Ok(());
         }
         self.take(past, held)?;
-        if self.phase() == Phase::Created && self.was_started().await {
-            self.record(&Happening::Started { trace: Vec::new() }, |s| s.phase = Phase::Running)?;
-        }
-        Ok(())
+        self.learn_from_runtime().await
     }
 
     /// Takes hold of init and its output, and journals it.
@@ -102,7 +99,7 @@ impl Task {
         };
         let path = self.dir.join("log");
         let written = std::fs::metadata(&path).and_then(|m| m.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
-        let log = Log::open(&path, Arc::clone(&self.counters))?;
+        let log = Log::open(&path, self.log, Arc::clone(&self.counters))?;
         let kept = held.stdout.is_some() && held.stderr.is_some();
         let wanted = [(1, held.stdout, past.handover.stdout), (2, held.stderr, past.handover.stderr)];
         let pipes = wanted.map(|(fd, held, known)| match held {
@@ -117,14 +114,25 @@ impl Task {
             because: NOBODY_READ,
         });
         let [stdout, stderr] = [0, 1].map(|n| pipes.get(n)?.as_ref()?.end().ok());
-        self.init = Some(Init::adopt(process, pipes, log, past.handover));
+        self.init = Some(Init::adopt(process, pipes, log, past.handover, past.oom_kills));
         self.record(&Happening::Adopted { stdout, stderr, lost }, |s| s.pid = pid)
     }
 
-    /// Whether the process was executed without a record of it: the shim was killed meanwhile.
-    async fn was_started(&self) -> bool {
+    /// Records what the killed shim could not: that the process was executed, that it was paused,
+    /// or that it goes on.
+    async fn learn_from_runtime(&mut self) -> Result<()> {
         let state = self.runtime.run(&Invocation::State { id: self.id.clone() }, SHORT).await;
         let state = state.ok().and_then(|f| serde_json::from_slice::<State>(&f.words).ok());
-        state.is_some_and(|state| matches!(state.status, Status::Running | Status::Paused))
+        let Some(status) = state.map(|state| state.status) else { return Ok(()) };
+        if self.phase() == Phase::Created && matches!(status, Status::Running | Status::Paused) {
+            self.record(&Happening::Started { trace: Vec::new() }, |s| s.phase = Phase::Running)?;
+        }
+        match (self.phase(), status) {
+            (Phase::Running, Status::Paused) => self.record(&Happening::Paused, |s| s.phase = Phase::Paused),
+            (Phase::Paused, Status::Running) => {
+                self.record(&Happening::Resumed, |s| s.phase = Phase::Running)
+            }
+            _ => Ok(()),
+        }
     }
 }

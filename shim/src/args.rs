@@ -1,6 +1,8 @@
 //! The command line: as typed ([`Args`]), then as checked ([`Config`]).
 
 use crate::error::{Attempted, Error, Result};
+use crate::log::Settings;
+use crate::log::files::Bounds;
 use clap::Parser;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -32,6 +34,15 @@ pub(crate) struct Args {
     /// that brings descriptors: i for a pidfd of its init, o and e for the pipes of its output
     #[arg(long)]
     adopt: bool,
+    /// Largest file of the log, in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = 16 << 20, value_parser = clap::value_parser!(u64).range(64 << 10..))]
+    log_size: u64,
+    /// Files of the log, the one that is written to included
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(2..=1000))]
+    log_files: u16,
+    /// Bytes of output a second; lines above are dropped and counted [default: no limit]
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1024..))]
+    log_rate: Option<u64>,
     /// Soft limit of open files for itself and the container (setrlimit(2)) [default: as it is]
     #[arg(long, value_name = "N")]
     nofile: Option<u64>,
@@ -65,6 +76,8 @@ pub(crate) struct Config {
     pub(crate) socket_name: String,
     /// Whether there is a container already.
     pub(crate) origin: Origin,
+    /// How the log is kept.
+    pub(crate) log: Settings,
     /// Soft limit of open files, where it is not to stay as it is.
     pub(crate) nofile: Option<u64>,
 }
@@ -94,6 +107,10 @@ impl Args {
             socket_dir: private_dir("--socket", parent)?,
             socket_name: name.to_owned(),
             runtime,
+            log: Settings {
+                bounds: Bounds { size: self.log_size, count: usize::from(self.log_files) },
+                rate: self.log_rate,
+            },
             nofile: self.nofile,
             origin: if self.adopt { Origin::Adopt } else { Origin::New },
             id: self.id,

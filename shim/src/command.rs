@@ -4,6 +4,7 @@
 use crate::error::Error;
 use crate::event::{Exit, Phase};
 use crate::runtime_cmd::Fault;
+use sextant_runtime::contract::args::Limits;
 use std::collections::VecDeque;
 use tokio::sync::{mpsc, oneshot};
 
@@ -37,6 +38,14 @@ pub(crate) enum Command {
     Start(Reply<()>),
     /// Send a signal.
     Kill(i32, Target, Reply<()>),
+    /// Stop its processes where they are.
+    Pause(Reply<()>),
+    /// Let them go on.
+    Resume(Reply<()>),
+    /// Change its limits.
+    Update(Limits, Reply<()>),
+    /// Go on in a new log file.
+    ReopenLog(Reply<()>),
     /// Delete it, which ends this task.
     Delete(Force, Reply<Option<Exit>>),
     /// End this task when nothing lives.

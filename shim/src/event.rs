@@ -5,6 +5,7 @@
 use crate::oom::OomCounter;
 use crate::pipe::PipeEnd;
 use crate::sys::How;
+use sextant_runtime::contract::args::Limits;
 use sextant_runtime::contract::report::{Failure, Record};
 use std::time::SystemTime;
 
@@ -19,6 +20,8 @@ pub(crate) enum Phase {
     Created,
     /// Its init executes the user's process.
     Running,
+    /// Every process of it is stopped where it is.
+    Paused,
     /// Its init has exited.
     Stopped,
     /// Deleted; the shim is about to end.
@@ -32,6 +35,7 @@ impl std::fmt::Display for Phase {
             Self::Creating => "being created",
             Self::Created => "created",
             Self::Running => "running",
+            Self::Paused => "paused",
             Self::Stopped => "stopped",
             Self::Deleted => "deleted",
         })
@@ -125,6 +129,20 @@ pub(crate) enum Happening {
         failure: Failure,
         /// The stages up to there.
         trace: Vec<Stage>,
+    },
+    /// Its processes are stopped where they are.
+    Paused,
+    /// They go on.
+    Resumed,
+    /// Its limits were changed.
+    Updated {
+        /// To these.
+        limits: Limits,
+    },
+    /// The kernel's OOM killer has ended processes of it.
+    Oom {
+        /// So many since the creation.
+        kills: u64,
     },
     /// Init has exited.
     Exited {

@@ -5,7 +5,7 @@
 use crate::error::{Attempted, Error, Result};
 use crate::event::{Exit, Handover, Stage};
 use crate::log::Log;
-use crate::oom::OomCounter;
+use crate::oom::{OomCounter, OomWatch};
 use crate::orphan;
 use crate::pipe::{Pipe, PipeEnd};
 use crate::reaper::{Creation, Ended, Process};
@@ -24,7 +24,7 @@ pub(crate) struct Init {
     report: Report,
     /// The first failure of that report.
     failure: Option<Failure>,
-    oom: Option<OomCounter>,
+    oom: Option<OomWatch>,
     /// Where its stdout and stderr are read.
     ends: [Option<PipeEnd>; 2],
 }
@@ -52,21 +52,30 @@ impl Init {
             creation.claim(pid).attempted(|| format!("take over the container's init, pid {pid}"))?;
         let ends = [left.stdout.end().ok(), left.stderr.end().ok()];
         let output = Output::carry(Some(left.stdout), Some(left.stderr), log);
-        Ok(Self { process, output, report: left.report, failure: None, oom: OomCounter::of(pid), ends })
+        let oom = OomCounter::of(pid).map(|counter| OomWatch::new(counter, 0));
+        Ok(Self { process, output, report: left.report, failure: None, oom, ends })
     }
 
-    /// One that a shim before this one had, which was killed.
-    pub(crate) fn adopt(process: Process, [out, err]: [Option<Pipe>; 2], log: Log, past: Handover) -> Self {
+    /// One that a shim before this one had, which was killed, and had told of so many OOM kills.
+    pub(crate) fn adopt(
+        process: Process,
+        [out, err]: [Option<Pipe>; 2],
+        log: Log,
+        past: Handover,
+        oom_kills: u64,
+    ) -> Self {
         let output = Output::carry(out, err, log);
         let ends = [past.stdout, past.stderr];
-        Self { process, output, report: Report::lost(), failure: None, oom: past.oom, ends }
+        let oom = past.oom.map(|counter| OomWatch::new(counter, oom_kills));
+        Self { process, output, report: Report::lost(), failure: None, oom, ends }
     }
 
     /// What another shim will need, should this one be killed.
     pub(crate) fn handover(&self) -> Handover {
         let [stdout, stderr] = self.ends;
         let start_time = orphan::start_time(self.process.pid).unwrap_or(0);
-        Handover { start_time, boot_id: orphan::boot_id(), stdout, stderr, oom: self.oom.clone() }
+        let oom = self.oom.as_ref().map(|watch| watch.counter().clone());
+        Handover { start_time, boot_id: orphan::boot_id(), stdout, stderr, oom }
     }
 
     /// Its number in the shim's pid namespace.
@@ -86,6 +95,14 @@ impl Init {
         }
     }
 
+    /// Goes on with its output in a new log file, if the old one was moved away.
+    ///
+    /// # Errors
+    /// When it cannot be opened, or nothing is logged any more.
+    pub(crate) async fn reopen_log(&self) -> Result<()> {
+        self.output.reopen_log().await
+    }
+
     /// The stages that it has reported since `create`, as part of `command`.
     pub(crate) fn stages(&mut self, command: &'static str) -> Vec<Stage> {
         self.report.drain();
@@ -95,20 +112,54 @@ impl Init {
         stages
     }
 
+    /// OOM kills since the creation, when there are some that were not told.
+    pub(crate) fn oom_news(&mut self) -> Option<u64> {
+        self.oom.as_mut()?.news()
+    }
+
     /// After its end: logs the rest of its output, and says how it ended and,
     /// when it reported that it failed before the user's process, why.
     pub(crate) async fn last_words(mut self, ended: Ended) -> (Exit, Option<Failure>) {
         self.output.drain().await;
         self.stages("start");
-        let oom_killed = self.oom.is_some_and(|oom| oom.grew());
+        let oom_killed = self.oom.is_some_and(|oom| oom.counter().grew());
         (Exit { how: ended.how, at: ended.at, oom_killed }, self.failure)
+    }
+}
+
+/// What becomes of init.
+#[derive(Debug)]
+pub(crate) enum News {
+    /// It has ended.
+    Ended(Ended),
+    /// The OOM killer has ended so many processes of its cgroup since the creation.
+    Oom(u64),
+}
+
+/// The next that becomes of init; never, while there is none.
+pub(crate) async fn news_of(init: &mut Option<Init>) -> News {
+    let Some(init) = init else { return std::future::pending().await };
+    let oom = async {
+        match &mut init.oom {
+            Some(watch) => watch.next().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        ended = end(&mut init.process) => News::Ended(ended),
+        kills = oom => News::Oom(kills),
     }
 }
 
 /// The end of init; never, while there is none.
 pub(crate) async fn end_of(init: &mut Option<Init>) -> Ended {
     let Some(init) = init else { return std::future::pending().await };
-    match (&mut init.process.ended).await {
+    end(&mut init.process).await
+}
+
+async fn end(process: &mut Process) -> Ended {
+    match (&mut process.ended).await {
         Ok(ended) => ended,
         // The reaper keeps the sender until the end is told.
         Err(_) => std::future::pending().await,

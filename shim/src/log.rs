@@ -4,113 +4,200 @@
 //! last words of a stream. Joining the contents, with a newline after each
 //! `F`, gives the output back byte for byte.
 //!
-//! A write that fails loses its entries, which are counted, and nothing else.
+//! Output that is above the rate limit ([`limit`]), or cannot be written, is
+//! dropped and counted, and nothing else comes of it. As soon as there is room,
+//! a line of its own says how much it was ([`sextant_proto::logfile::DROPPED`]).
+//! [`files`] rotates.
 
-use crate::error::{Attempted, Result};
-use std::fs::{File, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+pub(crate) mod files;
+mod limit;
+mod time;
+
+use crate::error::Result;
+use files::{Bounds, Files};
+use limit::Limit;
+use sextant_proto::logfile::{DROPPED, NOT_WRITTEN, RATE_LIMIT};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime};
+use time::rfc3339;
 
 /// Most bytes of output in one entry, as in CRI.
 pub(crate) const MAX_CONTENT: usize = 16 << 10;
 
-/// No entry is longer: the content, and time, stream and tag before it.
-const LONGEST: u64 = 17 << 10;
-
 /// Entries are written in batches of about this many bytes at most.
 const BATCH: usize = 64 << 10;
+
+/// How the log is kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    /// Of its files.
+    pub(crate) bounds: Bounds,
+    /// Bytes of output a second; `None` is no limit.
+    pub(crate) rate: Option<u64>,
+}
 
 /// What has become of the output so far.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    /// Length of the log, in bytes.
+    /// Bytes of log that were ever written.
     pub(crate) written: AtomicU64,
     /// Bytes of output that could not be written.
     pub(crate) dropped: AtomicU64,
+    /// Bytes of output that were above the rate limit.
+    pub(crate) limited: AtomicU64,
 }
 
-/// The log file.
+/// Output that is not in the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Tally {
+    lines: u64,
+    bytes: u64,
+}
+
+impl Tally {
+    fn add(&mut self, other: Self) {
+        self.lines += other.lines;
+        self.bytes += other.bytes;
+    }
+}
+
+/// What was dropped, by cause.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Dropped {
+    limited: Tally,
+    unwritten: Tally,
+}
+
+impl Dropped {
+    const NONE: Self =
+        Self { limited: Tally { lines: 0, bytes: 0 }, unwritten: Tally { lines: 0, bytes: 0 } };
+}
+
+/// The log, as it is written.
 #[derive(Debug)]
 pub(crate) struct Log {
-    file: File,
+    files: Files,
+    limit: Option<Limit>,
     counters: Arc<Counters>,
     batch: Vec<u8>,
-    /// Bytes of output in `batch`.
-    pending: u64,
+    /// Output in `batch`.
+    pending: Tally,
+    /// Dropped, and not told yet.
+    owed: Dropped,
+    /// Dropped, and told in `batch`.
+    telling: Dropped,
 }
 
 impl Log {
-    /// Opens the log for appending, mode 0600; a last entry that a killed shim
-    /// did not write to its end is cut off.
+    /// Opens the log for appending: see [`Files::open`].
     ///
     /// # Errors
-    /// Of open(2), pread(2) and ftruncate(2).
-    pub(crate) fn open(path: &Path, counters: Arc<Counters>) -> Result<Self> {
-        let attempted = || format!("open the log {}", path.display());
-        let options = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path);
-        let file = options.attempted(attempted)?;
-        let length = whole_entries(&file).attempted(attempted)?;
-        file.set_len(length).attempted(attempted)?;
-        counters.written.store(length, Ordering::Relaxed);
-        Ok(Self { file, counters, batch: Vec::new(), pending: 0 })
+    /// As there.
+    pub(crate) fn open(path: &Path, settings: Settings, counters: Arc<Counters>) -> Result<Self> {
+        let files = Files::open(path, settings.bounds)?;
+        counters.written.store(files.end(), Ordering::Relaxed);
+        let limit = settings.rate.map(|rate| Limit::new(rate, Instant::now()));
+        let (batch, pending) = (Vec::new(), Tally::default());
+        Ok(Self { files, limit, counters, batch, pending, owed: Dropped::NONE, telling: Dropped::NONE })
+    }
+
+    /// Goes on in a new file, if the old one was moved away.
+    ///
+    /// # Errors
+    /// When that cannot be opened.
+    pub(crate) fn reopen(&mut self) -> Result<()> {
+        self.write();
+        self.files.reopen()
+    }
+
+    /// Whether there is something to tell with the next entry, or by [`Log::settle`].
+    pub(crate) fn owes(&self) -> bool {
+        self.owed != Dropped::NONE
+    }
+
+    /// Tells what was dropped.
+    pub(crate) fn settle(&mut self, now: SystemTime) {
+        if self.owes() {
+            self.tell(&rfc3339(now));
+            self.write();
+        }
     }
 
     fn entry(&mut self, at: &str, stream: &str, tag: Tag, content: &[&[u8]]) {
-        let newline: u64 = match tag {
-            Tag::Full => 1,
-            Tag::Partial => 0,
-        };
-        self.batch.extend_from_slice(format!("{at} {stream} {} ", tag.letter()).as_bytes());
+        if self.owes() {
+            self.tell(at);
+        }
+        self.line(&format!("{at} {stream} {} ", tag.letter()), content);
+        let tally = size(tag, content);
+        self.pending.add(tally);
+    }
+
+    /// A line for each cause why output was dropped.
+    fn tell(&mut self, at: &str) {
+        let owed = std::mem::take(&mut self.owed);
+        let told = [
+            (RATE_LIMIT, "above the rate limit", owed.limited),
+            (NOT_WRITTEN, "not written", owed.unwritten),
+        ];
+        for (cause, words, Tally { lines, bytes }) in told {
+            if lines + bytes > 0 {
+                let head = format!("{at} stderr {DROPPED}{cause}:{lines}:{bytes} ");
+                let words = format!("[{lines} lines, {bytes} bytes of output were dropped: {words}]");
+                self.line(&head, &[words.as_bytes()]);
+            }
+        }
+        self.telling.limited.add(owed.limited);
+        self.telling.unwritten.add(owed.unwritten);
+    }
+
+    fn line(&mut self, head: &str, content: &[&[u8]]) {
+        let length = head.len() + content.iter().map(|piece| piece.len()).sum::<usize>() + 1;
+        if self.files.overflows(self.batch.len() + length) {
+            self.write();
+            if self.files.overflows(length) {
+                self.files.rotate();
+            }
+        }
+        self.batch.extend_from_slice(head.as_bytes());
         for piece in content {
             self.batch.extend_from_slice(piece);
-            self.pending += u64::try_from(piece.len()).unwrap_or(u64::MAX);
         }
         self.batch.push(b'\n');
-        self.pending += newline;
         if self.batch.len() >= BATCH {
             self.write();
         }
     }
 
-    /// Writes the batch, or counts what is lost; a torn entry is taken back.
+    /// Writes the batch, or counts what is lost.
     fn write(&mut self) {
-        let before = self.counters.written.load(Ordering::Relaxed);
-        let size = u64::try_from(self.batch.len()).unwrap_or(u64::MAX);
-        if self.file.write_all(&self.batch).is_ok() {
-            self.counters.written.store(before + size, Ordering::Release);
-        } else {
-            self.counters.dropped.fetch_add(self.pending, Ordering::Relaxed);
-            if self.file.set_len(before).is_err() {
-                let length = self.file.metadata().map_or(before, |m| m.len());
-                self.counters.written.store(length, Ordering::Release);
-            }
+        if self.batch.is_empty() {
+            return;
         }
+        let (pending, telling) = (std::mem::take(&mut self.pending), std::mem::take(&mut self.telling));
+        if self.files.append(&self.batch).is_err() {
+            self.counters.dropped.fetch_add(pending.bytes, Ordering::Relaxed);
+            self.owed.limited.add(telling.limited);
+            self.owed.unwritten.add(telling.unwritten);
+            self.owed.unwritten.add(pending);
+        }
+        self.counters.written.store(self.files.end(), Ordering::Release);
         self.batch.clear();
-        self.pending = 0;
+    }
+
+    /// Whether an entry with so many bytes of output is within the rate limit.
+    fn admits(&mut self, bytes: u64) -> bool {
+        self.limit.as_mut().is_none_or(|limit| limit.admits(bytes, Instant::now()))
+    }
+
+    fn drop_limited(&mut self, dropped: Tally) {
+        self.counters.limited.fetch_add(dropped.bytes, Ordering::Relaxed);
+        self.owed.limited.add(dropped);
     }
 }
 
-/// Up to where a log has whole entries; there is no newline within one.
-fn whole_entries(file: &File) -> std::io::Result<u64> {
-    let length = file.metadata()?.len();
-    let mut begin = length;
-    while begin > 0 {
-        let size = begin.min(LONGEST);
-        begin -= size;
-        let mut bytes = vec![0; usize::try_from(size).map_err(std::io::Error::other)?];
-        file.read_exact_at(&mut bytes, begin)?;
-        if let Some(at) = bytes.iter().rposition(|b| *b == b'\n') {
-            return Ok(begin + u64::try_from(at).map_err(std::io::Error::other)? + 1);
-        }
-    }
-    Ok(0)
-}
-
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Tag {
     Full,
     Partial,
@@ -125,18 +212,27 @@ impl Tag {
     }
 }
 
+/// The output that an entry stands for.
+fn size(tag: Tag, content: &[&[u8]]) -> Tally {
+    let bytes: usize = content.iter().map(|piece| piece.len()).sum();
+    let newline = u64::from(tag == Tag::Full);
+    Tally { lines: newline, bytes: u64::try_from(bytes).unwrap_or(u64::MAX).saturating_add(newline) }
+}
+
 /// Cuts one stream into entries.
 #[derive(Debug)]
 pub(crate) struct Lines {
     stream: &'static str,
     /// The beginning of a line whose end has not come; shorter than [`MAX_CONTENT`].
     held: Vec<u8>,
+    /// A piece of this line was dropped: so is the rest of it.
+    cut: bool,
 }
 
 impl Lines {
     /// For `stream`: "stdout" or "stderr".
     pub(crate) fn new(stream: &'static str) -> Self {
-        Self { stream, held: Vec::new() }
+        Self { stream, held: Vec::new(), cut: false }
     }
 
     /// Takes bytes of output that were read at `now`.
@@ -148,13 +244,15 @@ impl Lines {
         log.write();
     }
 
-    /// Writes the beginning of a line that is held back.
+    /// Writes the beginning of a line that is held back, and what there is to tell.
     pub(crate) fn flush(&mut self, now: SystemTime, log: &mut Log) {
         if !self.held.is_empty() {
-            log.entry(&rfc3339(now), self.stream, Tag::Partial, &[&self.held]);
+            let held = std::mem::take(&mut self.held);
+            self.entry(&rfc3339(now), Tag::Partial, &[&held], log);
             log.write();
         }
         self.held = Vec::new();
+        log.settle(now);
     }
 
     /// Takes a line, or the beginning of one.
@@ -163,71 +261,53 @@ impl Lines {
             Some(rest) => (rest, Tag::Full),
             None => (line, Tag::Partial),
         };
-        while self.held.len() + rest.len() > MAX_CONTENT {
-            let (now, later) = rest.split_at(MAX_CONTENT - self.held.len());
-            log.entry(at, self.stream, Tag::Partial, &[&self.held, now]);
-            self.held.clear();
+        let mut held = std::mem::take(&mut self.held);
+        while held.len() + rest.len() > MAX_CONTENT {
+            let (now, later) = rest.split_at(MAX_CONTENT - held.len());
+            self.entry(at, Tag::Partial, &[&held, now], log);
+            held.clear();
             rest = later;
         }
         match tag {
             Tag::Full => {
-                log.entry(at, self.stream, Tag::Full, &[&self.held, rest]);
-                self.held.clear();
+                self.entry(at, Tag::Full, &[&held, rest], log);
+                held.clear();
             }
-            Tag::Partial => self.held.extend_from_slice(rest),
+            Tag::Partial => held.extend_from_slice(rest),
+        }
+        self.held = held;
+    }
+
+    /// An entry, unless it is above the rate limit.
+    fn entry(&mut self, at: &str, tag: Tag, content: &[&[u8]], log: &mut Log) {
+        let tally = size(tag, content);
+        if self.cut || !log.admits(tally.bytes) {
+            // A line counts once, with its first piece.
+            log.drop_limited(Tally { lines: u64::from(!self.cut), ..tally });
+            self.cut = tag == Tag::Partial;
+        } else {
+            log.entry(at, self.stream, tag, content);
         }
     }
-}
-
-/// `at` in UTC as RFC 3339 with nine digits of a second; times before 1970 are 1970.
-pub(crate) fn rfc3339(at: SystemTime) -> String {
-    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
-    let (year, month, day) = civil(days);
-    let (h, m, s) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{h:02}:{m:02}:{s:02}.{:09}Z", since.subsec_nanos())
-}
-
-/// Year, month and day of the `days`th day after 1970-01-01, in the Gregorian
-/// calendar. Years are counted from March, so that a leap day is the last of its year.
-fn civil(days: u64) -> (u64, u64, u64) {
-    const ERA: u64 = 146_097; // days of 400 years
-    let days = days + 719_468; // from 0000-03-01
-    let (era, day) = (days / ERA, days % ERA);
-    let year = (day - day / 1_460 + day / 36_524 - day / (ERA - 1)) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153; // 0 is March
-    let day_of_month = day - (153 * month + 2) / 5 + 1;
-    let (month, carry) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
-    (era * 400 + year + carry, month, day_of_month)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
+    use std::time::UNIX_EPOCH;
 
-    #[test]
-    fn times_are_civil() {
-        for (seconds, expected) in [
-            (0, "1970-01-01T00:00:00.000000007Z"),
-            (951_782_399, "2000-02-28T23:59:59.000000007Z"),
-            (951_782_400, "2000-02-29T00:00:00.000000007Z"),
-            (951_868_800, "2000-03-01T00:00:00.000000007Z"),
-            (1_709_251_199, "2024-02-29T23:59:59.000000007Z"),
-            (1_735_689_599, "2024-12-31T23:59:59.000000007Z"),
-            (4_107_542_400, "2100-03-01T00:00:00.000000007Z"),
-        ] {
-            assert_eq!(rfc3339(UNIX_EPOCH + Duration::new(seconds, 7)), expected);
-        }
+    const HEAD: &str = "1970-01-01T00:00:00.000000000Z";
+
+    fn open(dir: &Path) -> (Log, Arc<Counters>) {
+        let counters = Arc::new(Counters::default());
+        let settings = Settings { bounds: Bounds { size: 1 << 20, count: 3 }, rate: None };
+        (Log::open(&dir.join("log"), settings, Arc::clone(&counters)).unwrap(), counters)
     }
 
     #[test]
     fn output_comes_back_byte_for_byte() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("log");
-        let counters = Arc::new(Counters::default());
-        let mut log = Log::open(&path, Arc::clone(&counters)).unwrap();
+        let (mut log, counters) = open(dir.path());
         let mut lines = Lines::new("stdout");
         let mut output = Vec::new();
         for size in [0, 1, MAX_CONTENT - 1, MAX_CONTENT, MAX_CONTENT + 1, 3 * MAX_CONTENT, 100_000] {
@@ -239,7 +319,7 @@ mod tests {
             lines.feed(chunk, UNIX_EPOCH, &mut log);
         }
         lines.flush(UNIX_EPOCH, &mut log);
-        let text = std::fs::read(&path).unwrap();
+        let text = std::fs::read(dir.path().join("log")).unwrap();
         assert_eq!(counters.written.load(Ordering::Relaxed), u64::try_from(text.len()).unwrap());
         let mut back = Vec::new();
         for entry in text.split_inclusive(|b| *b == b'\n') {
@@ -254,31 +334,75 @@ mod tests {
     }
 
     #[test]
-    fn a_torn_last_entry_is_cut_off() {
+    fn what_is_above_the_limit_is_counted_and_told_before_what_comes_next() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("log");
-        let length = |bytes: &[u8]| {
-            std::fs::write(&path, bytes).unwrap();
-            let counters = Arc::new(Counters::default());
-            drop(Log::open(&path, Arc::clone(&counters)).unwrap());
-            let length = std::fs::metadata(&path).unwrap().len();
-            assert_eq!(counters.written.load(Ordering::Relaxed), length);
-            length
-        };
-        assert_eq!(length(b""), 0);
-        assert_eq!(length(b"torn"), 0);
-        assert_eq!(length(b"one\ntwo\n"), 8);
-        assert_eq!(length(b"one\ntw"), 4);
-        assert_eq!(length(&[b"one\n".to_vec(), vec![b'x'; 50_000]].concat()), 4);
+        let (mut log, counters) = open(dir.path());
+        // One that is not filled up before tomorrow.
+        let tomorrow = Instant::now() + std::time::Duration::from_secs(86_400);
+        log.limit = Some(Limit::new(1024, tomorrow));
+        let mut lines = Lines::new("stdout");
+        lines.feed(&[b'a'; 1023], UNIX_EPOCH, &mut log);
+        // A line that is cut is dropped to its end, whatever the bucket holds by then.
+        lines.feed(b"\nbb\n", UNIX_EPOCH, &mut log);
+        lines.feed(&[b'c'; 40_000], UNIX_EPOCH, &mut log);
+        lines.feed(b"\n", UNIX_EPOCH, &mut log);
+        assert_eq!(counters.limited.load(Ordering::Relaxed), 3 + 40_001);
+        log.limit = None;
+        lines.feed(b"next\n", UNIX_EPOCH, &mut log);
+        let text = std::fs::read_to_string(dir.path().join("log")).unwrap();
+        let last: Vec<&str> = text.lines().skip(1).collect();
+        let dropped = "[2 lines, 40004 bytes of output were dropped: above the rate limit]";
+        let expected = [
+            format!("{HEAD} stderr F:dropped:rate-limit:2:40004 {dropped}"),
+            format!("{HEAD} stdout F next"),
+        ];
+        assert_eq!(last, expected);
+        assert!(!log.owes());
     }
 
     #[test]
-    fn what_cannot_be_written_is_counted() {
-        let counters = Arc::new(Counters::default());
-        let file = OpenOptions::new().write(true).open("/dev/full").unwrap();
-        let mut log = Log { file, counters: Arc::clone(&counters), batch: Vec::new(), pending: 0 };
-        Lines::new("stderr").feed(b"four\n", UNIX_EPOCH, &mut log);
-        assert_eq!(counters.dropped.load(Ordering::Relaxed), 5);
+    fn what_cannot_be_written_is_counted_and_told_once_there_is_room() {
+        let dir = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/dev/full", dir.path().join("log")).unwrap();
+        let (mut log, counters) = open(dir.path());
+        let mut lines = Lines::new("stderr");
+        lines.feed(b"four\n", UNIX_EPOCH, &mut log);
+        lines.feed(b"five\n", UNIX_EPOCH, &mut log);
+        lines.flush(UNIX_EPOCH, &mut log);
+        assert_eq!(counters.dropped.load(Ordering::Relaxed), 10);
         assert_eq!(counters.written.load(Ordering::Relaxed), 0);
+        assert!(log.owes());
+        std::fs::remove_file(dir.path().join("log")).unwrap();
+        log.reopen().unwrap();
+        log.settle(UNIX_EPOCH);
+        let text = std::fs::read_to_string(dir.path().join("log")).unwrap();
+        let dropped = "[2 lines, 10 bytes of output were dropped: not written]";
+        assert_eq!(text, format!("{HEAD} stderr F:dropped:not-written:2:10 {dropped}\n"));
+        assert!(!log.owes());
+    }
+
+    #[test]
+    fn no_file_is_larger_than_it_may_be_and_no_entry_is_cut() {
+        let dir = tempfile::tempdir().unwrap();
+        let counters = Arc::new(Counters::default());
+        let settings = Settings { bounds: Bounds { size: 64 << 10, count: 4 }, rate: None };
+        let mut log = Log::open(&dir.path().join("log"), settings, Arc::clone(&counters)).unwrap();
+        let mut lines = Lines::new("stdout");
+        for size in (0..60_000).step_by(977) {
+            lines.feed(&[vec![b'x'; size], b"\n".to_vec()].concat(), UNIX_EPOCH, &mut log);
+        }
+        let files: Vec<_> = dir.path().read_dir().unwrap().map(|e| e.unwrap().path()).collect();
+        assert_eq!(files.len(), 4);
+        for file in &files {
+            let bytes = std::fs::read(file).unwrap();
+            assert!(bytes.len() <= 64 << 10 && bytes.starts_with(HEAD.as_bytes()) && bytes.ends_with(b"\n"));
+        }
+        let rotated = sextant_proto::logfile::rotated(dir.path()).unwrap();
+        assert!(rotated.windows(2).all(|two| two[0].end() == two[1].begin));
+        let last = std::fs::metadata(dir.path().join("log")).unwrap().len();
+        assert_eq!(
+            counters.written.load(Ordering::Relaxed),
+            sextant_proto::logfile::current_begin(&rotated) + last
+        );
     }
 }

@@ -161,6 +161,7 @@ fn compose(
         dir: config.dir,
         runtime: Runtime { binary: config.runtime, root: config.runtime_root, reaper: reaper.clone() },
         journal,
+        log: config.log,
         counters,
         snapshot: publish,
         init: None,

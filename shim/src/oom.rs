@@ -1,9 +1,13 @@
 //! Whether the kernel's OOM killer struck in the container's cgroup: the
 //! counter `oom_kill` of `memory.events` (v2) or `memory.oom_control` (v1),
 //! compared with its value at creation (cgroups(7), and the kernel's
-//! admin-guide on both). Where it cannot be read, the answer is no.
+//! admin-guide on both). Where it cannot be read, the answer is no. [`watch`]
+//! hears of it at once.
+
+mod watch;
 
 use std::path::{Path, PathBuf};
+pub(crate) use watch::OomWatch;
 
 /// The counter of one cgroup.
 #[derive(Clone, Debug)]

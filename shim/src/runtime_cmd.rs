@@ -164,6 +164,9 @@ fn name(invocation: &Invocation) -> &'static str {
         Invocation::Create { .. } => "create",
         Invocation::Start { .. } => "start",
         Invocation::Kill { .. } => "kill",
+        Invocation::Pause { .. } => "pause",
+        Invocation::Resume { .. } => "resume",
+        Invocation::Update { .. } => "update",
         Invocation::State { .. } => "state",
         Invocation::Delete { .. } => "delete",
     }

@@ -12,7 +12,9 @@ use crate::log::Counters;
 use sextant_proto::shim::shim_server::{Shim, ShimServer};
 use sextant_proto::shim::{
     CreateRequest, CreateResponse, DeleteRequest, DeleteResponse, Event, KillRequest, KillResponse,
-    StartRequest, StartResponse, StateRequest, StateResponse, WaitRequest, WaitResponse, WatchRequest,
+    PauseRequest, PauseResponse, ReopenLogRequest, ReopenLogResponse, ResumeRequest, ResumeResponse,
+    StartRequest, StartResponse, StateRequest, StateResponse, UpdateRequest, UpdateResponse, WaitRequest,
+    WaitResponse, WatchRequest,
 };
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -65,7 +67,7 @@ impl Shim for Service {
     type WatchStream = ReceiverStream<Result<Event, Status>>;
 
     async fn create(&self, _: Request<CreateRequest>) -> Result<Response<CreateResponse>, Status> {
-        if matches!(self.now().phase, Phase::Created | Phase::Running | Phase::Stopped) {
+        if matches!(self.now().phase, Phase::Created | Phase::Running | Phase::Paused | Phase::Stopped) {
             return Err(Status::already_exists(format!("create {}: it is {}", self.id, self.now().phase)));
         }
         let pid = self.ask(Command::Create).await?;
@@ -108,6 +110,7 @@ impl Shim for Service {
             bundle: self.bundle.clone(),
             log_bytes: self.counters.written.load(Ordering::Acquire),
             log_dropped_bytes: self.counters.dropped.load(Ordering::Relaxed),
+            log_limited_bytes: self.counters.limited.load(Ordering::Relaxed),
         }))
     }
 
@@ -118,6 +121,27 @@ impl Shim for Service {
         let (events, stream) = mpsc::channel(1);
         tokio::spawn(follow(reader, after, self.snapshot.clone(), events));
         Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    async fn pause(&self, _: Request<PauseRequest>) -> Result<Response<PauseResponse>, Status> {
+        self.ask(Command::Pause).await?;
+        Ok(Response::new(PauseResponse {}))
+    }
+
+    async fn resume(&self, _: Request<ResumeRequest>) -> Result<Response<ResumeResponse>, Status> {
+        self.ask(Command::Resume).await?;
+        Ok(Response::new(ResumeResponse {}))
+    }
+
+    async fn update(&self, request: Request<UpdateRequest>) -> Result<Response<UpdateResponse>, Status> {
+        let limits = wire::limits(request.into_inner().limits.unwrap_or_default());
+        self.ask(|reply| Command::Update(limits, reply)).await?;
+        Ok(Response::new(UpdateResponse {}))
+    }
+
+    async fn reopen_log(&self, _: Request<ReopenLogRequest>) -> Result<Response<ReopenLogResponse>, Status> {
+        self.ask(Command::ReopenLog).await?;
+        Ok(Response::new(ReopenLogResponse {}))
     }
 
     async fn delete(&self, request: Request<DeleteRequest>) -> Result<Response<DeleteResponse>, Status> {

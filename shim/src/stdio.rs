@@ -3,53 +3,76 @@
 //! then is read before the exit is journalled; descendants that live on cannot
 //! delay that, and are still heard afterwards.
 
+use crate::error::{Error, Result};
 use crate::log::{Lines, Log};
 use crate::pipe::{Flow, Pipe};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, oneshot};
+
+/// How long nothing comes until the log says what it has dropped.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// The container's output, on its way into the log.
 #[derive(Debug)]
 pub(crate) struct Output {
-    drains: mpsc::Sender<oneshot::Sender<()>>,
+    requests: mpsc::Sender<Request>,
+}
+
+/// What can be asked of it.
+#[derive(Debug)]
+enum Request {
+    /// To read what is there now.
+    Drain(oneshot::Sender<()>),
+    /// To go on in a new log file.
+    Reopen(oneshot::Sender<Result<()>>),
 }
 
 impl Output {
     /// Starts to carry `stdout` and `stderr` into `log`, as far as there are such pipes.
     pub(crate) fn carry(stdout: Option<Pipe>, stderr: Option<Pipe>, log: Log) -> Self {
-        let (drains, requests) = mpsc::channel(1);
+        let (sender, requests) = mpsc::channel(1);
         let stdout = Source { pipe: stdout, lines: Lines::new("stdout") };
         let stderr = Source { pipe: stderr, lines: Lines::new("stderr") };
         tokio::spawn(carry(stdout, stderr, log, requests));
-        Self { drains }
+        Self { requests: sender }
     }
 
     /// Returns when all that was written up to now is in the log.
     pub(crate) async fn drain(&self) {
         let (done, drained) = oneshot::channel();
-        if self.drains.send(done).await.is_ok() {
+        if self.requests.send(Request::Drain(done)).await.is_ok() {
             // An error says that the task is gone, and with it everything to drain.
             drained.await.unwrap_or_default();
         }
     }
+
+    /// Goes on in a new log file, if the old one was moved away.
+    ///
+    /// # Errors
+    /// When it cannot be opened, or nothing is logged any more.
+    pub(crate) async fn reopen_log(&self) -> Result<()> {
+        let over = || Error::new("open the log anew", "nothing is written to it any more");
+        let (done, reopened) = oneshot::channel();
+        self.requests.send(Request::Reopen(done)).await.map_err(|_| over())?;
+        reopened.await.map_err(|_| over())?
+    }
 }
 
-async fn carry(
-    mut stdout: Source,
-    mut stderr: Source,
-    mut log: Log,
-    mut requests: mpsc::Receiver<oneshot::Sender<()>>,
-) {
+async fn carry(mut stdout: Source, mut stderr: Source, mut log: Log, mut requests: mpsc::Receiver<Request>) {
     loop {
         tokio::select! {
             bytes = stdout.read() => stdout.take(&bytes, &mut log),
             bytes = stderr.read() => stderr.take(&bytes, &mut log),
-            Some(done) = requests.recv() => {
-                stdout.drain(&mut log);
-                stderr.drain(&mut log);
-                // Whoever asked may have gone.
-                done.send(()).unwrap_or_default();
-            }
+            Some(request) = requests.recv() => match request {
+                Request::Drain(done) => {
+                    stdout.drain(&mut log);
+                    stderr.drain(&mut log);
+                    // Whoever asked may have gone.
+                    done.send(()).unwrap_or_default();
+                }
+                Request::Reopen(done) => drop(done.send(log.reopen())),
+            },
+            () = tokio::time::sleep(SILENCE), if log.owes() => log.settle(SystemTime::now()),
             else => return,
         }
         if stdout.pipe.is_none() && stderr.pipe.is_none() {

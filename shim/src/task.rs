@@ -4,12 +4,13 @@
 //!
 //! ```text
 //!          Create             Start
-//!  empty ──────► creating ──► created ──► running
-//!    │ ▲            │ fails      │ init      │ init
-//!    │ └────────────┘            │ exits     │ exits
-//!    │                           └────┬──────┘
+//!                                             Pause
+//!  empty ──────► creating ──► created ──► running ◄──► paused
+//!    │ ▲            │ fails      │ init      │ Resume    │ init
+//!    │ └────────────┘            │ exits     │ exits     │ is killed
+//!    │                           └────┬──────┴───────────┘
 //!    │ Delete                         ▼      Delete
-//!    └──────────► deleted ◄──────── stopped ◄─── (kills created; running with force)
+//!    └──────────► deleted ◄──────── stopped ◄─── (kills created; running and paused with force)
 //! ```
 //!
 //! A shim that takes over from one that was killed begins where the journal of
@@ -23,12 +24,12 @@
 use crate::command::{Command, Force, Mailbox, Refusal, Snapshot, Target};
 use crate::error::{Attempted, Error};
 use crate::event::{Exit, Happening, Phase, Stage};
-use crate::init::{Init, Signalled, end_of};
+use crate::init::{Init, News, Signalled, end_of, news_of};
 use crate::journal::{Journal, Stamp};
-use crate::log::{Counters, Log};
+use crate::log::{Counters, Log, Settings};
 use crate::reaper::Ended;
 use crate::runtime_cmd::{Fault, FaultKind, Finished, Runtime};
-use sextant_runtime::contract::args::Invocation;
+use sextant_runtime::contract::args::{Invocation, Limits};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,6 +61,8 @@ pub(crate) struct Task {
     pub(crate) runtime: Runtime,
     /// Its journal.
     pub(crate) journal: Journal,
+    /// How the log is kept.
+    pub(crate) log: Settings,
     /// How much was logged.
     pub(crate) counters: Arc<Counters>,
     /// Where its state is published.
@@ -75,7 +78,10 @@ impl Task {
         loop {
             tokio::select! {
                 biased;
-                ended = end_of(&mut self.init) => self.exited(ended).await,
+                news = news_of(&mut self.init) => match news {
+                    News::Ended(ended) => self.exited(ended).await,
+                    News::Oom(kills) => self.tell_oom(kills),
+                },
                 command = commands.next() => match command {
                     Some(Command::Terminate) if self.may_end() => return,
                     Some(command) => self.carry_out(command, &mut commands).await,
@@ -94,6 +100,10 @@ impl Task {
             Command::Create(reply) => drop(reply.send(self.create(others).await)),
             Command::Start(reply) => drop(reply.send(self.start(others).await)),
             Command::Kill(signal, target, reply) => drop(reply.send(self.kill(signal, target).await)),
+            Command::Pause(reply) => drop(reply.send(self.pause().await)),
+            Command::Resume(reply) => drop(reply.send(self.resume().await)),
+            Command::Update(limits, reply) => drop(reply.send(self.update(limits).await)),
+            Command::ReopenLog(reply) => drop(reply.send(self.reopen_log().await)),
             Command::Delete(force, reply) => drop(reply.send(self.delete(force).await)),
             Command::Terminate => {
                 eprintln!("sextant-shim: SIGTERM is ignored: the container is {}", self.phase())
@@ -113,6 +123,7 @@ impl Task {
             };
             match command {
                 Command::Kill(signal, target, reply) => drop(reply.send(self.kill(signal, target).await)),
+                Command::ReopenLog(reply) => drop(reply.send(self.reopen_log().await)),
                 command => {
                     if let Command::Delete(Force::Yes, _) = command {
                         abort.notify_one();
@@ -161,7 +172,7 @@ impl Task {
         };
         let mut finished = self.run_long(&invocation, others).await?;
         let trace = std::mem::take(&mut finished.trace);
-        let log = Log::open(&self.dir.join("log"), Arc::clone(&self.counters));
+        let log = Log::open(&self.dir.join("log"), self.log, Arc::clone(&self.counters));
         match log.and_then(|log| Init::take_over(&creation, &pid_file, log, finished)) {
             Ok(init) => Ok((self.init.insert(init).pid(), trace)),
             Err(e) => Err(Fault::of_shim(&e, trace)),
@@ -188,9 +199,11 @@ impl Task {
     }
 
     async fn kill(&mut self, signal: i32, target: Target) -> Result<(), Refusal> {
-        self.require("signal the container", &[Phase::Created, Phase::Running])?;
-        if target == Target::All {
-            let invocation = Invocation::Kill { id: self.id.clone(), signal, all: true };
+        self.require("signal the container", &[Phase::Created, Phase::Running, Phase::Paused])?;
+        // What is frozen dies only when it is thawed, which the runtime sees to.
+        let frozen = self.phase() == Phase::Paused && signal == libc::SIGKILL;
+        if target == Target::All || frozen {
+            let invocation = Invocation::Kill { id: self.id.clone(), signal, all: target == Target::All };
             self.runtime.run(&invocation, SHORT).await.map_err(Refusal::Runtime)?;
             return Ok(());
         }
@@ -198,6 +211,43 @@ impl Task {
             Some(Signalled::Sent) => Ok(()),
             Some(Signalled::Gone) | None => {
                 Err(Refusal::Phase { attempted: "signal the container", phase: Phase::Stopped })
+            }
+        }
+    }
+
+    async fn pause(&mut self) -> Result<(), Refusal> {
+        if self.phase() == Phase::Paused {
+            return Ok(());
+        }
+        self.require("pause the container", &[Phase::Running])?;
+        let invocation = Invocation::Pause { id: self.id.clone() };
+        self.runtime.run(&invocation, SHORT).await.map_err(Refusal::Runtime)?;
+        Ok(self.record(&Happening::Paused, |s| s.phase = Phase::Paused)?)
+    }
+
+    async fn resume(&mut self) -> Result<(), Refusal> {
+        if self.phase() == Phase::Running {
+            return Ok(());
+        }
+        self.require("resume the container", &[Phase::Paused])?;
+        let invocation = Invocation::Resume { id: self.id.clone() };
+        self.runtime.run(&invocation, SHORT).await.map_err(Refusal::Runtime)?;
+        Ok(self.record(&Happening::Resumed, |s| s.phase = Phase::Running)?)
+    }
+
+    async fn update(&mut self, limits: Limits) -> Result<(), Refusal> {
+        let alive = [Phase::Created, Phase::Running, Phase::Paused];
+        self.require("change the limits of the container", &alive)?;
+        let invocation = Invocation::Update { id: self.id.clone(), limits: limits.clone() };
+        self.runtime.run(&invocation, SHORT).await.map_err(Refusal::Runtime)?;
+        Ok(self.record(&Happening::Updated { limits }, |_| ())?)
+    }
+
+    async fn reopen_log(&self) -> Result<(), Refusal> {
+        match &self.init {
+            Some(init) => Ok(init.reopen_log().await?),
+            None => {
+                Err(Refusal::Phase { attempted: "open the log of the container anew", phase: self.phase() })
             }
         }
     }
@@ -223,15 +273,28 @@ impl Task {
     async fn end_init(&mut self) -> Result<(), Refusal> {
         let Some(init) = &self.init else { return Ok(()) };
         init.signal(libc::SIGKILL)?;
+        if self.phase() == Phase::Paused {
+            let thaw = Invocation::Resume { id: self.id.clone() };
+            self.runtime.run(&thaw, SHORT).await.map_err(Refusal::Runtime)?;
+        }
         let ended = tokio::time::timeout(SHORT, end_of(&mut self.init));
         let ended = ended.await.attempted(|| "wait for the end of the container's init".into())?;
         self.exited(ended).await;
         Ok(())
     }
 
+    fn tell_oom(&mut self, kills: u64) {
+        if let Err(e) = self.record(&Happening::Oom { kills }, |_| ()) {
+            eprintln!("sextant-shim: {}", e.line());
+        }
+    }
+
     /// Init has ended: its output is logged, then the exit journalled, then published.
     async fn exited(&mut self, ended: Ended) {
-        let Some(init) = self.init.take() else { return };
+        let Some(mut init) = self.init.take() else { return };
+        if let Some(kills) = init.oom_news() {
+            self.tell_oom(kills);
+        }
         let (exit, failure) = init.last_words(ended).await;
         let happening = Happening::Exited { exit, failure };
         let mut written = self.journal.append(&happening);

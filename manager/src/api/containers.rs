@@ -1,24 +1,21 @@
 //! `sextant.v1.Containers`: decodes, calls the engine, encodes.
 
 use super::convert;
+use super::logs;
+use super::resources;
 use super::status::status;
 use crate::engine::Engine;
 use crate::engine::blocking;
 use crate::engine::error::{Error, Violation};
-use crate::logs::{self, Follow};
 use crate::shims::client::{Force, Target};
 use crate::shims::journal;
 use crate::{engine, namespaces};
 use sextant_proto::v1;
 use std::time::Duration;
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 /// Grace of a stop that names none.
 const GRACE: Duration = Duration::from_secs(10);
-/// Entries of a log that wait for a slow client, at most.
-const AHEAD: usize = 64;
 /// Signal of a stop or a kill that names none (signal(7)).
 const SIGTERM: i32 = nix::libc::SIGTERM;
 
@@ -92,9 +89,22 @@ impl v1::containers_server::Containers for Containers {
         reply(snapshot.map(|s| v1::GetResponse { container: Some(convert::container_to_wire(s)) }))
     }
 
-    async fn list(&self, _: Request<v1::ListRequest>) -> Answer<v1::ListResponse> {
-        let containers = self.engine.list().into_iter().map(convert::container_to_wire).collect();
-        Ok(Response::new(v1::ListResponse { containers }))
+    async fn list(&self, request: Request<v1::ListRequest>) -> Answer<v1::ListResponse> {
+        let v1::ListRequest { labels, page_size, page_token } = request.into_inner();
+        let selected = self.engine.list().into_iter().filter(|s| {
+            let has = |key: &String, value: &String| {
+                s.labels.get(key).is_some_and(|found| value.is_empty() || found == value)
+            };
+            // A token is the last id of the page before: what is made or deleted meanwhile
+            // moves no other container to another page.
+            s.id > page_token && labels.iter().all(|(key, value)| has(key, value))
+        });
+        let size = usize::try_from(page_size).ok().filter(|size| *size > 0).unwrap_or(usize::MAX);
+        let mut selected = selected.map(convert::container_to_wire);
+        let containers: Vec<_> = selected.by_ref().take(size).collect();
+        let last = containers.last().filter(|_| selected.next().is_some());
+        let next_page_token = last.map(|container| container.id.clone()).unwrap_or_default();
+        Ok(Response::new(v1::ListResponse { containers, next_page_token }))
     }
 
     async fn wait(&self, request: Request<v1::WaitRequest>) -> Answer<v1::WaitResponse> {
@@ -102,22 +112,54 @@ impl v1::containers_server::Containers for Containers {
         reply(exit.map(|exit| v1::WaitResponse { exit: Some(convert::exit_to_wire(exit)) }))
     }
 
-    type LogsStream = ReceiverStream<Result<v1::LogEntry, Status>>;
+    type LogsStream = logs::Entries;
 
     async fn logs(&self, request: Request<v1::LogsRequest>) -> Answer<Self::LogsStream> {
-        let v1::LogsRequest { id, offset, follow } = request.into_inner();
-        let (paths, snapshots) = self.engine.follow(&id).map_err(|e| status(&e))?;
-        let follow = if follow { Follow::Yes } else { Follow::No };
-        let reader = logs::Reader::new(&paths.log(), offset, follow, snapshots);
-        let (sender, entries) = mpsc::channel(AHEAD);
-        tokio::spawn(async move {
-            // The client's end of the stream ends the reading, also while it waits.
-            tokio::select! {
-                () = send_log(reader, &sender) => {}
-                () = sender.closed() => {}
-            }
-        });
-        Ok(Response::new(ReceiverStream::new(entries)))
+        reply(logs::read(&self.engine, request.into_inner()))
+    }
+
+    async fn reopen_log(&self, request: Request<v1::ReopenLogRequest>) -> Answer<v1::ReopenLogResponse> {
+        let reopened = self.engine.reopen_log(&request.into_inner().id).await;
+        reply(reopened.map(|()| v1::ReopenLogResponse {}))
+    }
+
+    async fn pause(&self, request: Request<v1::PauseRequest>) -> Answer<v1::PauseResponse> {
+        let v1::PauseRequest { id, idempotency_key } = request.into_inner();
+        let paused = self.engine.pause(&id, convert::key(idempotency_key)).await;
+        reply(paused.map(|s| v1::PauseResponse { container: Some(convert::container_to_wire(s)) }))
+    }
+
+    async fn resume(&self, request: Request<v1::ResumeRequest>) -> Answer<v1::ResumeResponse> {
+        let v1::ResumeRequest { id, idempotency_key } = request.into_inner();
+        let resumed = self.engine.resume(&id, convert::key(idempotency_key)).await;
+        reply(resumed.map(|s| v1::ResumeResponse { container: Some(convert::container_to_wire(s)) }))
+    }
+
+    async fn update_resources(
+        &self,
+        request: Request<v1::UpdateResourcesRequest>,
+    ) -> Answer<v1::UpdateResourcesResponse> {
+        let v1::UpdateResourcesRequest { id, limits, idempotency_key } = request.into_inner();
+        let limits = convert::limits_update(limits.unwrap_or_default());
+        let updated = self.engine.update(&id, limits, convert::key(idempotency_key)).await;
+        reply(updated.map(|s| v1::UpdateResourcesResponse { container: Some(convert::container_to_wire(s)) }))
+    }
+
+    async fn stats(&self, request: Request<v1::StatsRequest>) -> Answer<v1::StatsResponse> {
+        reply(resources::stats(&self.engine, &request.into_inner().ids).await)
+    }
+
+    type StreamStatsStream = resources::Samples;
+
+    async fn stream_stats(
+        &self,
+        request: Request<v1::StreamStatsRequest>,
+    ) -> Answer<Self::StreamStatsStream> {
+        reply(resources::stream(&self.engine, request.into_inner()).await)
+    }
+
+    async fn processes(&self, request: Request<v1::ProcessesRequest>) -> Answer<v1::ProcessesResponse> {
+        reply(resources::processes(&self.engine, &request.into_inner().id).await)
     }
 
     async fn namespaces(&self, request: Request<v1::NamespacesRequest>) -> Answer<v1::NamespacesResponse> {
@@ -140,20 +182,4 @@ async fn trace(engine: &Engine, id: &str) -> Result<Vec<v1::StageRecord>, Error>
     let attempted = format!("read {}", path.display());
     let records = engine::blocking(move || journal::trace(&path).map_err(Error::io(attempted))).await?;
     Ok(records.into_iter().map(convert::stage_to_wire).collect())
-}
-
-async fn send_log(mut reader: logs::Reader, sender: &mpsc::Sender<Result<v1::LogEntry, Status>>) {
-    loop {
-        let entries = match reader.next().await {
-            Ok(Some(entries)) => entries.into_iter().map(|e| Ok(convert::log_entry_to_wire(e))).collect(),
-            Ok(None) => return,
-            Err(error) => vec![Err(status(&error))],
-        };
-        for entry in entries {
-            let last = entry.is_err();
-            if sender.send(entry).await.is_err() || last {
-                return;
-            }
-        }
-    }
 }

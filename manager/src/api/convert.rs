@@ -3,10 +3,9 @@
 //! is checked by the engine.
 
 use crate::engine::events::{Codec, Whole};
-use crate::logs::{Entry, Stream};
 use crate::model::{
-    Access, BindMount, Ending, Event, EventKind, Exit, Failure, IdRange, Limits, NewContainer, Operation,
-    OutputLost, Phase, RootfsSource, Snapshot, Source, StageRecord, Verb,
+    Access, BindMount, Ending, Event, EventKind, Exit, Failure, IdRange, Limits, LogOptions, NewContainer,
+    Operation, OutputLost, Phase, RootfsSource, Snapshot, Source, StageRecord, Verb,
 };
 use crate::namespaces::Namespaces;
 use sextant_proto::{journal, v1};
@@ -76,6 +75,12 @@ pub fn event_to_wire(event: Event) -> v1::Event {
         EventKind::Deleted => v1::event::Kind::Deleted,
         EventKind::Gap => v1::event::Kind::Gap,
         EventKind::Adopted => v1::event::Kind::Adopted,
+        EventKind::Paused => v1::event::Kind::Paused,
+        EventKind::Resumed => v1::event::Kind::Resumed,
+        EventKind::Updated => v1::event::Kind::Updated,
+        EventKind::Oom => v1::event::Kind::Oom,
+        EventKind::Degraded => v1::event::Kind::Degraded,
+        EventKind::Recovered => v1::event::Kind::Recovered,
     };
     v1::Event {
         seq: event.seq,
@@ -92,6 +97,7 @@ pub fn event_to_wire(event: Event) -> v1::Event {
             until: lost.until.and_then(time),
             because: lost.because,
         }),
+        oom_kills: event.oom_kills,
     }
 }
 
@@ -104,6 +110,12 @@ fn event_from_wire(event: v1::Event) -> Event {
         v1::event::Kind::Exited => EventKind::Exited,
         v1::event::Kind::Deleted => EventKind::Deleted,
         v1::event::Kind::Adopted => EventKind::Adopted,
+        v1::event::Kind::Paused => EventKind::Paused,
+        v1::event::Kind::Resumed => EventKind::Resumed,
+        v1::event::Kind::Updated => EventKind::Updated,
+        v1::event::Kind::Oom => EventKind::Oom,
+        v1::event::Kind::Degraded => EventKind::Degraded,
+        v1::event::Kind::Recovered => EventKind::Recovered,
         v1::event::Kind::Gap | v1::event::Kind::Unspecified => EventKind::Gap,
     };
     Event {
@@ -121,6 +133,7 @@ fn event_from_wire(event: v1::Event) -> Event {
             until: lost.until.map(|at| time_from_wire(Some(at))),
             because: lost.because,
         }),
+        oom_kills: event.oom_kills,
     }
 }
 
@@ -130,6 +143,7 @@ pub fn container_to_wire(snapshot: Snapshot) -> v1::Container {
         Phase::Creating => v1::Status::Creating,
         Phase::Created => v1::Status::Created,
         Phase::Running => v1::Status::Running,
+        Phase::Paused => v1::Status::Paused,
         Phase::Stopped => v1::Status::Stopped,
         Phase::Deleting => v1::Status::Deleting,
         Phase::Failed => v1::Status::Failed,
@@ -167,7 +181,8 @@ pub fn new_container(request: v1::CreateRequest) -> Option<NewContainer> {
     };
     let id = Some(request.id).filter(|id| !id.is_empty());
     let labels = request.labels.into_iter().collect();
-    Some(NewContainer { id, source, labels, key: key(request.idempotency_key) })
+    let log = request.log.map(log_options).unwrap_or_default();
+    Some(NewContainer { id, source, labels, log, key: key(request.idempotency_key) })
 }
 
 /// The key of an operation; `None` when it has none.
@@ -182,6 +197,9 @@ pub fn operation_to_wire(operation: Operation) -> v1::Operation {
         Verb::Start => v1::operation::Verb::Start,
         Verb::Stop => v1::operation::Verb::Stop,
         Verb::Delete => v1::operation::Verb::Delete,
+        Verb::Pause => v1::operation::Verb::Pause,
+        Verb::Resume => v1::operation::Verb::Resume,
+        Verb::Update => v1::operation::Verb::Update,
     };
     v1::Operation {
         key: operation.key,
@@ -221,6 +239,29 @@ fn rootfs_source(source: v1::RootfsSource) -> RootfsSource {
     }
 }
 
+fn log_options(options: v1::LogOptions) -> LogOptions {
+    let v1::LogOptions { max_file_bytes, max_files, max_bytes_per_second } = options;
+    LogOptions {
+        max_file_bytes: Some(max_file_bytes).filter(|n| *n != 0),
+        max_files: Some(max_files).filter(|n| *n != 0),
+        max_bytes_per_second: Some(max_bytes_per_second).filter(|n| *n != 0),
+    }
+}
+
+/// The limits of an update.
+pub fn limits_update(limits: v1::LimitsUpdate) -> sextant_runtime::contract::args::Limits {
+    let v1::LimitsUpdate { memory_bytes, memory_swap_bytes, cpu_millis, cpu_shares, cpuset_cpus, pids } =
+        limits;
+    sextant_runtime::contract::args::Limits {
+        memory_bytes,
+        memory_swap_bytes,
+        cpu_millis,
+        cpu_shares,
+        cpuset_cpus,
+        pids,
+    }
+}
+
 /// A duration; `None` when it is negative or out of range.
 pub fn duration(duration: prost_types::Duration) -> Option<Duration> {
     duration.try_into().ok()
@@ -244,19 +285,5 @@ pub fn namespaces_to_wire(found: Namespaces) -> v1::NamespacesResponse {
         gid_mappings: mappings(found.gids),
         hostname: found.hostname,
         host_hostname: found.host_hostname,
-    }
-}
-
-/// One entry of a log.
-pub fn log_entry_to_wire(entry: Entry) -> v1::LogEntry {
-    let stream = match entry.stream {
-        Stream::Stdout => v1::log_entry::Stream::Stdout,
-        Stream::Stderr => v1::log_entry::Stream::Stderr,
-    };
-    v1::LogEntry {
-        stream: stream.into(),
-        at: time(entry.at),
-        data: entry.data,
-        next_offset: entry.next_offset,
     }
 }

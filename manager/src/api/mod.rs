@@ -4,7 +4,9 @@
 
 pub mod containers;
 pub mod convert;
+mod logs;
 pub mod operations;
+mod resources;
 pub mod status;
 pub mod system;
 

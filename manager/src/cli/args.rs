@@ -3,7 +3,7 @@
 //! [`super::parse`]; what a command does is in [`super::commands`].
 
 use super::client::Address;
-use super::parse::{self, CpuMillis, EnvVar, Label, MemoryBytes, Volume};
+use super::parse::{self, At, CpuMillis, EnvVar, Label, LabelSelector, MemoryBytes, Volume};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -55,6 +55,16 @@ pub enum Command {
     Inspect(IdsArgs),
     /// Print what a container wrote
     Logs(LogsArgs),
+    /// Stop all processes of running containers where they are
+    Pause(IdsArgs),
+    /// Let paused containers go on
+    Resume(IdsArgs),
+    /// Change limits of containers that live
+    Update(UpdateArgs),
+    /// Show what containers use
+    Stats(StatsArgs),
+    /// Show the processes of a container
+    Processes(OneArgs),
     /// Print what happened, in one order for all containers
     Events(EventsArgs),
     /// Wait until containers have exited and print their exit codes
@@ -92,6 +102,9 @@ pub struct CreateArgs {
     /// Attach a label
     #[arg(short, long = "label", value_name = "KEY=VALUE")]
     pub labels: Vec<Label>,
+    /// How its log is kept.
+    #[command(flatten)]
+    pub log: LogArgs,
     /// OCI bundle: a directory with a config.json
     #[arg(long, value_name = "DIR", required_unless_present = "rootfs", conflicts_with_all = ["rootfs", "rootfs_flags", "command"])]
     pub bundle: Option<PathBuf>,
@@ -101,6 +114,20 @@ pub struct CreateArgs {
     /// Flags that say what the manager writes into the bundle it makes.
     #[command(flatten)]
     pub process: ProcessArgs,
+}
+
+/// How the log of a container is kept.
+#[derive(Debug, Args)]
+pub struct LogArgs {
+    /// Largest file of its log, from 64K on [default: 16M]
+    #[arg(long, value_name = "SIZE", value_parser = parse::memory)]
+    pub log_max_size: Option<MemoryBytes>,
+    /// Files of its log, 2 to 1000 [default: 5]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=1000))]
+    pub log_max_files: Option<u32>,
+    /// Output a second that is logged, from 1K on; lines above are dropped and counted [default: all]
+    #[arg(long, value_name = "SIZE", value_parser = parse::memory)]
+    pub log_rate: Option<MemoryBytes>,
 }
 
 /// What runs in `--rootfs`, and how.
@@ -203,6 +230,9 @@ pub struct PsArgs {
     /// List all, not only those that run
     #[arg(short, long)]
     pub all: bool,
+    /// Only those with a label; without a value, with any. Can be given more than once
+    #[arg(short = 'F', long = "filter", value_name = "label=KEY[=VALUE]")]
+    pub filters: Vec<LabelSelector>,
     /// Print ids only
     #[arg(short, long, conflicts_with = "json")]
     pub quiet: bool,
@@ -220,11 +250,81 @@ pub struct LogsArgs {
     /// Begin at this byte offset of the log, as the API gives it
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub offset: u64,
+    /// Only output from a time on: RFC 3339, or how long ago (90s, 15m, 2h, 7d)
+    #[arg(long, value_name = "TIME", value_parser = parse::at)]
+    pub since: Option<At>,
+    /// Only output before a time
+    #[arg(long, value_name = "TIME", value_parser = parse::at)]
+    pub until: Option<At>,
+    /// Only the last lines, and with --follow what comes after them
+    #[arg(short = 'n', long, value_name = "N")]
+    pub tail: Option<u64>,
+    /// Only what was written to stdout
+    #[arg(long, conflicts_with = "stderr")]
+    pub stdout: bool,
+    /// Only what was written to stderr
+    #[arg(long)]
+    pub stderr: bool,
     /// Put the time before each line
     #[arg(short, long)]
     pub timestamps: bool,
     /// Id of the container
     pub id: String,
+}
+
+/// `update`.
+#[derive(Debug, Args)]
+pub struct UpdateArgs {
+    /// What to change.
+    #[command(flatten)]
+    pub limits: LimitArgs,
+    /// Which.
+    #[command(flatten)]
+    pub which: IdsArgs,
+}
+
+/// Limits that can be changed; one that is not given stays as it is.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
+pub struct LimitArgs {
+    /// Memory in bytes, or with one of the suffixes K, M, G, T (powers of 1024); `none`
+    #[arg(short, long, value_name = "SIZE", value_parser = parse::memory_or_none)]
+    pub memory: Option<i64>,
+    /// Memory and swap together; `none`
+    #[arg(long, value_name = "SIZE", value_parser = parse::memory_or_none)]
+    pub memory_swap: Option<i64>,
+    /// CPUs: 0.5 is half of one; `none`
+    #[arg(long, value_name = "N", value_parser = parse::cpus_or_none)]
+    pub cpus: Option<i64>,
+    /// Share of CPU time when others want it too, 2 to 262144; 1024 is usual
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(2..=262_144))]
+    pub cpu_shares: Option<i64>,
+    /// CPUs to run on, such as 0-2,7
+    #[arg(long, value_name = "LIST")]
+    pub cpuset_cpus: Option<String>,
+    /// Number of processes and threads; `none`
+    #[arg(long, value_name = "N", value_parser = parse::count_or_none)]
+    pub pids_limit: Option<i64>,
+}
+
+/// `stats`.
+#[derive(Debug, Args)]
+pub struct StatsArgs {
+    /// Of all containers that live [default without an ID]
+    #[arg(short, long, conflicts_with = "ids")]
+    pub all: bool,
+    /// Again and again, until interrupted
+    #[arg(short, long)]
+    pub stream: bool,
+    /// Time between two answers of --stream, in seconds
+    #[arg(long, value_name = "SECONDS", value_parser = parse::seconds, requires = "stream")]
+    pub interval: Option<Duration>,
+    /// Print JSON: an array, with --stream one a line
+    #[arg(long)]
+    pub json: bool,
+    /// Ids of containers
+    #[arg(value_name = "ID")]
+    pub ids: Vec<String>,
 }
 
 /// `events`.

@@ -54,7 +54,10 @@ pub async fn logs(
 ) -> Result<u64, Error> {
     let attempted = format!("read the log of {}", request.id);
     let open = async |request| client.clone().containers.logs(request).await;
-    let advance = |request: &mut LogsRequest, entry: &LogEntry| request.offset = entry.next_offset;
+    let advance = |request: &mut LogsRequest, entry: &LogEntry| {
+        // Counted from the end it would be another place by now.
+        (request.offset, request.tail) = (entry.next_offset, None);
+    };
     Ok(resume(&attempted, request, open, advance, sink).await?.offset)
 }
 

@@ -20,6 +20,7 @@ pub mod signals;
 pub mod source;
 pub mod table;
 pub mod time;
+pub mod usage;
 pub mod view;
 pub mod width;
 

@@ -52,6 +52,32 @@ pub enum Access {
     ReadOnly,
 }
 
+/// `label=KEY[=VALUE]` of `--filter`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LabelSelector {
+    /// The key; not empty.
+    pub key: String,
+    /// The value; empty for any.
+    pub value: String,
+}
+
+impl FromStr for LabelSelector {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let label = text.strip_prefix("label=").ok_or("a filter is label=KEY or label=KEY=VALUE")?;
+        let (key, value) = label.split_once('=').unwrap_or((label, ""));
+        match key.is_empty() {
+            true => Err("a label has a key".into()),
+            false => Ok(Self { key: key.into(), value: value.into() }),
+        }
+    }
+}
+
+/// A time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct At(pub prost_types::Timestamp);
+
 impl FromStr for Label {
     type Err = String;
 
@@ -137,6 +163,57 @@ pub fn cpus(text: &str) -> Result<CpuMillis, String> {
     }
 }
 
+/// As [`memory`], or `none`, which is 0.
+///
+/// # Errors
+/// As there.
+pub fn memory_or_none(text: &str) -> Result<i64, String> {
+    or_none(text, |text| memory(text).map(|bytes| bytes.0))
+}
+
+/// As [`cpus`], or `none`, which is 0.
+///
+/// # Errors
+/// As there.
+pub fn cpus_or_none(text: &str) -> Result<i64, String> {
+    or_none(text, |text| cpus(text).map(|millis| millis.0))
+}
+
+/// A number from 1 on, or `none`, which is 0.
+///
+/// # Errors
+/// A sentence, when it is neither.
+pub fn count_or_none(text: &str) -> Result<i64, String> {
+    or_none(text, |text| {
+        let number = text.parse().ok().filter(|n| *n > 0);
+        number.ok_or_else(|| format!("{text:?} is not a number from 1 on, and not none"))
+    })
+}
+
+fn or_none(text: &str, parse: impl Fn(&str) -> Result<i64, String>) -> Result<i64, String> {
+    if text == "none" { Ok(0) } else { parse(text) }
+}
+
+/// A time as RFC 3339, or as how long before now it was: `90s`, `15m`, `2h`, `7d`.
+///
+/// # Errors
+/// A sentence, when it is neither.
+pub fn at(text: &str) -> Result<At, String> {
+    let wrong = || format!("{text:?} is not a time such as 2026-01-02T03:04:05Z, 90s, 15m, 2h or 7d");
+    let unit = match text.chars().last() {
+        Some('s') => 1,
+        Some('m') => 60,
+        Some('h') => 60 * 60,
+        Some('d') => 24 * 60 * 60,
+        _ => return text.parse().map(At).map_err(|_| wrong()),
+    };
+    let digits = text.get(..text.len() - 1).unwrap_or_default();
+    let nanos = decimal(digits, unit * 1_000_000_000).and_then(|nanos| u64::try_from(nanos).ok());
+    let ago = Duration::from_nanos(nanos.ok_or_else(wrong)?);
+    let at = std::time::SystemTime::now().checked_sub(ago).ok_or_else(wrong)?;
+    Ok(At(at.into()))
+}
+
 /// Seconds with up to nine decimals.
 ///
 /// # Errors
@@ -217,6 +294,38 @@ mod tests {
         for text in ["", "0", "0.0001", "-1", "half", "NaN", "inf"] {
             assert!(cpus(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn limits_that_can_be_taken_away() {
+        assert_eq!(memory_or_none("none"), Ok(0));
+        assert_eq!(memory_or_none("1M"), Ok(1 << 20));
+        assert_eq!((cpus_or_none("none"), cpus_or_none("0.5")), (Ok(0), Ok(500)));
+        assert_eq!((count_or_none("none"), count_or_none("7")), (Ok(0), Ok(7)));
+        assert!(memory_or_none("0").is_err() && count_or_none("0").is_err() && count_or_none("-1").is_err());
+    }
+
+    #[test]
+    fn times() {
+        let exact = prost_types::Timestamp { seconds: 951_827_696, nanos: 120_000_000 };
+        assert_eq!(at("2000-02-29T12:34:56.120Z"), Ok(At(exact)));
+        assert_eq!(at("2000-02-29T13:34:56.12+01:00"), Ok(At(exact)));
+        let ago = |text| std::time::SystemTime::now().duration_since(at(text).unwrap().0.try_into().unwrap());
+        for (text, seconds) in [("0s", 0), ("90s", 90), ("1.5m", 90), ("2h", 7200), ("7d", 604_800)] {
+            let found = ago(text).unwrap().as_secs();
+            assert!((seconds..seconds + 5).contains(&found), "{text}: {found}");
+        }
+        for text in ["", "s", "10", "-5m", "yesterday", "99999999d"] {
+            assert!(at(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn filters() {
+        let selector = |key: &str, value: &str| LabelSelector { key: key.into(), value: value.into() };
+        assert_eq!("label=a".parse(), Ok(selector("a", "")));
+        assert_eq!("label=a=b=c".parse(), Ok(selector("a", "b=c")));
+        assert!("a=b".parse::<LabelSelector>().is_err() && "label==b".parse::<LabelSelector>().is_err());
     }
 
     #[test]

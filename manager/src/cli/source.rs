@@ -2,11 +2,11 @@
 //! absolute, since the daemon has a working directory of its own; `--env-file`
 //! and variables without a value are read here, since they are the caller's.
 
-use super::args::{CreateArgs, ProcessArgs};
+use super::args::{CreateArgs, LogArgs, ProcessArgs};
 use super::error::{EXIT_USAGE, Error, Report};
-use super::parse::{Access, Volume};
+use super::parse::{Access, MemoryBytes, Volume};
 use sextant_proto::v1::create_request::Source;
-use sextant_proto::v1::{CreateRequest, Limits, Mount, RootfsSource};
+use sextant_proto::v1::{CreateRequest, Limits, LogOptions, Mount, RootfsSource};
 use std::path::Path;
 
 /// The request that `args` stand for.
@@ -27,9 +27,19 @@ pub fn request(args: CreateArgs) -> Result<CreateRequest, Error> {
     Ok(CreateRequest {
         id: args.name.unwrap_or_default(),
         labels: args.labels.into_iter().map(|label| (label.key, label.value)).collect(),
+        log: Some(log_options(&args.log)),
         source: Some(source),
         ..Default::default()
     })
+}
+
+fn log_options(args: &LogArgs) -> LogOptions {
+    let bytes = |size: Option<MemoryBytes>| size.and_then(|size| u64::try_from(size.0).ok()).unwrap_or(0);
+    LogOptions {
+        max_file_bytes: bytes(args.log_max_size),
+        max_files: args.log_max_files.unwrap_or(0),
+        max_bytes_per_second: bytes(args.log_rate),
+    }
 }
 
 fn from_rootfs(rootfs: String, args: ProcessArgs) -> Result<RootfsSource, Error> {

@@ -76,6 +76,18 @@ pub struct Event {
     pub exit: Option<Exit>,
     pub failure: Option<Failure>,
     pub container_seq: u64,
+    pub output_lost: Option<OutputLost>,
+    pub oom_kills: Option<u64>,
+}
+
+/// Output that is missing in a log.
+#[derive(Debug, Serialize)]
+#[allow(missing_docs, reason = "the fields are those of sextant.v1.OutputLost, described there")]
+pub struct OutputLost {
+    pub log_offset: u64,
+    pub from: Option<String>,
+    pub until: Option<String>,
+    pub because: String,
 }
 
 /// The daemon.
@@ -193,6 +205,13 @@ impl From<v1::Event> for Event {
             exit: e.exit.map(Exit::from),
             failure: e.failure.map(Failure::from),
             container_seq: e.container_seq,
+            output_lost: e.output_lost.map(|lost| OutputLost {
+                log_offset: lost.log_offset,
+                from: lost.from.as_ref().map(rfc3339),
+                until: lost.until.as_ref().map(rfc3339),
+                because: lost.because,
+            }),
+            oom_kills: Some(e.oom_kills).filter(|kills| *kills > 0),
         }
     }
 }

@@ -1,7 +1,9 @@
 //! One task per container, which alone changes what is known of it.
 //!
 //! ```text
-//!            create            start            exit
+//!                                      Paused
+//!                                 pause ▲  │ resume
+//!            create            start    │  ▼         exit
 //! (reserved) ──────▶ Created ────────▶ Running ──────▶ Stopped
 //!     │ failed           │  start failed: exits   ▲       │
 //!     ▼                  └────────────────────────┘       │
@@ -29,6 +31,7 @@ use super::takeover::{TakenOver, take_over};
 use crate::model::{Phase, Snapshot};
 use crate::shims::client::Force;
 use crate::shims::watch::{News, watch};
+use sextant_runtime::contract::args::Limits;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -51,6 +54,23 @@ const UNSUPERVISED: &str = "its shim was killed, and another cannot take over";
 pub(crate) enum Command {
     /// Execute the container's process.
     Start {
+        /// The container afterwards.
+        reply: oneshot::Sender<Result<Snapshot, Error>>,
+    },
+    /// Stop its processes where they are.
+    Pause {
+        /// The container afterwards.
+        reply: oneshot::Sender<Result<Snapshot, Error>>,
+    },
+    /// Let them go on.
+    Resume {
+        /// The container afterwards.
+        reply: oneshot::Sender<Result<Snapshot, Error>>,
+    },
+    /// Change its limits.
+    Update {
+        /// Which, to what.
+        limits: Limits,
         /// The container afterwards.
         reply: oneshot::Sender<Result<Snapshot, Error>>,
     },
@@ -81,6 +101,18 @@ impl Command {
             _ => self.ends_start(),
         }
     }
+}
+
+/// Where a container runs, if it is let.
+const RUNS: &[Phase] = &[Phase::Running, Phase::Paused];
+/// Where a container has processes.
+const LIVES: &[Phase] = &[Phase::Created, Phase::Running, Phase::Paused];
+
+/// What its shim can change of a container that lives.
+enum Change {
+    Pause,
+    Resume,
+    Update(Limits),
 }
 
 /// Who sees the exit.
@@ -121,6 +153,11 @@ pub(super) async fn run(container: Container, mut mailbox: Mailbox) {
         tokio::select! {
             command = mailbox.next() => match command {
                 Some(Command::Start { reply }) => answer(reply, actor.start(&mut mailbox).await),
+                Some(Command::Pause { reply }) => answer(reply, actor.change(Change::Pause).await),
+                Some(Command::Resume { reply }) => answer(reply, actor.change(Change::Resume).await),
+                Some(Command::Update { limits, reply }) => {
+                    answer(reply, actor.change(Change::Update(limits)).await);
+                }
                 Some(Command::Delete { force, reply }) => match actor.delete(force).await {
                     Ok(()) => return gone(actor, reply),
                     Err(error) => answer(reply, Err(error)),
@@ -185,10 +222,38 @@ impl Actor {
         // Also after a failure: the record of it is in the journal.
         self.container.catch_up().await?;
         if let Err(error @ Error::Timeout { .. }) = &started {
-            self.degrade(error.chain());
+            self.container.degrade(error.chain()).await;
         }
         started?;
         tracing::info!(container = id, "started");
+        Ok(self.container.snapshot.borrow().clone())
+    }
+
+    /// Something that the shim changes, and that is in its journal then.
+    async fn change(&mut self, change: Change) -> Result<Snapshot, Error> {
+        let phase = self.container.phase();
+        let (attempted, possible, hint) = match change {
+            Change::Pause => ("pause it", RUNS, "only a running container can be paused"),
+            Change::Resume => ("resume it", RUNS, "only a paused container can be resumed"),
+            Change::Update(_) => ("update it", LIVES, "only a container that lives has limits to change"),
+        };
+        if !possible.contains(&phase) {
+            return Err(Error::WrongPhase { id: self.container.id().into(), attempted, phase, hint });
+        }
+        let shim = self.container.shim.clone();
+        let changed = self.attend(async move {
+            match change {
+                Change::Pause => shim.pause().await,
+                Change::Resume => shim.resume().await,
+                Change::Update(limits) => shim.update(&limits).await,
+            }
+        });
+        let changed = changed.await;
+        self.container.catch_up().await?;
+        if let Err(error @ Error::Timeout { .. }) = &changed {
+            self.container.degrade(error.chain()).await;
+        }
+        changed?;
         Ok(self.container.snapshot.borrow().clone())
     }
 
@@ -221,26 +286,24 @@ impl Actor {
         match news {
             News::Event(event) => {
                 if let Err(error) = self.container.take_in(event).await {
-                    self.degrade(error.chain());
+                    self.container.degrade(error.chain()).await;
                 }
             }
             News::Heard { shim_pid } => {
                 if let Err(error) = self.container.catch_up().await {
-                    return self.degrade(error.chain());
+                    return self.container.degrade(error.chain()).await;
                 }
                 if self.since.elapsed() > STEADY {
                     self.attempts = 0;
                 }
+                self.container.recover().await;
                 self.container.set(|s| {
-                    if s.degraded.take().is_some() {
-                        tracing::info!(container = s.id, "its shim answers again");
-                    }
                     s.heard = Instant::now();
                     s.shim_pid = Some(shim_pid);
                 });
                 self.container.hold();
             }
-            News::Silent(because) => self.degrade(because),
+            News::Silent(because) => self.container.degrade(because).await,
             News::Gone => {
                 self.container.set(|s| s.shim_pid = None);
                 match self.attempts {
@@ -275,21 +338,12 @@ impl Actor {
             }
             Ok(TakenOver::Needless) => {
                 self.supervision = Supervision::Over;
-                self.container.set(|s| s.degraded = None);
+                self.container.recover().await;
             }
             Err(error) => {
-                self.degrade(format!("{UNSUPERVISED}: {}", error.chain()));
+                self.container.degrade(format!("{UNSUPERVISED}: {}", error.chain())).await;
                 self.retry();
             }
         }
-    }
-
-    fn degrade(&self, because: String) {
-        self.container.set(|s| {
-            if s.degraded.as_ref() != Some(&because) {
-                tracing::warn!(container = s.id, because, "degraded");
-                s.degraded = Some(because);
-            }
-        });
     }
 }

@@ -29,6 +29,8 @@ pub(super) struct Container {
     pub(super) learned: u64,
     /// Last record of the shim's journal that is in the global journal.
     pub(super) told: u64,
+    /// Whether clients were told that it is degraded, and not that it recovered.
+    pub(super) degraded_told: bool,
     /// What the journal says of its init.
     pub(super) init: Init,
     /// What is kept for another shim while init lives.
@@ -137,6 +139,39 @@ impl Container {
         self.context.events.append(event).await.map(|_| ())
     }
 
+    /// Its shim does not answer: told once, until it recovers.
+    pub(super) async fn degrade(&mut self, because: String) {
+        if self.snapshot.borrow().degraded.as_ref() == Some(&because) {
+            return;
+        }
+        tracing::warn!(container = self.id(), because, "degraded");
+        if !self.degraded_told {
+            let failure = Failure { stage: "shim".into(), message: because.clone(), ..Failure::default() };
+            self.degraded_told = self.told(EventKind::Degraded, Some(failure)).await;
+        }
+        self.set(|s| s.degraded = Some(because));
+    }
+
+    /// Its shim answers, or it needs none any more.
+    pub(super) async fn recover(&mut self) {
+        if self.degraded_told {
+            self.degraded_told = !self.told(EventKind::Recovered, None).await;
+        }
+        if self.snapshot.borrow().degraded.is_some() {
+            tracing::info!(container = self.id(), "no more degraded");
+            self.set(|s| s.degraded = None);
+        }
+    }
+
+    /// Tells an event that can be done without: whether that came about.
+    async fn told(&self, kind: EventKind, failure: Option<Failure>) -> bool {
+        let told = self.tell(kind, None, failure).await;
+        if let Err(error) = &told {
+            tracing::warn!(container = self.id(), error = error.chain(), "cannot tell an event");
+        }
+        told.is_ok()
+    }
+
     /// The process has ended, and the manager is the only witness.
     ///
     /// # Errors
@@ -160,6 +195,10 @@ impl Container {
             Fact::StartFailed(failure) => {
                 Some(Event { failure: Some(failure.clone()), ..of(EventKind::StartFailed) })
             }
+            Fact::Paused => Some(of(EventKind::Paused)),
+            Fact::Resumed => Some(of(EventKind::Resumed)),
+            Fact::Updated => Some(of(EventKind::Updated)),
+            Fact::Oom(kills) => Some(Event { oom_kills: *kills, ..of(EventKind::Oom) }),
             Fact::Exited(exit) => Some(Event { exit: Some(exit.clone()), ..of(EventKind::Exited) }),
             Fact::CreateFailed(_) | Fact::Deleted | Fact::Unknown => None,
         }
@@ -177,6 +216,7 @@ impl Container {
             failure: None,
             container_seq,
             output_lost: None,
+            oom_kills: 0,
         }
     }
 }
@@ -198,8 +238,11 @@ fn learn(snapshot: &mut Snapshot, event: &ShimEvent) {
                 snapshot.phase = Phase::Running;
             }
         }
+        Fact::Paused if before == Phase::Running => snapshot.phase = Phase::Paused,
+        Fact::Resumed if before == Phase::Paused => snapshot.phase = Phase::Running,
         Fact::CreateFailed(failure) | Fact::StartFailed(failure) => snapshot.failure = Some(failure.clone()),
         Fact::Exited(exit) => ended(snapshot, exit.clone()),
+        Fact::Paused | Fact::Resumed | Fact::Updated | Fact::Oom(_) => {}
         Fact::Adopted(..) | Fact::Deleted | Fact::Unknown => {}
     }
 }
@@ -210,7 +253,7 @@ pub(super) fn ended(snapshot: &mut Snapshot, exit: Exit) {
         snapshot.exit = Some(exit);
     }
     snapshot.pid = None;
-    if matches!(snapshot.phase, Phase::Creating | Phase::Created | Phase::Running) {
+    if matches!(snapshot.phase, Phase::Creating | Phase::Created | Phase::Running | Phase::Paused) {
         snapshot.phase = Phase::Stopped;
     }
 }

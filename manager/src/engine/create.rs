@@ -50,6 +50,7 @@ pub(super) fn prepare(context: &Arc<Context>, record: Record) -> (Container, Han
         snapshot,
         learned: 0,
         told: 0,
+        degraded_told: false,
         init: Init::default(),
         held: None,
     };
@@ -69,6 +70,7 @@ fn blank(context: &Context, request: &Request) -> Record {
         ids: None,
         events_after: context.events.last_seq(),
         key: request.key.clone(),
+        log: request.log,
     }
 }
 
@@ -186,6 +188,7 @@ async fn make(container: &mut Container, mailbox: &mut Mailbox) -> Result<(), Er
         bundle: &container.record.bundle,
         runtime: &settings.runtime,
         runtime_root: &settings.runtime_root(),
+        log: container.record.log,
         socket: &container.paths.socket(),
         origin: spawn::Origin::New,
     })

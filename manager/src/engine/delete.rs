@@ -30,11 +30,11 @@ pub(super) enum Told {
 /// after which the container is still *being deleted* and can be deleted again.
 pub(super) async fn delete(container: &mut Container, force: Force) -> Result<(), Error> {
     let force = match container.phase() {
-        Phase::Running if force == Force::No => {
+        phase @ (Phase::Running | Phase::Paused) if force == Force::No => {
             return Err(Error::WrongPhase {
                 id: container.id().into(),
                 attempted: "delete it",
-                phase: Phase::Running,
+                phase,
                 hint: "stop it first, or delete it with force",
             });
         }

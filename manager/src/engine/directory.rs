@@ -148,6 +148,20 @@ impl Handle {
         }
     }
 
+    /// Lets the shim go on with the log in a new file.
+    pub(super) async fn reopen_log(&self) -> Result<(), Error> {
+        let snapshot = self.snapshot();
+        match snapshot.phase {
+            Phase::Created | Phase::Running | Phase::Paused => self.shim.reopen_log().await,
+            phase => Err(Error::WrongPhase {
+                id: snapshot.id,
+                attempted: "open its log anew",
+                phase,
+                hint: "only the log of a container that lives is written to",
+            }),
+        }
+    }
+
     /// Signal, grace, SIGKILL, exit.
     pub(super) async fn stop(&self, runtime: &Runtime, signal: i32, grace: Duration) -> Result<Exit, Error> {
         if let Some(exit) = self.snapshot().exit {
@@ -156,6 +170,12 @@ impl Handle {
         let first = if grace.is_zero() { SIGKILL } else { signal };
         self.kill_or_exited(runtime, first).await?;
         if first != SIGKILL {
+            // What is paused cannot heed the signal. It goes on with that, or is killed later.
+            if self.snapshot().phase == Phase::Paused
+                && let Err(error) = self.shim.resume().await
+            {
+                tracing::info!(container = self.snapshot().id, error = error.chain(), "stopped while paused");
+            }
             if let Ok(exit) = tokio::time::timeout(grace, self.wait()).await {
                 return exit;
             }
@@ -182,7 +202,9 @@ impl Handle {
     fn signalable(&self) -> Result<String, Error> {
         let snapshot = self.snapshot();
         match snapshot.phase {
-            Phase::Created | Phase::Running | Phase::Deleting if snapshot.exit.is_none() => Ok(snapshot.id),
+            Phase::Created | Phase::Running | Phase::Paused | Phase::Deleting if snapshot.exit.is_none() => {
+                Ok(snapshot.id)
+            }
             phase => Err(Error::WrongPhase {
                 id: snapshot.id,
                 attempted: "send a signal",

@@ -25,9 +25,11 @@ mod operations;
 mod reconcile;
 pub mod record;
 mod request;
+pub mod stats;
 mod takeover;
 
-use crate::model::{Event, Exit, NewContainer, Operation, Phase, Snapshot, Verb};
+use crate::model::{Event, Exit, Failure, NewContainer, Operation, Phase, Snapshot, Verb};
+use crate::processes::{self, Process};
 use crate::shims::client::{Force, Target};
 use crate::shims::runtime::Runtime;
 use directory::{Directory, Handle};
@@ -35,6 +37,8 @@ use error::Error;
 use events::Events;
 use operations::{Answer, Asked, Operations};
 use record::Paths;
+use sextant_runtime::contract::args::Limits;
+use sextant_runtime::observe;
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -76,6 +80,7 @@ pub(crate) struct Context {
     pub(crate) ranges: ids::Ranges,
     pub(crate) directory: Directory,
     pub(crate) operations: Operations,
+    pub(crate) samples: stats::Samples,
 }
 
 /// All containers of one root directory. Cloning shares them.
@@ -96,7 +101,8 @@ impl Engine {
         let runtime = Runtime { binary: settings.runtime.clone(), root: settings.runtime_root() };
         let ranges = ids::Ranges::new(settings.ids);
         let (directory, operations) = (Directory::default(), Operations::default());
-        let context = Arc::new(Context { settings, runtime, events, ranges, directory, operations });
+        let samples = stats::Samples::default();
+        let context = Arc::new(Context { settings, runtime, events, ranges, directory, operations, samples });
         reconcile::all(&context, history).await?;
         takeover::probe(&context);
         Ok(Self { context })
@@ -188,6 +194,46 @@ impl Engine {
         self.once(key, Verb::Delete, id, format!("{id} {force:?}"), work).await.map(drop)
     }
 
+    /// Stops all processes of a running container where they are. A paused one is as wanted.
+    ///
+    /// # Errors
+    /// As [`Engine::start`].
+    pub async fn pause(&self, id: &str, key: Option<String>) -> Result<Snapshot, Error> {
+        let handle = self.handle(id);
+        let work = async move { handle?.ask(|reply| actor::Command::Pause { reply }).await.map(container) };
+        self.once(key, Verb::Pause, id, id.into(), work).await.and_then(snapshot)
+    }
+
+    /// Lets the processes of a paused container go on. A running one is as wanted.
+    ///
+    /// # Errors
+    /// As [`Engine::start`].
+    pub async fn resume(&self, id: &str, key: Option<String>) -> Result<Snapshot, Error> {
+        let handle = self.handle(id);
+        let work = async move { handle?.ask(|reply| actor::Command::Resume { reply }).await.map(container) };
+        self.once(key, Verb::Resume, id, id.into(), work).await.and_then(snapshot)
+    }
+
+    /// Changes limits of a container that lives: all that are given, or none.
+    ///
+    /// # Errors
+    /// As [`Engine::start`]; [`Error::Refused`] with every mistake.
+    pub async fn update(&self, id: &str, limits: Limits, key: Option<String>) -> Result<Snapshot, Error> {
+        request::check_update(id, &limits)?;
+        let (handle, words) = (self.handle(id), format!("{id} {limits:?}"));
+        let work =
+            async move { handle?.ask(|reply| actor::Command::Update { limits, reply }).await.map(container) };
+        self.once(key, Verb::Update, id, words, work).await.and_then(snapshot)
+    }
+
+    /// Goes on with a container's log in a new file, if the old one was moved away.
+    ///
+    /// # Errors
+    /// As [`Engine::start`].
+    pub async fn reopen_log(&self, id: &str) -> Result<(), Error> {
+        self.handle(id)?.reopen_log().await
+    }
+
     /// What is known of the operation with this key; waits for nobody.
     ///
     /// # Errors
@@ -234,6 +280,45 @@ impl Engine {
         self.context.operations.once(asked, work).await
     }
 
+    /// What these containers use now, or without any, all that live; asks no shim.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::WrongPhase`] for one without processes; for a single one also
+    /// what the kernel said, when there is no earlier sample.
+    pub async fn stats(&self, ids: &[String]) -> Result<Vec<stats::Sample>, Error> {
+        stats::read(&self.context, ids).await
+    }
+
+    /// The processes of a container; asks no shim.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::WrongPhase`] when it has none; what the kernel said.
+    pub async fn processes(&self, id: &str) -> Result<Vec<Process>, Error> {
+        let snapshot = self.get(id)?;
+        let (root, id) = (self.context.settings.runtime_root(), snapshot.id.clone());
+        let read = blocking(move || {
+            let pids = || {
+                observe::processes(&root, &id).map_err(|failure| Error::Failed {
+                    attempted: format!("list the processes of container {id:?}"),
+                    failure: Box::new(Failure {
+                        stage: failure.stage.clone(),
+                        object: failure.object.clone(),
+                        message: failure.to_string(),
+                        ..Failure::default()
+                    }),
+                })
+            };
+            processes::read(&pids()?, pids)
+        });
+        match (read.await, snapshot.phase) {
+            (Err(_), phase @ (Phase::Creating | Phase::Stopped | Phase::Deleting | Phase::Failed)) => {
+                let (attempted, hint) = ("list its processes", "only a container that lives has processes");
+                Err(Error::WrongPhase { id: snapshot.id, attempted, phase, hint })
+            }
+            (result, _) => result,
+        }
+    }
+
     /// Waits until it has exited.
     ///
     /// # Errors
@@ -267,7 +352,7 @@ impl Engine {
     /// How many containers there are, and how many of them run.
     pub fn count(&self) -> (usize, usize) {
         let all = self.list();
-        (all.len(), all.iter().filter(|s| s.phase == Phase::Running).count())
+        (all.len(), all.iter().filter(|s| matches!(s.phase, Phase::Running | Phase::Paused)).count())
     }
 
     fn handle(&self, id: &str) -> Result<Handle, Error> {

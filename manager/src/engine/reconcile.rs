@@ -127,6 +127,8 @@ async fn one(container: &mut Container, told: &[Event]) -> Result<After, Error> 
 /// which the manager itself was the witness.
 fn remember(container: &mut Container, told: &[Event]) {
     container.told = told.iter().map(|e| e.container_seq).max().unwrap_or(0);
+    let health = told.iter().rev().find(|e| matches!(e.kind, EventKind::Degraded | EventKind::Recovered));
+    container.degraded_told = health.is_some_and(|e| e.kind == EventKind::Degraded);
     let witnessed = told.iter().find(|e| e.kind == EventKind::Exited && e.container_seq == 0);
     if let Some(exit) = witnessed.and_then(|e| e.exit.clone()) {
         container.set(|s| ended(s, exit));

@@ -6,7 +6,7 @@
 //! two together say what is to be finished or undone (`reconcile`).
 
 use super::error::Error;
-use crate::model::{Failure, IdRange};
+use crate::model::{Failure, IdRange, LogOptions};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -57,6 +57,9 @@ pub struct Record {
     /// Key of its creation, where the client has given one.
     #[serde(default)]
     pub key: Option<String>,
+    /// How its log is kept.
+    #[serde(default)]
+    pub log: LogOptions,
 }
 
 /// Where the files of one container are.
@@ -82,11 +85,6 @@ impl Paths {
     /// The shim's journal.
     pub fn journal(&self) -> PathBuf {
         self.dir.join("journal")
-    }
-
-    /// The container's output (CRI log format).
-    pub fn log(&self) -> PathBuf {
-        self.dir.join("log")
     }
 
     /// The shim's socket.
@@ -176,6 +174,7 @@ pub(crate) mod tests {
             ids: Some(IdRange { host_id: 9, size: 1 }),
             events_after: 3,
             key: Some("key".into()),
+            log: LogOptions { max_files: Some(3), ..LogOptions::default() },
         }
     }
 

@@ -2,7 +2,8 @@
 //! before a name is taken or anything is made. Never looks at the disk.
 
 use super::error::{Error, Violation};
-use crate::model::{Limits, NewContainer, RootfsSource, Source};
+use crate::model::{Limits, LogOptions, NewContainer, RootfsSource, Source};
+use sextant_runtime::contract::args::Limits as Update;
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
@@ -17,6 +18,10 @@ const LABELS: usize = 64 << 10;
 const ARGUMENTS: usize = 1 << 20;
 /// Bind mounts.
 const MOUNTS: usize = 256;
+/// Below, not even an init can be executed.
+const LEAST_MEMORY: i64 = 512 << 10;
+/// The kernel's shortest quota is 1 ms in a period of 100 ms.
+const LEAST_CPU: i64 = 10;
 /// HOST_NAME_MAX of Linux.
 const HOSTNAME: usize = 64;
 
@@ -27,6 +32,7 @@ pub(super) struct Request {
     pub(super) source: Source,
     pub(super) labels: BTreeMap<String, String>,
     pub(super) key: Option<String>,
+    pub(super) log: LogOptions,
 }
 
 /// Checks all of it.
@@ -45,11 +51,12 @@ pub(super) fn check(new: NewContainer) -> Result<Request, Error> {
         Source::Bundle(path) => check_path("bundle", path, &mut mistakes),
         Source::Rootfs(source) => check_rootfs(source, &mut mistakes),
     }
+    check_log(&new.log, &mut mistakes);
     if let Some(key) = &new.key {
         look_at_key(key, &mut mistakes);
     }
     mistakes.into_result(format!("create container {id:?}"))?;
-    Ok(Request { id, source: new.source, labels: new.labels, key: new.key })
+    Ok(Request { id, source: new.source, labels: new.labels, key: new.key, log: new.log })
 }
 
 /// Whether an operation can have this key.
@@ -57,6 +64,40 @@ pub(super) fn check_key(key: &str) -> Result<(), Error> {
     let mut mistakes = Mistakes::default();
     look_at_key(key, &mut mistakes);
     mistakes.into_result("give an operation a key".into())
+}
+
+/// Whether limits can be changed to these.
+pub(super) fn check_update(id: &str, update: &Update) -> Result<(), Error> {
+    let mut mistakes = Mistakes::default();
+    mistakes.unless(*update != Update::default(), "limits", || "none is given".into());
+    // 0 is no limit, and no limit is a limit that can be set.
+    let given = |limit: Option<i64>| limit.filter(|n| *n != 0);
+    let limits = [
+        ("limits.memory_bytes", given(update.memory_bytes), LEAST_MEMORY),
+        ("limits.memory_swap_bytes", given(update.memory_swap_bytes), LEAST_MEMORY),
+        ("limits.cpu_millis", given(update.cpu_millis), LEAST_CPU),
+        ("limits.cpu_shares", update.cpu_shares, 2),
+        ("limits.pids", given(update.pids), 1),
+    ];
+    for (field, value, least) in limits {
+        if let Some(value) = value {
+            mistakes.unless(value >= least, field, || format!("{value} is below {least}"));
+        }
+    }
+    let shares = update.cpu_shares.unwrap_or(2);
+    mistakes.unless(shares <= 262_144, "limits.cpu_shares", || format!("{shares} is above 262144"));
+    mistakes.into_result(format!("update container {id:?}"))
+}
+
+fn check_log(log: &LogOptions, mistakes: &mut Mistakes) {
+    let size = log.max_file_bytes.unwrap_or(u64::MAX);
+    mistakes.unless(size >= 64 << 10, "log.max_file_bytes", || format!("{size} is below 65536"));
+    let files = log.max_files.unwrap_or(2);
+    mistakes.unless((2..=1000).contains(&files), "log.max_files", || {
+        format!("{files} is not between 2 and 1000")
+    });
+    let rate = log.max_bytes_per_second.unwrap_or(u64::MAX);
+    mistakes.unless(rate >= 1024, "log.max_bytes_per_second", || format!("{rate} is below 1024"));
 }
 
 fn look_at_key(key: &str, mistakes: &mut Mistakes) {
@@ -140,10 +181,8 @@ fn check_rootfs(source: &RootfsSource, mistakes: &mut Mistakes) {
 
 fn check_limits(limits: &Limits, mistakes: &mut Mistakes) {
     let least = [
-        // Below, not even an init can be executed.
-        ("rootfs.limits.memory_bytes", limits.memory_bytes, 512 << 10),
-        // The kernel's shortest quota is 1 ms in a period of 100 ms.
-        ("rootfs.limits.cpu_millis", limits.cpu_millis, 10),
+        ("rootfs.limits.memory_bytes", limits.memory_bytes, LEAST_MEMORY),
+        ("rootfs.limits.cpu_millis", limits.cpu_millis, LEAST_CPU),
         ("rootfs.limits.pids", limits.pids, 1),
     ];
     for (field, value, least) in least {
@@ -173,7 +212,13 @@ mod tests {
     use crate::model::{Access, BindMount};
 
     fn new(id: &str, source: Source) -> NewContainer {
-        NewContainer { id: Some(id.into()), source, labels: BTreeMap::new(), key: None }
+        NewContainer {
+            id: Some(id.into()),
+            source,
+            labels: BTreeMap::new(),
+            log: LogOptions::default(),
+            key: None,
+        }
     }
 
     fn fields(new: NewContainer) -> Vec<String> {
@@ -236,6 +281,19 @@ mod tests {
         assert!(check_key(&"k".repeat(129)).is_err() && check_key("a\nb").is_err());
         let keyed = NewContainer { key: Some("\0".into()), ..new("a", Source::Bundle("/b".into())) };
         assert_eq!(fields(keyed), ["idempotency_key"]);
+    }
+
+    #[test]
+    fn logs_and_updates() {
+        let log = LogOptions { max_file_bytes: Some(1), max_files: Some(1), max_bytes_per_second: Some(1) };
+        let bad = NewContainer { log, ..new("a", Source::Bundle("/b".into())) };
+        assert_eq!(fields(bad), ["log.max_file_bytes", "log.max_files", "log.max_bytes_per_second"]);
+        let good = Update { memory_bytes: Some(0), pids: Some(1), ..Update::default() };
+        assert!(check_update("a", &good).is_ok() && check_update("a", &Update::default()).is_err());
+        for bad in [Update { memory_bytes: Some(-1), ..good.clone() }, Update { cpu_shares: Some(1), ..good }]
+        {
+            assert!(check_update("a", &bad).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

@@ -50,6 +50,7 @@ pub(super) async fn take_over(container: &mut Container, attempt: u32) -> Result
         bundle: &container.record.bundle,
         runtime: &settings.runtime,
         runtime_root: &settings.runtime_root(),
+        log: container.record.log,
         socket: &socket,
         origin: spawn::Origin::Adopt(container.held.as_ref()),
     })

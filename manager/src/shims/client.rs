@@ -7,6 +7,7 @@ use crate::model::{Exit, Failure};
 use hyper_util::rt::TokioIo;
 use prost::Message;
 use sextant_proto::shim::{self, shim_client::ShimClient};
+use sextant_runtime::contract::args::Limits;
 use std::future::Future;
 use std::io;
 use std::os::fd::AsRawFd;
@@ -18,6 +19,8 @@ use tonic::{Code, Response, Status, Streaming};
 
 /// For calls that run the runtime: hooks may take their time.
 const WORK: Duration = Duration::from_secs(60);
+/// For calls that run the runtime without hooks; above the shim's own limit.
+const CHANGE: Duration = Duration::from_secs(40);
 /// For signals.
 const SIGNAL: Duration = Duration::from_secs(5);
 /// For calls that only ask.
@@ -100,6 +103,44 @@ impl Client {
         let mut stub = self.stub.clone();
         let request = shim::KillRequest { signal, all: target == Target::All };
         self.call("signal", SIGNAL, stub.kill(request)).await.map(|_| ())
+    }
+
+    /// Stops its processes where they are; a paused container stays so.
+    ///
+    /// # Errors
+    /// As [`Client::create`].
+    pub async fn pause(&self) -> Result<(), Error> {
+        let mut stub = self.stub.clone();
+        self.call("pause", CHANGE, stub.pause(shim::PauseRequest {})).await.map(|_| ())
+    }
+
+    /// Lets its processes go on; a running container stays so.
+    ///
+    /// # Errors
+    /// As [`Client::create`].
+    pub async fn resume(&self) -> Result<(), Error> {
+        let mut stub = self.stub.clone();
+        self.call("resume", CHANGE, stub.resume(shim::ResumeRequest {})).await.map(|_| ())
+    }
+
+    /// Changes limits: all of them, or none.
+    ///
+    /// # Errors
+    /// As [`Client::create`].
+    pub async fn update(&self, limits: &Limits) -> Result<(), Error> {
+        let mut stub = self.stub.clone();
+        let request = shim::UpdateRequest { limits: Some(wire::limits(limits)) };
+        self.call("update", CHANGE, stub.update(request)).await.map(|_| ())
+    }
+
+    /// Goes on with the log in a new file, if the old one was moved away.
+    ///
+    /// # Errors
+    /// As [`Client::create`].
+    pub async fn reopen_log(&self) -> Result<(), Error> {
+        let mut stub = self.stub.clone();
+        let request = shim::ReopenLogRequest {};
+        self.call("open the log anew of", QUESTION, stub.reopen_log(request)).await.map(|_| ())
     }
 
     /// Deletes the container; the shim ends afterwards.

@@ -62,6 +62,14 @@ pub enum Fact {
     Started,
     /// The process could not be executed.
     StartFailed(Failure),
+    /// Its processes are stopped where they are.
+    Paused,
+    /// They go on.
+    Resumed,
+    /// Its limits were changed.
+    Updated,
+    /// The OOM killer has ended so many processes since the creation.
+    Oom(u64),
     /// The process ended.
     Exited(Exit),
     /// The runtime removed the container.

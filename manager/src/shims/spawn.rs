@@ -6,7 +6,7 @@ use super::client::{Listener, listener};
 use super::hold::Held;
 use crate::engine::error::Error;
 use crate::files;
-use crate::model::Failure;
+use crate::model::{Failure, LogOptions};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::ffi::OsStr;
@@ -36,6 +36,8 @@ pub struct Plan<'a> {
     pub runtime: &'a Path,
     /// The runtime's `--root`.
     pub runtime_root: &'a Path,
+    /// How it keeps the log.
+    pub log: LogOptions,
     /// Where it shall listen; its directory exists.
     pub socket: &'a Path,
     /// Whether it takes the container over from a shim that was killed.
@@ -115,6 +117,17 @@ fn command(plan: &Plan<'_>) -> Command {
     }
     if let Origin::Adopt(_) = plan.origin {
         command.arg("--adopt");
+    }
+    let LogOptions { max_file_bytes, max_files, max_bytes_per_second } = plan.log;
+    let log = [
+        ("--log-size", max_file_bytes),
+        ("--log-files", max_files.map(u64::from)),
+        ("--log-rate", max_bytes_per_second),
+    ];
+    for (flag, value) in log {
+        if let Some(value) = value {
+            command.arg(flag).arg(value.to_string());
+        }
     }
     if let Some(soft) = files::before() {
         command.arg("--nofile").arg(soft.to_string());

@@ -4,6 +4,7 @@
 use super::{Fact, Init, Pipe, ShimEvent};
 use crate::model::{Ending, Exit, Failure, OutputLost, StageRecord};
 use sextant_proto::shim;
+use sextant_runtime::contract::args::Limits;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A wire time; the epoch where it is missing or cannot be represented.
@@ -56,11 +57,21 @@ pub(super) fn event(event: shim::Event) -> ShimEvent {
         Some(What::CreateFailed(failed)) => Fact::CreateFailed(failure(failed.failure.unwrap_or_default())),
         Some(What::Started(_)) => Fact::Started,
         Some(What::StartFailed(failed)) => Fact::StartFailed(failure(failed.failure.unwrap_or_default())),
+        Some(What::Paused(_)) => Fact::Paused,
+        Some(What::Resumed(_)) => Fact::Resumed,
+        Some(What::Updated(_)) => Fact::Updated,
+        Some(What::Oom(oom)) => Fact::Oom(oom.kills),
         Some(What::Exited(exited)) => Fact::Exited(exit(exited.exit.unwrap_or_default())),
         Some(What::Deleted(_)) => Fact::Deleted,
         None => Fact::Unknown,
     };
     ShimEvent { seq: event.seq, at: time(event.at), fact }
+}
+
+pub(super) fn limits(limits: &Limits) -> shim::Limits {
+    let Limits { memory_bytes, memory_swap_bytes, cpu_millis, cpu_shares, cpuset_cpus, pids } =
+        limits.clone();
+    shim::Limits { memory_bytes, memory_swap_bytes, cpu_millis, cpu_shares, cpuset_cpus, pids }
 }
 
 /// The stage records that an event carries.

@@ -121,7 +121,7 @@ fn flow<T: Send + 'static>(items: Vec<Result<T, Refusal>>) -> Answer<Flowing<T>>
 }
 
 fn entry(stream: Stream, data: &str, next_offset: u64) -> Result<LogEntry, Refusal> {
-    Ok(LogEntry { stream: stream.into(), at: None, data: data.into(), next_offset })
+    Ok(LogEntry { stream: stream.into(), at: None, data: data.into(), next_offset, ..LogEntry::default() })
 }
 
 #[tonic::async_trait]
@@ -185,7 +185,7 @@ impl Containers for Service {
             exit: Some(exit("old")),
             ..Container::default()
         };
-        Ok(Response::new(ListResponse { containers: vec![web(), old] }))
+        Ok(Response::new(ListResponse { containers: vec![web(), old], ..Default::default() }))
     }
 
     async fn wait(&self, request: Request<WaitRequest>) -> Answer<WaitResponse> {
@@ -198,7 +198,7 @@ impl Containers for Service {
     type LogsStream = Flowing<LogEntry>;
 
     async fn logs(&self, request: Request<LogsRequest>) -> Answer<Self::LogsStream> {
-        let LogsRequest { id, offset, follow } = request.into_inner();
+        let LogsRequest { id, offset, follow, .. } = request.into_inner();
         self.note(format!("logs {id} {offset}"));
         exists(&id)?;
         match (id.as_str(), offset) {
@@ -216,6 +216,47 @@ impl Containers for Service {
             ("obeys", 0) if follow => Ok(Response::new(Box::pin(until(self.killed.clone())))),
             _ => flow(Vec::new()),
         }
+    }
+
+    async fn reopen_log(&self, _: Request<ReopenLogRequest>) -> Answer<ReopenLogResponse> {
+        Ok(Response::new(ReopenLogResponse {}))
+    }
+
+    async fn pause(&self, request: Request<PauseRequest>) -> Answer<PauseResponse> {
+        self.note(format!("pause {}", request.into_inner().id));
+        Ok(Response::new(PauseResponse { container: None }))
+    }
+
+    async fn resume(&self, request: Request<ResumeRequest>) -> Answer<ResumeResponse> {
+        self.note(format!("resume {}", request.into_inner().id));
+        Ok(Response::new(ResumeResponse { container: None }))
+    }
+
+    async fn update_resources(
+        &self,
+        request: Request<UpdateResourcesRequest>,
+    ) -> Answer<UpdateResourcesResponse> {
+        let UpdateResourcesRequest { id, limits, .. } = request.into_inner();
+        let limits = limits.unwrap_or_default();
+        self.note(format!("update {id} {:?} {:?}", limits.memory_bytes, limits.pids));
+        Ok(Response::new(UpdateResourcesResponse { container: None }))
+    }
+
+    async fn stats(&self, _: Request<StatsRequest>) -> Answer<StatsResponse> {
+        let cpu = Some(CpuStats { usage_ns: 1_500_000_000, ..CpuStats::default() });
+        let samples = vec![Sample { id: "web".into(), cpu, ..Sample::default() }];
+        Ok(Response::new(StatsResponse { samples }))
+    }
+
+    type StreamStatsStream = Flowing<StatsResponse>;
+
+    async fn stream_stats(&self, _: Request<StreamStatsRequest>) -> Answer<Self::StreamStatsStream> {
+        flow(Vec::new())
+    }
+
+    async fn processes(&self, _: Request<ProcessesRequest>) -> Answer<ProcessesResponse> {
+        let processes = vec![ProcessInfo { pid: 7, command: vec!["sh".into()], ..ProcessInfo::default() }];
+        Ok(Response::new(ProcessesResponse { processes }))
     }
 
     async fn namespaces(&self, _: Request<NamespacesRequest>) -> Answer<NamespacesResponse> {

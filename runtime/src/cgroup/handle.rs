@@ -261,6 +261,18 @@ impl Cgroup {
         Ok(pids)
     }
 
+    /// Whether this controller counts for it; the empty name stands for the unified hierarchy itself.
+    pub fn counts(&self, controller: &str) -> bool {
+        if controller.is_empty() {
+            return self.unified().is_some();
+        }
+        let unified = || {
+            let text = self.unified()?.read("cgroup.controllers").ok()??;
+            Some(text.split_whitespace().any(|name| name == controller))
+        };
+        self.controller(controller).is_some() || unified() == Some(true)
+    }
+
     /// How many processes the kernel's OOM killer has ended in it, where the
     /// memory controller says it.
     pub fn oom_kills(&self) -> Option<u64> {

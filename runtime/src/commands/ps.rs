@@ -37,7 +37,7 @@ pub fn run(context: &Context, args: &cli::Ps) -> Outcome<ExitCode> {
 
 /// Without a cgroup: those of init's pid namespace that the caller may look into.
 /// Where that is the caller's own, nothing tells the container's processes from others: init alone.
-pub(super) fn in_pid_namespace_of(init: i32) -> Outcome<Vec<i32>> {
+pub(crate) fn in_pid_namespace_of(init: i32) -> Outcome<Vec<i32>> {
     let Some(wanted) = pid_namespace(init) else { return Ok(Vec::new()) };
     if std::fs::read_link("/proc/self/ns/pid").is_ok_and(|own| own == wanted) {
         return Ok(vec![init]);

@@ -13,6 +13,45 @@ pub struct Common {
     pub report_fd: Option<i32>,
 }
 
+/// Limits for [`Invocation::Update`]. `None` leaves one as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of memory; 0 is no limit.
+    pub memory_bytes: Option<i64>,
+    /// Bytes of memory and swap together; 0 is no limit.
+    pub memory_swap_bytes: Option<i64>,
+    /// Thousandths of a CPU; 0 is no limit.
+    pub cpu_millis: Option<i64>,
+    /// Share of CPU time under contention, as of cgroup v1: 2 to 262144.
+    pub cpu_shares: Option<i64>,
+    /// CPUs that may be used, such as `0-2,7`.
+    pub cpuset_cpus: Option<String>,
+    /// Number of processes; 0 is no limit.
+    pub pids: Option<i64>,
+}
+
+/// Microseconds of the period that a limit of CPU time is of.
+const CPU_PERIOD: i64 = 100_000;
+
+impl Limits {
+    /// The flags of `update`, where -1 is no limit.
+    fn to_flags(&self) -> Vec<OsString> {
+        let number = |n: i64| if n == 0 { "-1".to_owned() } else { n.to_string() };
+        let quota = self.cpu_millis.map(|millis| millis.saturating_mul(CPU_PERIOD / 1000));
+        let flags = [
+            ("--memory", self.memory_bytes.map(number)),
+            ("--memory-swap", self.memory_swap_bytes.map(number)),
+            ("--cpu-period", quota.map(|_| CPU_PERIOD.to_string())),
+            ("--cpu-quota", quota.map(number)),
+            ("--cpu-share", self.cpu_shares.map(|n| n.to_string())),
+            ("--cpuset-cpus", self.cpuset_cpus.clone()),
+            ("--pids-limit", self.pids.map(number)),
+        ];
+        let given = flags.into_iter().filter_map(|(flag, value)| Some(format!("{flag}={}", value?).into()));
+        given.collect()
+    }
+}
+
 /// One invocation.
 #[derive(Clone, Debug)]
 pub enum Invocation {
@@ -39,6 +78,23 @@ pub enum Invocation {
         signal: i32,
         /// To every process of the container (`--all`).
         all: bool,
+    },
+    /// Stop every process where it is.
+    Pause {
+        /// The container's id.
+        id: String,
+    },
+    /// Let the processes of a paused container go on.
+    Resume {
+        /// The container's id.
+        id: String,
+    },
+    /// Change limits: all of them, or none.
+    Update {
+        /// The container's id.
+        id: String,
+        /// Which; at least one.
+        limits: Limits,
     },
     /// Print the [`super::state::State`] as JSON.
     State {
@@ -78,6 +134,13 @@ impl Invocation {
                 }
                 args.extend([id.into(), signal.to_string().into()]);
             }
+            Self::Pause { id } => args.extend(["pause".into(), id.into()]),
+            Self::Resume { id } => args.extend(["resume".into(), id.into()]),
+            Self::Update { id, limits } => {
+                args.push("update".into());
+                args.extend(limits.to_flags());
+                args.push(id.into());
+            }
             Self::State { id } => args.extend(["state".into(), id.into()]),
             Self::Delete { id, force } => {
                 args.push("delete".into());
@@ -88,5 +151,20 @@ impl Invocation {
             }
         }
         args
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_limits_that_are_given_become_flags_and_none_is_minus_one() {
+        let common = Common { root: "/r".into(), report_fd: None };
+        let limits = Limits { memory_bytes: Some(0), cpu_millis: Some(500), ..Limits::default() };
+        let args = Invocation::Update { id: "a".into(), limits }.to_args(&common);
+        let expected =
+            ["--root", "/r", "update", "--memory=-1", "--cpu-period=100000", "--cpu-quota=50000", "a"];
+        assert_eq!(args, expected);
     }
 }

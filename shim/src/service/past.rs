@@ -19,6 +19,8 @@ pub(crate) struct Past {
     pub(crate) pid: i32,
     /// What was recorded for whoever takes over.
     pub(crate) handover: Handover,
+    /// How many OOM kills were recorded.
+    pub(crate) oom_kills: u64,
     /// How init ended.
     pub(crate) exit: Option<Exit>,
     /// Number of the last record.
@@ -31,8 +33,8 @@ impl Past {
     /// # Errors
     /// Of pread(2).
     pub(crate) fn read(journal: &mut Reader) -> io::Result<Self> {
-        let mut past =
-            Self { phase: Phase::Empty, pid: 0, handover: Handover::default(), exit: None, last_seq: 0 };
+        let (phase, handover) = (Phase::Empty, Handover::default());
+        let mut past = Self { phase, pid: 0, handover, oom_kills: 0, exit: None, last_seq: 0 };
         while let Some(event) = journal.next()? {
             past.last_seq = event.seq;
             if let Some(what) = event.what {
@@ -55,12 +57,15 @@ impl Past {
                 };
             }
             What::Started(_) => self.phase = Phase::Running,
+            What::Paused(_) => self.phase = Phase::Paused,
+            What::Resumed(_) => self.phase = Phase::Running,
+            What::Oom(oom) => self.oom_kills = oom.kills,
             What::Exited(exited) => {
                 self.phase = Phase::Stopped;
                 self.exit = exited.exit.map(exit);
             }
             What::Deleted(_) => self.phase = Phase::Deleted,
-            What::CreateFailed(_) | What::StartFailed(_) | What::Adopted(_) => {}
+            What::CreateFailed(_) | What::StartFailed(_) | What::Adopted(_) | What::Updated(_) => {}
         }
     }
 }

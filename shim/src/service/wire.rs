@@ -10,6 +10,7 @@ use crate::runtime_cmd::{Fault, FaultKind};
 use crate::sys::How;
 use prost::Message;
 use sextant_proto::shim::{self as wire, event::What};
+use sextant_runtime::contract::args::Limits;
 use sextant_runtime::contract::report;
 use tonic::Code;
 
@@ -51,6 +52,12 @@ pub(crate) fn event(stamp: Stamp, what: &Happening) -> Event {
         Happening::StartFailed { failure: f, trace } => {
             What::StartFailed(wire::StartFailed { failure: Some(failure(f)), trace: stages(trace) })
         }
+        Happening::Paused => What::Paused(wire::Paused {}),
+        Happening::Resumed => What::Resumed(wire::Resumed {}),
+        Happening::Updated { limits } => {
+            What::Updated(wire::Updated { limits: Some(limits_to_wire(limits)) })
+        }
+        Happening::Oom { kills } => What::Oom(wire::Oom { kills: *kills }),
         Happening::Exited { exit: e, failure: f } => {
             What::Exited(wire::Exited { exit: Some(exit(e)), failure: f.as_ref().map(failure) })
         }
@@ -68,6 +75,18 @@ fn pipe(end: PipeEnd) -> wire::Pipe {
     wire::Pipe { fd: end.fd, inode: end.inode }
 }
 
+fn limits_to_wire(limits: &Limits) -> wire::Limits {
+    let Limits { memory_bytes, memory_swap_bytes, cpu_millis, cpu_shares, cpuset_cpus, pids } =
+        limits.clone();
+    wire::Limits { memory_bytes, memory_swap_bytes, cpu_millis, cpu_shares, cpuset_cpus, pids }
+}
+
+/// The limits of a request.
+pub(super) fn limits(limits: wire::Limits) -> Limits {
+    let wire::Limits { memory_bytes, memory_swap_bytes, cpu_millis, cpu_shares, cpuset_cpus, pids } = limits;
+    Limits { memory_bytes, memory_swap_bytes, cpu_millis, cpu_shares, cpuset_cpus, pids }
+}
+
 pub(super) fn exit(exit: &Exit) -> wire::Exit {
     let how = match exit.how {
         How::Code(code) => wire::exit::How::Code(code),
@@ -83,6 +102,7 @@ pub(super) fn status(phase: Phase) -> wire::Status {
         Phase::Creating => wire::Status::Creating,
         Phase::Created => wire::Status::Created,
         Phase::Running => wire::Status::Running,
+        Phase::Paused => wire::Status::Paused,
         Phase::Stopped => wire::Status::Stopped,
         Phase::Deleted => wire::Status::Deleted,
     }

@@ -127,8 +127,16 @@ pub(crate) fn is_child(pidfd: BorrowedFd<'_>) -> io::Result<bool> {
 /// # Errors
 /// Of epoll_ctl(2).
 pub(crate) fn readable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    with_interest(fd, Interest::READABLE)
+}
+
+/// Lets tokio poll `fd` for something. Within a tokio runtime.
+///
+/// # Errors
+/// Of epoll_ctl(2).
+pub(crate) fn with_interest(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an OwnedFd is open and stays the same until it is dropped, and the AsyncFd owns it.
-    Ok(unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?)
+    Ok(unsafe { AsyncFd::register_with_interest(fd, interest) }?)
 }
 
 /// Lets tokio poll a signalfd. Within a tokio runtime.

@@ -19,17 +19,32 @@ pub(super) async fn run(client: &Client, args: &EventsArgs) -> Result<ExitCode, 
     Ok(ExitCode::SUCCESS)
 }
 
-/// `TIME  SEQ  CONTAINER  KIND  DETAIL`, which is how it ended, why it failed,
-/// or its pid.
+/// How it ended, why it failed, what is missing, how many were killed, or its pid.
+fn detail(event: &Event) -> String {
+    if let Some(exit) = &event.exit {
+        return format!("exit {}", exit.summary());
+    }
+    if let Some(failure) = &event.failure {
+        return failure.message.clone();
+    }
+    if let Some(lost) = &event.output_lost {
+        let from = lost.from.as_deref().unwrap_or("an unknown time");
+        let until = lost.until.as_deref().unwrap_or("its end");
+        let because = &lost.because;
+        return format!("output from {from} to {until} is lost behind byte {}: {because}", lost.log_offset);
+    }
+    match (event.oom_kills, event.pid) {
+        (Some(kills), _) => format!("{kills} killed so far"),
+        (None, Some(pid)) => format!("pid {pid}"),
+        (None, None) => String::new(),
+    }
+}
+
+/// `TIME  SEQ  CONTAINER  KIND  DETAIL`.
 fn line(event: v1::Event) -> String {
     let at = time::rfc3339_fixed(&event.at.unwrap_or_default(), 3);
     let view = Event::from(event);
-    let detail = match (&view.exit, &view.failure, view.pid) {
-        (Some(exit), _, _) => format!("exit {}", exit.summary()),
-        (None, Some(failure), _) => failure.message.clone(),
-        (None, None, Some(pid)) => format!("pid {pid}"),
-        (None, None, None) => String::new(),
-    };
+    let detail = detail(&view);
     let container = printable(&view.container);
     let line = format!("{at}  {:>6}  {container:<16}  {:<13}  {}", view.seq, view.kind, printable(&detail));
     format!("{}\n", line.trim_end())
@@ -55,5 +70,16 @@ mod tests {
         assert_eq!(text, "1970-01-01T00:00:01.000Z      12  web               exited         exit 3\n");
         let started = v1::Event { kind: Kind::Started.into(), pid: 7, ..v1::Event::default() };
         assert!(line(started).ends_with("started        pid 7\n"));
+        let at = |seconds| Some(prost_types::Timestamp { seconds, nanos: 0 });
+        let lost = v1::OutputLost { log_offset: 9, from: at(1), until: at(2), because: "nobody read".into() };
+        let adopted =
+            v1::Event { kind: Kind::Adopted.into(), output_lost: Some(lost), ..v1::Event::default() };
+        assert!(line(adopted.clone()).ends_with(
+            "output from 1970-01-01T00:00:01Z to 1970-01-01T00:00:02Z is lost behind byte 9: nobody read\n"
+        ));
+        let json = serde_json::to_value(Event::from(adopted)).unwrap();
+        assert_eq!(json["output_lost"]["log_offset"], 9);
+        let oom = v1::Event { kind: Kind::Oom.into(), oom_kills: 2, pid: 7, ..v1::Event::default() };
+        assert!(line(oom).ends_with("2 killed so far\n"));
     }
 }

@@ -3,31 +3,66 @@
 use crate::cli::args::LogsArgs;
 use crate::cli::client::Client;
 use crate::cli::error::Error;
+use crate::cli::output::{Colour, Paint};
 use crate::cli::{follow, output, time};
 use sextant_proto::v1::log_entry::Stream;
-use sextant_proto::v1::{LogEntry, LogsRequest};
+use sextant_proto::v1::log_missing::Because;
+use sextant_proto::v1::{LogEntry, LogMissing, LogsRequest};
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 pub(super) async fn run(client: &Client, args: LogsArgs) -> Result<ExitCode, Error> {
-    let request = LogsRequest { id: args.id, offset: args.offset, follow: args.follow };
+    let request = LogsRequest {
+        id: args.id,
+        offset: args.offset,
+        follow: args.follow,
+        since: args.since.map(|at| at.0),
+        until: args.until.map(|at| at.0),
+        tail: args.tail,
+        stream: match (args.stdout, args.stderr) {
+            (true, false) => Stream::Stdout,
+            (false, true) => Stream::Stderr,
+            _ => Stream::Unspecified,
+        }
+        .into(),
+    };
     if args.timestamps {
         let mut stamps = Stamps::default();
-        follow::logs(client, request, |entry| {
-            let bytes = stamps.stamp(&entry);
-            write(entry.stream(), &bytes)
+        follow::logs(client, request, |mut entry| {
+            entry.data = stamps.stamp(&entry);
+            show(&entry)
         })
         .await?;
     } else {
-        follow::logs(client, request, |entry| write(entry.stream(), &entry.data)).await?;
+        follow::logs(client, request, |entry| show(&entry)).await?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes what came from `stream` to ours of the same name.
-pub(super) fn write(stream: Stream, bytes: &[u8]) -> Result<(), Error> {
-    match stream {
-        Stream::Stderr => output::write_all(std::io::stderr().lock(), bytes),
-        Stream::Stdout | Stream::Unspecified => output::write_all(std::io::stdout().lock(), bytes),
+/// Writes output to our stream of the same name. What is missing is said on stderr.
+pub(super) fn show(entry: &LogEntry) -> Result<(), Error> {
+    if let Some(missing) = &entry.missing {
+        let paint = Paint::detect(std::io::stderr().is_terminal());
+        let note = paint.colour(Colour::Dim, &note(missing));
+        return output::write_all(std::io::stderr().lock(), format!("{note}\n").as_bytes());
+    }
+    match entry.stream() {
+        Stream::Stderr => output::write_all(std::io::stderr().lock(), &entry.data),
+        Stream::Stdout | Stream::Unspecified => output::write_all(std::io::stdout().lock(), &entry.data),
+    }
+}
+
+/// `sextant: 3 lines (40 bytes) are missing: above the rate limit`.
+fn note(missing: &LogMissing) -> String {
+    let why = match missing.because() {
+        Because::Rotated => "their file was rotated away",
+        Because::RateLimit => "above the rate limit",
+        Because::NotWritten => "they could not be written",
+        Because::Unspecified => "for a reason that is not known",
+    };
+    match missing.lines {
+        0 => format!("sextant: {} bytes of the log are missing: {why}", missing.bytes),
+        lines => format!("sextant: {lines} lines ({} bytes) are missing: {why}", missing.bytes),
     }
 }
 
@@ -68,7 +103,7 @@ mod tests {
         let mut stamps = Stamps::default();
         let mut stamp = |stream: Stream, data: &str| {
             let at = Some(prost_types::Timestamp { seconds: 1, nanos: 5 });
-            let entry = LogEntry { stream: stream.into(), at, data: data.into(), next_offset: 0 };
+            let entry = LogEntry { stream: stream.into(), at, data: data.into(), ..LogEntry::default() };
             String::from_utf8(stamps.stamp(&entry)).unwrap()
         };
         let at = "1970-01-01T00:00:01.000000005Z";

@@ -11,12 +11,17 @@ mod inspect;
 mod kill;
 mod logs;
 mod ns;
+mod pause;
+mod processes;
 mod ps;
+mod resume;
 mod rm;
 mod run;
 mod start;
+mod stats;
 mod stop;
 mod trace;
+mod update;
 mod wait;
 
 use super::args::{Cli, Command};
@@ -49,6 +54,11 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Error> {
         Command::Ps(args) => ps::run(&client, &args).await,
         Command::Inspect(args) => inspect::run(&client, args).await,
         Command::Logs(args) => logs::run(&client, args).await,
+        Command::Pause(args) => pause::run(&client, args).await,
+        Command::Resume(args) => resume::run(&client, args).await,
+        Command::Update(args) => update::run(&client, args).await,
+        Command::Stats(args) => stats::run(&client, args).await,
+        Command::Processes(args) => processes::run(&client, args).await,
         Command::Events(args) => events::run(&client, &args).await,
         Command::Wait(args) => wait::run(&client, args).await,
         Command::Ns(args) => ns::run(&client, args).await,

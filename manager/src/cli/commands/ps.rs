@@ -14,10 +14,12 @@ use std::process::ExitCode;
 const MAX_COMMAND: usize = 40;
 
 pub(super) async fn run(client: &Client, args: &PsArgs) -> Result<ExitCode, Error> {
-    let answer = client.clone().containers.list(v1::ListRequest {}).await;
+    let labels = args.filters.iter().map(|label| (label.key.clone(), label.value.clone())).collect();
+    let request = v1::ListRequest { labels, ..Default::default() };
+    let answer = client.clone().containers.list(request).await;
     let mut containers = answer.map_err(Error::request("list the containers"))?.into_inner().containers;
     if !args.all {
-        containers.retain(|c| c.status == i32::from(v1::Status::Running));
+        containers.retain(|c| matches!(c.status(), v1::Status::Running | v1::Status::Paused));
     }
     containers.sort_by_key(|c| (c.created_at.map(|at| (at.seconds, at.nanos)), c.id.clone()));
     if args.json {

@@ -2,7 +2,7 @@
 //! hand signals on to it, and exit as it does.
 
 use super::create::create;
-use super::logs::write;
+use super::logs::show;
 use super::stop::wire;
 use crate::cli::args::RunArgs;
 use crate::cli::client::Client;
@@ -78,13 +78,13 @@ async fn stop(client: &Client, id: &str) -> Result<(), Error> {
 
 /// Copies its output until it has exited.
 async fn until_exit(client: &Client, id: &str) -> Result<Exit, Error> {
-    let logs = |offset, follow| LogsRequest { id: id.to_owned(), offset, follow };
-    let offset = follow::logs(client, logs(0, true), |entry| write(entry.stream(), &entry.data)).await?;
+    let logs = |offset, follow| LogsRequest { id: id.to_owned(), offset, follow, ..Default::default() };
+    let offset = follow::logs(client, logs(0, true), |entry| show(&entry)).await?;
     let exit = follow::exit(client, id).await;
     let exit =
         exit.map_err(|status| Error::request(format!("wait for {id}"))(status).exits(EXIT_RUN_FAILED))?;
     // A daemon that was told to end closes the stream early; there may be more.
-    follow::logs(client, logs(offset, false), |entry| write(entry.stream(), &entry.data)).await?;
+    follow::logs(client, logs(offset, false), |entry| show(&entry)).await?;
     Ok(exit)
 }
 
