@@ -310,7 +310,10 @@ mod tests {
         let exact = prost_types::Timestamp { seconds: 951_827_696, nanos: 120_000_000 };
         assert_eq!(at("2000-02-29T12:34:56.120Z"), Ok(At(exact)));
         assert_eq!(at("2000-02-29T13:34:56.12+01:00"), Ok(At(exact)));
-        let ago = |text| std::time::SystemTime::now().duration_since(at(text).unwrap().0.try_into().unwrap());
+        let ago = |text| {
+            let at: std::time::SystemTime = at(text).unwrap().0.try_into().unwrap();
+            std::time::SystemTime::now().duration_since(at)
+        };
         for (text, seconds) in [("0s", 0), ("90s", 90), ("1.5m", 90), ("2h", 7200), ("7d", 604_800)] {
             let found = ago(text).unwrap().as_secs();
             assert!((seconds..seconds + 5).contains(&found), "{text}: {found}");

@@ -27,6 +27,8 @@ pub(crate) fn command(name: &str) -> Option<Act> {
         "fork" => fork,
         "count" => count,
         "eat" => eat,
+        "feed" => feed,
+        "answer" => answer,
         "ipc" => ipc,
         "summary" => |_| {
             super::say(&super::summary::summary(&sextant_integration::look::look()))
@@ -146,6 +148,31 @@ fn count(args: &[&str]) -> Result<ExitCode, String> {
 fn eat(args: &[&str]) -> Result<ExitCode, String> {
     let memory = vec![0x5a_u8; number(args, 0)?];
     super::say(&format!("ate {}", std::hint::black_box(&memory).len()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Starts a child that uses that many bytes of memory, says how it ended, and sleeps.
+fn feed(args: &[&str]) -> Result<ExitCode, String> {
+    let bytes = args.first().ok_or("feed needs a number of bytes")?;
+    let child = std::process::Command::new("/proc/self/exe").args(["eat", bytes]).status();
+    super::say(&format!("child: {}", child.map_err(|e| format!("start a child: {e}"))?))?;
+    sleep(&["1000"])
+}
+
+/// Says a numbered line each time that it gets SIGUSR1; ends on SIGTERM.
+fn answer(_: &[&str]) -> Result<ExitCode, String> {
+    let mut mask = SigSet::empty();
+    mask.add(Signal::SIGUSR1);
+    mask.add(Signal::SIGTERM);
+    mask.thread_block().map_err(|e| format!("block signals: {e}"))?;
+    let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC).map_err(|e| format!("signalfd: {e}"))?;
+    for number in 0_u64.. {
+        super::say(&format!("line {number}"))?;
+        let signal = signals.read_signal().map_err(|e| format!("read a signal: {e}"))?;
+        if signal.is_some_and(|s| s.ssi_signo == Signal::SIGTERM as u32) {
+            break;
+        }
+    }
     Ok(ExitCode::SUCCESS)
 }
 
