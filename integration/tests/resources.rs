@@ -238,9 +238,11 @@ async fn a_paused_container_stays_so_for_the_next_manager_and_the_next_shim() {
     happens(&daemon, &id, Kind::Adopted).await;
     assert_eq!(get(&mut client, &id).await.status(), Status::Paused);
     assert!(daemon.sextant(&["ps"]).ok().stdout.contains("paused"));
-    assert_eq!(resume(&mut client, &id).await.unwrap().status(), Status::Running);
+    // It may be over at once: the signal was waiting.
+    let resumed = resume(&mut client, &id).await.unwrap().status();
+    assert!([Status::Running, Status::Stopped].contains(&resumed), "{resumed:?}");
     let exit = within(client.wait(WaitRequest { id: id.clone() })).await.unwrap().into_inner().exit;
-    assert_eq!(exit.unwrap().how, Some(How::Code(7)), "the signal was waiting");
+    assert_eq!(exit.unwrap().how, Some(How::Code(7)));
     assert_eq!(resume(&mut client, &id).await.unwrap_err().code(), Code::FailedPrecondition);
     let told = [Kind::Created, Kind::Started, Kind::Paused, Kind::Adopted, Kind::Resumed, Kind::Exited];
     assert_eq!(kinds(&daemon, &id).await, told);
@@ -348,15 +350,27 @@ async fn a_silent_shim_is_told_once_and_so_is_its_return() {
     kill(Pid::from_raw(shim), Signal::SIGSTOP).unwrap();
     let degraded = happens(&daemon, &id, Kind::Degraded).await;
     assert!(degraded.failure.unwrap().message.contains("no answer"));
-    // A manager that is started meanwhile does not tell it again.
-    daemon.kill();
-    daemon.restart();
-    let mut client = daemon.containers().await;
-    within(async { while get(&mut client, &id).await.degraded.is_empty() {} }).await;
     kill(Pid::from_raw(shim), Signal::SIGCONT).unwrap();
     happens(&daemon, &id, Kind::Recovered).await;
-    let told = kinds(&daemon, &id).await;
-    assert_eq!(told, [Kind::Created, Kind::Started, Kind::Degraded, Kind::Recovered]);
+    // What one manager has told, the next one takes back: here its shim answers to it alone.
+    kill(Pid::from_raw(shim), Signal::SIGSTOP).unwrap();
+    let twice = async { while kinds(&daemon, &id).await.len() < 5 {} };
+    within(twice).await;
+    daemon.kill();
+    daemon.restart();
+    kill(Pid::from_raw(shim), Signal::SIGCONT).unwrap();
+    let told = within(async {
+        loop {
+            let told = kinds(&daemon, &id).await;
+            if told.len() > 5 {
+                return told;
+            }
+        }
+    })
+    .await;
+    let (degraded, recovered) = (Kind::Degraded, Kind::Recovered);
+    assert_eq!(told, [Kind::Created, Kind::Started, degraded, recovered, degraded, recovered]);
+    let mut client = daemon.containers().await;
     delete(&mut client, &id).await;
     daemon.finish(&[&id]);
 }

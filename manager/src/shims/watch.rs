@@ -5,7 +5,9 @@
 
 use super::client::{Client, Listener, listener};
 use super::{ShimEvent, wire};
+use crate::engine::error::Error;
 use sextant_proto::shim;
+use std::path::Path;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -15,6 +17,9 @@ use tonic::Streaming;
 const HEARTBEAT: Duration = Duration::from_secs(10);
 /// How often one that did not answer is asked.
 const DOUBT: Duration = Duration::from_secs(1);
+/// How often it is looked at whether a shim whose connection broke still listens.
+const LOOKS: u32 = 20;
+const LOOK: Duration = Duration::from_millis(5);
 /// Pause between attempts to connect, doubled up to the heartbeat.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
@@ -49,13 +54,25 @@ pub async fn watch(client: Client, mut after: u64, news: mpsc::Sender<News>) {
             }
             Err(error) => error.chain(),
         };
-        let gone = listener(client.socket()).await == Listener::Absent;
+        let gone = is_gone(client.socket()).await;
         if news.send(if gone { News::Gone } else { News::Silent(because) }).await.is_err() || gone {
             return;
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(HEARTBEAT);
     }
+}
+
+/// Whether nobody listens any more. A process that was killed closes its connections and its
+/// socket one after the other, so that the look is repeated.
+async fn is_gone(socket: &Path) -> bool {
+    for _ in 0..LOOKS {
+        if listener(socket).await == Listener::Absent {
+            return true;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    false
 }
 
 /// The actor has ended.
@@ -90,6 +107,8 @@ async fn follow(
             () = tokio::time::sleep_until(next) => {
                 let (answer, pause) = match client.state().await {
                     Ok(state) => (News::Heard { shim_pid: state.shim_pid }, HEARTBEAT),
+                    // It may be gone, which is not the same as silent.
+                    Err(error @ Error::Unreachable { .. }) => return Ok(error.chain()),
                     Err(error) => (News::Silent(error.chain()), DOUBT),
                 };
                 news.send(answer).await?;
