@@ -9,7 +9,7 @@ use super::{Context, blocking};
 use crate::model::{Failure, Phase, Snapshot};
 use sextant_runtime::observe::{self, Usage};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::Semaphore;
@@ -139,7 +139,7 @@ pub(super) async fn read(context: &Arc<Context>, ids: &[String]) -> Result<Vec<S
     }
 }
 
-fn read_all(samples: &Samples, root: &PathBuf, ids: &[String]) {
+fn read_all(samples: &Samples, root: &Path, ids: &[String]) {
     for id in ids {
         samples.put(id, observe::usage(root, id).map_err(|failure| failure.to_string()));
     }
