@@ -88,7 +88,11 @@ impl Door {
         let all = all.ok_or_else(|| exhausted("max-calls", calls, "calls are under way"))?;
         let Some(peer) = peer else { return Ok(vec![all]) };
         let own = peer.calls.take(calls_per_connection).ok_or_else(|| {
-            exhausted("max-calls-per-connection", calls_per_connection, "calls of this connection are under way")
+            exhausted(
+                "max-calls-per-connection",
+                calls_per_connection,
+                "calls of this connection are under way",
+            )
         })?;
         Ok(vec![all, own])
     }

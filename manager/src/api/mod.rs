@@ -43,13 +43,17 @@ pub async fn router(
     };
     Ok(Server::builder()
         // HTTP/2's own limit makes a client wait without a word: it lies above ours.
-        .max_concurrent_streams(u32::try_from(limits.calls_per_connection).ok().and_then(|n| n.checked_add(16)))
+        .max_concurrent_streams(
+            u32::try_from(limits.calls_per_connection).ok().and_then(|n| n.checked_add(16)),
+        )
         .layer(Door::new(limits))
         .add_service(
-            ContainersServer::new(Containers { engine: engine.clone() }).max_decoding_message_size(limits.message),
+            ContainersServer::new(Containers { engine: engine.clone() })
+                .max_decoding_message_size(limits.message),
         )
         .add_service(
-            OperationsServer::new(Operations { engine: engine.clone() }).max_decoding_message_size(limits.message),
+            OperationsServer::new(Operations { engine: engine.clone() })
+                .max_decoding_message_size(limits.message),
         )
         .add_service(
             SystemServer::new(System { engine, started_at }).max_decoding_message_size(limits.message),

@@ -23,6 +23,7 @@ use std::time::SystemTime;
 /// What kept it from starting or serving.
 pub async fn run(config: Config) -> Result<(), Error> {
     let started_at = SystemTime::now();
+    let signals = serve::Signals::catch()?;
     let Settings { root, state, .. } = &config.settings;
     files::raise();
     // From here on nobody else is at these directories; held until the end.
@@ -37,7 +38,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
     let sockets = listen::listen(&config).await?;
     let addresses: Vec<String> = sockets.iter().map(listen::Socket::address).collect();
     tracing::info!(listen = addresses.join(","), containers, running, "serving");
-    let served = serve::serve(engine, started_at, sockets, &config).await;
+    let served = serve::serve(engine, started_at, sockets, &config, signals).await;
     tracing::info!("stopped; containers live on");
     served
 }

@@ -10,7 +10,7 @@ use crate::engine::error::Error;
 use crate::model::Phase;
 use std::io;
 use std::time::{Duration, SystemTime};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
@@ -22,6 +22,30 @@ const BREATH: Duration = Duration::from_millis(50);
 /// How long a container may take to end by itself, with `shutdown = "stop"`.
 const GRACE: Duration = Duration::from_secs(10);
 
+/// The signals to stop; one that comes before they are waited for is kept.
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// From here on they end nobody.
+    ///
+    /// # Errors
+    /// [`Error::Io`], as sigaction(2).
+    pub(super) fn catch() -> Result<Self, Error> {
+        let catch = |kind| signal(kind).map_err(Error::io("catch signals"));
+        Ok(Self { terminate: catch(SignalKind::terminate())?, interrupt: catch(SignalKind::interrupt())? })
+    }
+
+    async fn caught(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
 /// Serves until SIGTERM or SIGINT, then lets calls end for a moment.
 ///
 /// # Errors
@@ -31,10 +55,9 @@ pub(super) async fn serve(
     started_at: SystemTime,
     sockets: Vec<Socket>,
     config: &Config,
+    mut signals: Signals,
 ) -> Result<(), Error> {
     let attempted = || Error::io("serve");
-    let mut terminate = signal(SignalKind::terminate()).map_err(attempted())?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(attempted())?;
     let (stop, stopped) = oneshot::channel::<()>();
     let (sender, connections) = mpsc::channel(16);
     let counted = Counted { connections: limits::Count::default(), limits: config.limits };
@@ -53,8 +76,7 @@ pub(super) async fn serve(
     notify::ready(&engine);
     tokio::select! {
         result = &mut serving => return result.map_err(other),
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        () = signals.caught() => {}
     }
     notify::stopping();
     // The sockets go first: a client that comes now sees that nobody is there.

@@ -37,9 +37,8 @@ pub(super) fn acceptor(files: &Tls) -> Result<TlsAcceptor, Error> {
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let found: Vec<_> = CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect)
-        .map_err(unreadable(path))?;
+    let found: Vec<_> =
+        CertificateDer::pem_file_iter(path).and_then(Iterator::collect).map_err(unreadable(path))?;
     match found.is_empty() {
         true => Err(wrong(path)("there is no certificate in it (PEM: -----BEGIN CERTIFICATE-----)")),
         false => Ok(found),

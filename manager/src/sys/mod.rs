@@ -57,7 +57,8 @@ pub(crate) fn ending(pidfd: BorrowedFd<'_>) -> Option<Ending> {
 /// When it is no such socket.
 pub(crate) fn passed_listener(fd: i32) -> io::Result<std::os::unix::net::UnixListener> {
     use nix::sys::socket::{AddressFamily, SockaddrLike, SockaddrStorage, getsockname, getsockopt, sockopt};
-    let wrong = || io::Error::other(format!("descriptor {fd} is no listening unix socket (ListenStream=/PATH)"));
+    let wrong =
+        || io::Error::other(format!("descriptor {fd} is no listening unix socket (ListenStream=/PATH)"));
     let address: SockaddrStorage = getsockname(fd).map_err(|_| wrong())?;
     // SAFETY: getsockname has just found a socket there, and it is not closed meanwhile.
     let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };

@@ -6,8 +6,8 @@ use clap::ValueEnum;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
-use toml::de::{DeTable, DeValue};
 use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 
 /// The keys, for who has mistyped one.
 const KEYS: [&str; 18] = [
@@ -54,7 +54,11 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<File, Vec<String>> {
     for (key, value) in table.get_ref() {
         let at = place(key.span());
         let Some(name) = KEYS.iter().find(|name| **name == key.get_ref().as_ref()) else {
-            mistakes.push(format!("{at}: {}: there is no such setting{}", key.get_ref(), meant(key.get_ref())));
+            mistakes.push(format!(
+                "{at}: {}: there is no such setting{}",
+                key.get_ref(),
+                meant(key.get_ref())
+            ));
             continue;
         };
         match put(&mut file.given, name, value) {

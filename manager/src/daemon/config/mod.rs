@@ -176,22 +176,15 @@ impl Decision {
         let limits = self.limits();
         let shutdown = self.take("shutdown", |g| &mut g.shutdown).unwrap_or(Shutdown::Leave);
         let log = self.take("log", |g| &mut g.log).unwrap_or_else(|| "info".into());
-        let filter = tracing_subscriber::EnvFilter::try_new(&log).map(drop).map_err(|e| format!("{log}: {e}"));
+        let filter =
+            tracing_subscriber::EnvFilter::try_new(&log).map(drop).map_err(|e| format!("{log}: {e}"));
         self.note("log", filter);
         let log_format = self.take("log-format", |g| &mut g.log_format).unwrap_or(LogFormat::Text);
         let settings = Settings { root, state, runtime, shim, ids };
         match self.mistakes.is_empty() {
-            true => Ok(Config {
-                settings,
-                listen,
-                group,
-                tls,
-                limits,
-                events_limit,
-                shutdown,
-                log,
-                log_format,
-            }),
+            true => {
+                Ok(Config { settings, listen, group, tls, limits, events_limit, shutdown, log, log_format })
+            }
             false => Err(self.mistakes),
         }
     }
@@ -274,8 +267,11 @@ impl Decision {
             return None;
         }
         let files = files.map(|(name, file)| {
-            let file = file.ok_or_else(|| "TLS takes all of tls-cert, tls-key and tls-client-ca; tcp: is \
-                                           served with TLS in both directions only".to_owned());
+            let file = file.ok_or_else(|| {
+                "TLS takes all of tls-cert, tls-key and tls-client-ca; tcp: is \
+                                           served with TLS in both directions only"
+                    .to_owned()
+            });
             self.note(name, file.and_then(|file| absolute(&file).map(|()| file)))
         });
         let [Some(cert), Some(key), Some(client_ca)] = files else { return None };
