@@ -302,14 +302,14 @@ async fn what_is_too_much_is_refused_and_works_again_later() {
     ]);
     let (mut system, mut containers) = (daemon.system().await, daemon.containers().await);
     let follow = EventsRequest { follow: true, ..EventsRequest::default() };
-    let held = [system.events(follow.clone()).await.unwrap(), system.events(follow.clone()).await.unwrap()];
-    let refused = system.events(follow.clone()).await.unwrap_err();
+    let held = [system.events(follow).await.unwrap(), system.events(follow).await.unwrap()];
+    let refused = system.events(follow).await.unwrap_err();
     assert_eq!(limit(&refused), "max-calls-per-connection");
     assert!(refused.message().contains("raise max-calls-per-connection"), "{refused:?}");
     let third = containers.list(ListRequest::default()).await.unwrap();
     assert!(third.into_inner().containers.is_empty());
     let mut other = daemon.system().await;
-    let last = other.events(follow.clone()).await.unwrap();
+    let last = other.events(follow).await.unwrap();
     assert_eq!(limit(&containers.list(ListRequest::default()).await.unwrap_err()), "max-calls");
     // Health is answered all the same, and on a connection that is one too many.
     let one_too_many = daemon.channel().await;
