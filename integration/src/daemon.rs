@@ -32,7 +32,17 @@ impl Daemon {
 
     /// The same, with further arguments.
     pub fn start_with(args: &[&str]) -> Self {
-        let (dir, args) = (temp_dir(), args.iter().map(ToString::to_string).collect::<Vec<_>>());
+        Self::start_at(temp_dir(), args)
+    }
+
+    /// The same, with its directories below `base`.
+    pub fn start_in(base: &Path, args: &[&str]) -> Self {
+        let dir = tempfile::Builder::new().prefix("sextant-it-").tempdir_in(base);
+        Self::start_at(dir.expect("a directory for the daemon"), args)
+    }
+
+    fn start_at(dir: TempDir, args: &[&str]) -> Self {
+        let args: Vec<String> = args.iter().map(ToString::to_string).collect();
         make_rootfs(&dir.path().join("rootfs"));
         let child = spawn(dir.path(), &args);
         Self { dir, child, args }

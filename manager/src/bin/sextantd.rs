@@ -44,7 +44,9 @@ fn log(config: &Config) {
         .with_env_filter(EnvFilter::new(&config.log))
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false);
+        .with_target(false)
+        // By eprintln, which panics where the log cannot be written either: on a full disk.
+        .log_internal_errors(false);
     match config.log_format {
         LogFormat::Text => text.init(),
         LogFormat::Json => text.json().flatten_event(true).init(),

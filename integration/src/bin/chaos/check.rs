@@ -115,17 +115,17 @@ fn contradictions(life: &Life, events: &[&Event]) -> Vec<String> {
     if life.exit.is_some() && life.exit != told {
         found.push(format!("Wait answered {:?}, the event says {told:?}", life.exit));
     }
-    if let Some(how) = &told {
+    if let (Some(how), None) = (&told, at(Kind::StartFailed)) {
         found.extend(invented(life, how));
     }
     let lost = events.iter().any(|event| event.output_lost.is_some());
-    if let (Some(log), Some(exit), false) = (&life.log, &life.exit, lost) {
+    if let (Some(log), Some(exit), false) = (&life.log, &life.exit, lost || life.starved) {
         found.extend(torn(log, exit));
     }
     found
 }
 
-/// An exit that cannot be.
+/// An exit that cannot be, of a process that was executed.
 fn invented(life: &Life, how: &How) -> Option<String> {
     match how {
         How::Code(code) if *code == life.code => None,
@@ -188,4 +188,77 @@ pub(super) fn summary(world: &World, done: &Done, told: &[Event]) {
         println!("  {times}: {because}");
     }
     println!("{done:?}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn life() -> Life {
+        let log = Some("line 1\nline 2\nend 7 after 2\n".to_owned());
+        let exit = Some(How::Code(7));
+        Life { code: 7, created: true, started: true, exit, log, deleted: true, ..Life::default() }
+    }
+
+    fn events(kinds: &[Kind], how: How) -> Vec<Event> {
+        let exit = sextant_proto::v1::Exit { how: Some(how), ..Default::default() };
+        let event = |kind: &Kind| Event {
+            kind: (*kind).into(),
+            exit: (*kind == Kind::Exited).then(|| exit.clone()),
+            ..Event::default()
+        };
+        kinds.iter().map(event).collect()
+    }
+
+    fn found(life: &Life, kinds: &[Kind], how: How) -> Vec<String> {
+        contradictions(life, &events(kinds, how).iter().collect::<Vec<_>>())
+    }
+
+    const WHOLE: [Kind; 4] = [Kind::Created, Kind::Started, Kind::Exited, Kind::Deleted];
+
+    #[test]
+    fn a_life_as_it_should_be_is_not_blamed() {
+        assert_eq!(found(&life(), &WHOLE, How::Code(7)), Vec::<String>::new());
+        let killed =
+            Life { killed: true, exit: Some(How::Signal(9)), log: Some("line 1\nli".into()), ..life() };
+        assert_eq!(found(&killed, &WHOLE, How::Signal(9)), Vec::<String>::new());
+    }
+
+    #[test]
+    fn lost_doubled_and_invented_ones_are_found() {
+        let one = |life: &Life, kinds: &[Kind], how| {
+            let found = found(life, kinds, how);
+            assert_eq!(found.len(), 1, "{found:?}");
+            found.concat()
+        };
+        let without_deleted = WHOLE.split_last().unwrap().1;
+        assert_eq!(one(&life(), without_deleted, How::Code(7)), "Deleted is missing");
+        let doubled = [Kind::Created, Kind::Started, Kind::Started, Kind::Exited, Kind::Deleted];
+        assert_eq!(one(&life(), &doubled, How::Code(7)), "Started 2 times");
+        let turned = [Kind::Started, Kind::Created, Kind::Exited, Kind::Deleted];
+        assert_eq!(one(&life(), &turned, How::Code(7)), "out of order");
+        let unasked = Life { exit: Some(How::Signal(9)), log: None, ..life() };
+        assert_eq!(one(&unasked, &WHOLE, How::Signal(9)), "exited with Signal(9)");
+        let other = Life { exit: None, log: None, ..life() };
+        assert_eq!(one(&other, &WHOLE, How::Code(0)), "exited with Code(0)");
+        let differing = Life { killed: true, exit: Some(How::Signal(9)), log: None, ..life() };
+        assert!(one(&differing, &WHOLE, How::Code(7)).starts_with("Wait answered"));
+    }
+
+    #[test]
+    fn a_log_with_a_hole_is_found() {
+        let hole = |log: &str| torn(log, &How::Code(7)).is_some();
+        assert!(!hole("line 1\nend 7 after 1\n"));
+        for log in [
+            "",
+            "line 1\n",
+            "line 1\nend 7 after 2\n",
+            "line 2\nend 7 after 1\n",
+            "line 1\nline 1\nend 7 after 2\n",
+        ] {
+            assert!(hole(log), "{log:?}");
+        }
+        assert!(torn("line 1\nline 3\n", &How::Signal(9)).is_some());
+        assert!(torn("line 1\nline", &How::Signal(9)).is_none());
+    }
 }

@@ -48,7 +48,8 @@ impl One<'_> {
     async fn live(&mut self, random: &mut Random) {
         let code = i32::try_from(random.below(120)).unwrap_or(0);
         let time = random.below(1500);
-        self.world.note(&self.id, |life| life.code = code);
+        let starved = self.world.starving.load(Ordering::Relaxed);
+        self.world.note(&self.id, |life| (life.code, life.starved) = (code, starved));
         if !self.create(random, time, code).await {
             return;
         }
@@ -218,7 +219,7 @@ impl One<'_> {
     }
 }
 
-/// Whether trying again is what the status asks for.
+/// Whether trying again is what the status asks for; INTERNAL is a host that fails, as with a full disk.
 fn is_for_now(status: &Status) -> bool {
     matches!(
         status.code(),
@@ -227,6 +228,7 @@ fn is_for_now(status: &Status) -> bool {
             | Code::Cancelled
             | Code::Unknown
             | Code::ResourceExhausted
+            | Code::Internal
     )
 }
 

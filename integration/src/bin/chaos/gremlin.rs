@@ -6,6 +6,8 @@ use nix::unistd::Pid;
 use sextant_integration::Daemon;
 use sextant_integration::random::Random;
 use std::collections::BTreeMap;
+use std::io::Write;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// What it does.
@@ -18,10 +20,12 @@ pub(super) enum Deed {
     KillRuntime,
     StopRuntime,
     KillContainer,
+    FillDisk,
 }
 
 /// Each as often as it stands here.
-const DEEDS: [Deed; 12] = [
+const DEEDS: [Deed; 13] = [
+    Deed::FillDisk,
     Deed::KillManager,
     Deed::StopManager,
     Deed::KillShim,
@@ -64,6 +68,7 @@ fn carry_out(deed: Deed, world: &World, daemon: &mut Daemon, random: &mut Random
             true
         }
         Deed::StopManager => stop(manager, pause),
+        Deed::FillDisk => fill(world, daemon, pause),
         Deed::KillShim => pick(world, Kind::Shim, random).is_some_and(end),
         Deed::StopShim => pick(world, Kind::Shim, random).is_some_and(|pid| stop(pid, pause)),
         Deed::KillRuntime => pick(world, Kind::Runtime, random).is_some_and(end),
@@ -75,6 +80,23 @@ fn carry_out(deed: Deed, world: &World, daemon: &mut Daemon, random: &mut Random
             end(pid)
         }),
     }
+}
+
+/// Leaves no byte on the file system of the daemon's directories, for a while.
+fn fill(world: &World, daemon: &Daemon, time: Duration) -> bool {
+    let path = daemon.dir().join("fill");
+    let Ok(mut file) = std::fs::File::create(&path) else { return false };
+    // What a container writes now may be lost; that its log says so is another test's business.
+    for life in world.lives().values_mut().filter(|life| !life.deleted) {
+        life.starved = true;
+    }
+    world.starving.store(true, Ordering::Relaxed);
+    for size in [1 << 20, 4 << 10, 1] {
+        while file.write_all(&vec![0; size]).is_ok() {}
+    }
+    std::thread::sleep(time);
+    world.starving.store(false, Ordering::Relaxed);
+    std::fs::remove_file(&path).is_ok()
 }
 
 fn end(pid: i32) -> bool {

@@ -9,12 +9,15 @@ mod client;
 mod gremlin;
 mod watch;
 
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
 use sextant_integration::random::Random;
 use sextant_integration::{Daemon, process::until};
 use sextant_proto::v1::containers_client::ContainersClient;
 use sextant_proto::v1::exit::How;
 use sextant_proto::v1::{DeleteRequest, ListRequest};
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,6 +35,8 @@ pub(crate) struct Life {
     pub(crate) started: bool,
     /// Whether anybody has sent it a signal, or may have.
     pub(crate) killed: bool,
+    /// Whether the disk was full during it.
+    pub(crate) starved: bool,
     /// What `Wait` answered.
     pub(crate) exit: Option<How>,
     /// Its log, whole, as it was after the exit.
@@ -48,6 +53,8 @@ pub(crate) struct World {
     lives: Mutex<BTreeMap<String, Life>>,
     wrong: Mutex<Vec<String>>,
     pub(crate) over: AtomicBool,
+    /// Whether the disk is full at the moment.
+    pub(crate) starving: AtomicBool,
 }
 
 impl World {
@@ -115,18 +122,29 @@ fn main() -> ExitCode {
         }
     };
     println!("seed {}, {} s, {} clients", options.seed, options.time.as_secs(), options.clients);
+    // Everything is on a small disk of its own, which goes with the last process of this run.
+    let disk = tempfile::tempdir().unwrap_or_else(|e| unreachable(&e));
+    small_disk(disk.path()).unwrap_or_else(|e| unreachable(&e));
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(e) => unreachable(&e),
     };
-    let wrong = runtime.block_on(run(&options));
+    let wrong = runtime.block_on(run(&options, disk.path()));
+    umount2(disk.path(), MntFlags::MNT_DETACH).unwrap_or_else(|e| unreachable(&e));
     println!("{} things went wrong; --seed {} repeats what was asked for", wrong, options.seed);
     if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-async fn run(options: &Options) -> usize {
+/// Mounts a tmpfs that nobody else sees.
+fn small_disk(at: &Path) -> nix::Result<()> {
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?;
+    mount(Some("chaos"), at, Some("tmpfs"), MsFlags::empty(), Some("size=64m,mode=0700"))
+}
+
+async fn run(options: &Options, disk: &Path) -> usize {
     // The journal of events is kept whole: the checker reads it from its beginning.
-    let daemon = Daemon::start_with(&["--events-limit", "1073741824"]);
+    let daemon = Daemon::start_in(disk, &["--events-limit", "1073741824"]);
     let world = Arc::new(World {
         address: daemon.address(),
         mark: daemon.dir().display().to_string(),
@@ -134,6 +152,7 @@ async fn run(options: &Options) -> usize {
         lives: Mutex::default(),
         wrong: Mutex::default(),
         over: AtomicBool::new(false),
+        starving: AtomicBool::new(false),
     });
     let before = check::Size::of(daemon.pid());
     let watcher = tokio::spawn(watch::follow(Arc::clone(&world)));
