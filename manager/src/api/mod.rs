@@ -4,6 +4,7 @@
 
 pub mod containers;
 pub mod convert;
+pub mod limits;
 mod logs;
 pub mod operations;
 mod resources;
@@ -12,6 +13,7 @@ pub mod system;
 
 use crate::engine::Engine;
 use containers::Containers;
+use limits::{Door, Limits};
 use operations::Operations;
 use sextant_proto::DESCRIPTORS;
 use sextant_proto::v1::containers_server::ContainersServer;
@@ -21,15 +23,17 @@ use std::io;
 use std::time::SystemTime;
 use system::System;
 use tonic::transport::{Server, server::Router};
-
-/// Calls under way on one connection, at most (streams count).
-const STREAMS: u32 = 1024;
+use tower::layer::util::{Identity, Stack};
 
 /// All services: the native API, health, and reflection (v1 and v1alpha).
 ///
 /// # Errors
 /// When the descriptors cannot be read.
-pub async fn router(engine: Engine, started_at: SystemTime) -> io::Result<Router> {
+pub async fn router(
+    engine: Engine,
+    started_at: SystemTime,
+    limits: Limits,
+) -> io::Result<Router<Stack<Door, Identity>>> {
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter.set_serving::<ContainersServer<Containers>>().await;
     reporter.set_serving::<OperationsServer<Operations>>().await;
@@ -40,10 +44,22 @@ pub async fn router(engine: Engine, started_at: SystemTime) -> io::Result<Router
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     Ok(Server::builder()
-        .max_concurrent_streams(STREAMS)
-        .add_service(ContainersServer::new(Containers { engine: engine.clone() }))
-        .add_service(OperationsServer::new(Operations { engine: engine.clone() }))
-        .add_service(SystemServer::new(System { engine, started_at }))
+        // HTTP/2's own limit makes a client wait without a word: it lies above ours.
+        .max_concurrent_streams(
+            u32::try_from(limits.calls_per_connection).ok().and_then(|n| n.checked_add(16)),
+        )
+        .layer(Door::new(limits))
+        .add_service(
+            ContainersServer::new(Containers { engine: engine.clone() })
+                .max_decoding_message_size(limits.message),
+        )
+        .add_service(
+            OperationsServer::new(Operations { engine: engine.clone() })
+                .max_decoding_message_size(limits.message),
+        )
+        .add_service(
+            SystemServer::new(System { engine, started_at }).max_decoding_message_size(limits.message),
+        )
         .add_service(health)
         .add_service(reflection().build_v1().map_err(io::Error::other)?)
         .add_service(reflection().build_v1alpha().map_err(io::Error::other)?))
