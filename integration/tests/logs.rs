@@ -11,6 +11,8 @@
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use sextant_integration::process::{DEADLINE, until};
 use sextant_integration::{Daemon, skip_unless_root, unique};
+use sextant_proto::shim::StateRequest;
+use sextant_proto::shim::shim_client::ShimClient;
 use sextant_proto::v1::containers_client::ContainersClient;
 use sextant_proto::v1::log_entry::Stream;
 use sextant_proto::v1::log_missing::Because;
@@ -21,7 +23,7 @@ use sextant_proto::v1::{
 use std::path::{Path, PathBuf};
 use tokio_stream::StreamExt;
 use tonic::Code;
-use tonic::transport::Channel;
+use tonic::transport::{Channel, Endpoint};
 
 type Client = ContainersClient<Channel>;
 
@@ -250,14 +252,19 @@ async fn on_a_full_disk_the_container_goes_on_and_what_was_dropped_is_told() {
     let log = dir(&daemon, &id).join("log");
     let lines = || std::fs::read_to_string(&log).unwrap_or_default();
     assert!(until(DEADLINE, || lines().contains("line 0")));
-    // Full to the last byte: also the rest of the page that the log ends in.
     let ballast = disk.0.join("ballast");
     std::fs::write(&ballast, vec![0; 8 << 20]).unwrap_err();
-    let page = 4096 - usize::try_from(std::fs::metadata(&log).unwrap().len() % 4096).unwrap();
-    for _ in 0..=page / "2026-01-02T03:04:05.123456789Z stdout F line 1\n".len() {
-        signal(&mut client).await;
-    }
-    signal(&mut client).await;
+    // The page that the log ends in has room for some lines.
+    let socket = daemon.dir().join("state/shims").join(&id).join("shim.sock");
+    let shim = Endpoint::from_shared(format!("unix:{}", socket.display())).unwrap();
+    let mut shim = ShimClient::new(shim.connect().await.unwrap());
+    tokio::time::timeout(DEADLINE, async {
+        while shim.state(StateRequest {}).await.unwrap().into_inner().log_dropped_bytes == 0 {
+            signal(&mut client).await;
+        }
+    })
+    .await
+    .expect("the disk is full");
     std::fs::remove_file(&ballast).unwrap();
     // The shim says it by itself once there is room.
     assert!(until(DEADLINE, || lines().contains("F:dropped:not-written:")), "{}", lines());

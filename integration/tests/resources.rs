@@ -242,7 +242,9 @@ async fn a_paused_container_stays_so_for_the_next_manager_and_the_next_shim() {
     let resumed = resume(&mut client, &id).await.unwrap().status();
     assert!([Status::Running, Status::Stopped].contains(&resumed), "{resumed:?}");
     let exit = within(client.wait(WaitRequest { id: id.clone() })).await.unwrap().into_inner().exit;
-    assert_eq!(exit.unwrap().how, Some(How::Code(7)));
+    // Before Linux 6.15 a shim that is not the parent may not be told.
+    let how = exit.unwrap().how;
+    assert!(matches!(how, Some(How::Code(7) | How::Unknown(_))), "{how:?}");
     assert_eq!(resume(&mut client, &id).await.unwrap_err().code(), Code::FailedPrecondition);
     let told = [Kind::Created, Kind::Started, Kind::Paused, Kind::Adopted, Kind::Resumed, Kind::Exited];
     assert_eq!(kinds(&daemon, &id).await, told);
