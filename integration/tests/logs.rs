@@ -17,8 +17,8 @@ use sextant_proto::v1::containers_client::ContainersClient;
 use sextant_proto::v1::log_entry::Stream;
 use sextant_proto::v1::log_missing::Because;
 use sextant_proto::v1::{
-    Container, DeleteRequest, GetRequest, KillRequest, LogEntry, LogMissing, LogOptions, LogsRequest,
-    ReopenLogRequest, StartRequest, StopRequest, WaitRequest,
+    Container, DeleteRequest, KillRequest, LogEntry, LogMissing, LogOptions, LogsRequest, ReopenLogRequest,
+    StartRequest, StopRequest, WaitRequest,
 };
 use std::path::{Path, PathBuf};
 use tokio_stream::StreamExt;
@@ -309,16 +309,9 @@ async fn output_costs_the_manager_no_cpu_and_the_shim_no_memory() {
     let command = ["/bin/probe", "spam", &bytes.to_string()];
     let shim = start(&daemon, &mut client, &id, &command, LogOptions::default()).await.shim_pid;
     let before = (ticks(daemon.pid()), peak(shim));
-    let ended = async || {
-        let get = client.clone().get(GetRequest { id: id.clone() }).await;
-        get.unwrap().into_inner().container.unwrap().exit.is_some()
-    };
-    // Asked rarely: each question costs the manager something.
-    let limit = std::time::Instant::now() + DEADLINE * 5;
-    while !ended().await {
-        assert!(std::time::Instant::now() < limit, "it does not end");
-        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
-    }
+    // One call that waits: each question would cost the manager something.
+    let wait = client.wait(WaitRequest { id: id.clone() });
+    tokio::time::timeout(DEADLINE * 5, wait).await.expect("it ends").unwrap();
     let (used, grown) = (ticks(daemon.pid()) - before.0, peak(shim).saturating_sub(before.1));
     println!("{megabytes} MiB of output: {used} ticks of the manager, the shim grew by {grown} KiB");
     assert!(used <= 10, "{used} ticks for {megabytes} MiB");
