@@ -15,6 +15,7 @@ use crate::log::Log;
 use crate::orphan;
 use crate::pipe::Pipe;
 use crate::service::past::Past;
+use crate::streams::Over;
 use crate::sys;
 use crate::task::{SHORT, Task};
 use sextant_runtime::contract::args::Invocation;
@@ -73,15 +74,19 @@ impl Task {
             let why = format!("its journal says that it is {}", past.phase);
             return Err(Error::new(attempted(), why).hint("there is nothing to supervise: delete it"));
         }
-        self.publish(|s| {
+        self.ledger.publish(|s| {
             (s.phase, s.exit, s.last_seq) = (past.phase, past.exit, past.last_seq);
         });
+        self.execs.adopt(&past.execs);
+        if let Some(exit) = past.exit {
+            self.streams.finish(Over { exit, timed_out: false });
+        }
         if past.phase == Phase::Stopped {
             return Ok(());
         }
         self.take(past, held)?;
         if self.phase() == Phase::Created && self.was_started().await {
-            self.record(&Happening::Started { trace: Vec::new() }, |s| s.phase = Phase::Running)?;
+            self.ledger.record(&Happening::Started { trace: Vec::new() }, |s| s.phase = Phase::Running)?;
         }
         Ok(())
     }
@@ -117,8 +122,8 @@ impl Task {
             because: NOBODY_READ,
         });
         let [stdout, stderr] = [0, 1].map(|n| pipes.get(n)?.as_ref()?.end().ok());
-        self.init = Some(Init::adopt(process, pipes, log, past.handover));
-        self.record(&Happening::Adopted { stdout, stderr, lost }, |s| s.pid = pid)
+        self.init = Some(Init::adopt(process, pipes, (log, &self.streams), past.handover));
+        self.ledger.record(&Happening::Adopted { stdout, stderr, lost }, |s| s.pid = pid)
     }
 
     /// Whether the process was executed without a record of it: the shim was killed meanwhile.

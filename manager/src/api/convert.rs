@@ -6,7 +6,7 @@ use crate::engine::events::{Codec, Whole};
 use crate::logs::{Entry, Stream};
 use crate::model::{
     Access, BindMount, Ending, Event, EventKind, Exit, Failure, IdRange, Limits, NewContainer, Operation,
-    OutputLost, Phase, RootfsSource, Snapshot, Source, StageRecord, Verb,
+    OutputLost, Phase, RootfsSource, Snapshot, Source, StageRecord, Stdio, Verb,
 };
 use crate::namespaces::Namespaces;
 use sextant_proto::{journal, v1};
@@ -76,6 +76,8 @@ pub fn event_to_wire(event: Event) -> v1::Event {
         EventKind::Deleted => v1::event::Kind::Deleted,
         EventKind::Gap => v1::event::Kind::Gap,
         EventKind::Adopted => v1::event::Kind::Adopted,
+        EventKind::ExecStarted => v1::event::Kind::ExecStarted,
+        EventKind::ExecExited => v1::event::Kind::ExecExited,
     };
     v1::Event {
         seq: event.seq,
@@ -92,6 +94,7 @@ pub fn event_to_wire(event: Event) -> v1::Event {
             until: lost.until.and_then(time),
             because: lost.because,
         }),
+        exec: event.exec.unwrap_or_default(),
     }
 }
 
@@ -104,6 +107,8 @@ fn event_from_wire(event: v1::Event) -> Event {
         v1::event::Kind::Exited => EventKind::Exited,
         v1::event::Kind::Deleted => EventKind::Deleted,
         v1::event::Kind::Adopted => EventKind::Adopted,
+        v1::event::Kind::ExecStarted => EventKind::ExecStarted,
+        v1::event::Kind::ExecExited => EventKind::ExecExited,
         v1::event::Kind::Gap | v1::event::Kind::Unspecified => EventKind::Gap,
     };
     Event {
@@ -121,6 +126,7 @@ fn event_from_wire(event: v1::Event) -> Event {
             until: lost.until.map(|at| time_from_wire(Some(at))),
             because: lost.because,
         }),
+        exec: Some(event.exec).filter(|exec| !exec.is_empty()),
     }
 }
 
@@ -150,6 +156,8 @@ pub fn container_to_wire(snapshot: Snapshot) -> v1::Container {
         failure: snapshot.failure.map(failure_to_wire),
         ids: snapshot.ids.map(|IdRange { host_id, size }| v1::IdRange { host_id, size }),
         age: prost_types::Duration::try_from(snapshot.heard.elapsed()).ok(),
+        terminal: snapshot.stdio.terminal,
+        stdin: snapshot.stdio.stdin,
     }
 }
 
@@ -167,7 +175,8 @@ pub fn new_container(request: v1::CreateRequest) -> Option<NewContainer> {
     };
     let id = Some(request.id).filter(|id| !id.is_empty());
     let labels = request.labels.into_iter().collect();
-    Some(NewContainer { id, source, labels, key: key(request.idempotency_key) })
+    let stdio = Stdio { stdin: request.stdin, terminal: request.terminal };
+    Some(NewContainer { id, source, labels, stdio, key: key(request.idempotency_key) })
 }
 
 /// The key of an operation; `None` when it has none.
@@ -182,6 +191,7 @@ pub fn operation_to_wire(operation: Operation) -> v1::Operation {
         Verb::Start => v1::operation::Verb::Start,
         Verb::Stop => v1::operation::Verb::Stop,
         Verb::Delete => v1::operation::Verb::Delete,
+        Verb::Exec => v1::operation::Verb::Exec,
     };
     v1::Operation {
         key: operation.key,

@@ -4,24 +4,34 @@
 
 pub mod containers;
 pub mod convert;
+pub mod execs;
 pub mod operations;
 pub mod status;
+pub mod stdio;
 pub mod system;
 
 use crate::engine::Engine;
 use containers::Containers;
+use execs::Execs;
 use operations::Operations;
 use sextant_proto::DESCRIPTORS;
 use sextant_proto::v1::containers_server::ContainersServer;
+use sextant_proto::v1::execs_server::ExecsServer;
 use sextant_proto::v1::operations_server::OperationsServer;
+use sextant_proto::v1::stdio_server::StdioServer;
 use sextant_proto::v1::system_server::SystemServer;
 use std::io;
 use std::time::SystemTime;
+use stdio::Stdio;
 use system::System;
 use tonic::transport::{Server, server::Router};
 
 /// Calls under way on one connection, at most (streams count).
 const STREAMS: u32 = 1024;
+
+/// Bytes of one call that a client may send ahead, in HTTP/2's flow control: input that a
+/// process does not read waits with the client.
+const AHEAD: u32 = 64 << 10;
 
 /// All services: the native API, health, and reflection (v1 and v1alpha).
 ///
@@ -30,6 +40,8 @@ const STREAMS: u32 = 1024;
 pub async fn router(engine: Engine, started_at: SystemTime) -> io::Result<Router> {
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter.set_serving::<ContainersServer<Containers>>().await;
+    reporter.set_serving::<ExecsServer<Execs>>().await;
+    reporter.set_serving::<StdioServer<Stdio>>().await;
     reporter.set_serving::<OperationsServer<Operations>>().await;
     reporter.set_serving::<SystemServer<System>>().await;
     let reflection = || {
@@ -39,7 +51,12 @@ pub async fn router(engine: Engine, started_at: SystemTime) -> io::Result<Router
     };
     Ok(Server::builder()
         .max_concurrent_streams(STREAMS)
+        .initial_stream_window_size(AHEAD)
+        // All streams of a connection together: one that nobody reads keeps no other waiting.
+        .initial_connection_window_size(AHEAD * STREAMS)
         .add_service(ContainersServer::new(Containers { engine: engine.clone() }))
+        .add_service(ExecsServer::new(Execs { engine: engine.clone() }))
+        .add_service(StdioServer::new(Stdio { engine: engine.clone() }))
         .add_service(OperationsServer::new(Operations { engine: engine.clone() }))
         .add_service(SystemServer::new(System { engine, started_at }))
         .add_service(health)

@@ -53,6 +53,7 @@ pub(super) fn first_snapshot(record: &Record) -> Snapshot {
         exit: None,
         failure: None,
         ids: record.ids,
+        stdio: record.stdio,
         heard: Instant::now(),
     }
 }
@@ -161,6 +162,13 @@ impl Container {
                 Some(Event { failure: Some(failure.clone()), ..of(EventKind::StartFailed) })
             }
             Fact::Exited(exit) => Some(Event { exit: Some(exit.clone()), ..of(EventKind::Exited) }),
+            Fact::ExecStarted(exec, pid) => {
+                Some(Event { pid: Some(*pid), exec: Some(exec.clone()), ..of(EventKind::ExecStarted) })
+            }
+            Fact::ExecExited(exec, exit) => {
+                let (exec, exit) = (Some(exec.clone()), Some(exit.clone()));
+                Some(Event { pid: None, exec, exit, ..of(EventKind::ExecExited) })
+            }
             Fact::CreateFailed(_) | Fact::Deleted | Fact::Unknown => None,
         }
     }
@@ -177,6 +185,7 @@ impl Container {
             failure: None,
             container_seq,
             output_lost: None,
+            exec: None,
         }
     }
 }
@@ -200,7 +209,7 @@ fn learn(snapshot: &mut Snapshot, event: &ShimEvent) {
         }
         Fact::CreateFailed(failure) | Fact::StartFailed(failure) => snapshot.failure = Some(failure.clone()),
         Fact::Exited(exit) => ended(snapshot, exit.clone()),
-        Fact::Adopted(..) | Fact::Deleted | Fact::Unknown => {}
+        Fact::Adopted(..) | Fact::ExecStarted(..) | Fact::ExecExited(..) | Fact::Deleted | Fact::Unknown => {}
     }
 }
 

@@ -358,6 +358,7 @@ mod tests {
             failure: None,
             container_seq: 1,
             output_lost: None,
+            exec: None,
         }
     }
 

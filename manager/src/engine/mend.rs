@@ -120,6 +120,7 @@ pub(super) fn gap(seq: u64) -> Event {
         failure: None,
         container_seq: 0,
         output_lost: None,
+        exec: None,
     }
 }
 

@@ -6,7 +6,7 @@
 //! two together say what is to be finished or undone (`reconcile`).
 
 use super::error::Error;
-use crate::model::{Failure, IdRange};
+use crate::model::{Failure, IdRange, Stdio};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -57,6 +57,9 @@ pub struct Record {
     /// Key of its creation, where the client has given one.
     #[serde(default)]
     pub key: Option<String>,
+    /// What its process's stdio is.
+    #[serde(default)]
+    pub stdio: Stdio,
 }
 
 /// Where the files of one container are.
@@ -176,6 +179,7 @@ pub(crate) mod tests {
             ids: Some(IdRange { host_id: 9, size: 1 }),
             events_after: 3,
             key: Some("key".into()),
+            stdio: Stdio { stdin: true, terminal: false },
         }
     }
 
