@@ -14,9 +14,11 @@ mod explain;
 use super::client::Address;
 use super::output::{Colour, Paint};
 use super::width::printable;
+use nix::libc::{EACCES, EISDIR, ENOENT, ENOEXEC};
 use std::fmt;
 use std::io;
 use std::process::ExitCode;
+use tonic_types::StatusExt;
 
 /// Exit code after a failed request.
 pub const EXIT_FAILURE: u8 = 1;
@@ -24,7 +26,11 @@ pub const EXIT_FAILURE: u8 = 1;
 pub const EXIT_USAGE: u8 = 2;
 /// `run` exits with this plus N after signal N, as a shell does.
 pub const EXIT_SIGNAL_BASE: u8 = 128;
-/// Exit code of `run` when there is no exit code of a container, as Docker's.
+/// Exit code when a program cannot be executed, as a shell's.
+pub const EXIT_NOT_EXECUTABLE: u8 = 126;
+/// Exit code when there is no such program, as a shell's.
+pub const EXIT_NO_PROGRAM: u8 = 127;
+/// Exit code of `run` and `exec` when there is no exit code of a container, as Docker's.
 pub const EXIT_RUN_FAILED: u8 = 125;
 
 /// Why a command ends early.
@@ -138,6 +144,17 @@ impl Error {
         |status| Report::request(attempted, status).into()
     }
 
+    /// A process could not be executed: 127 when there is no such program, 126 when it is none,
+    /// else [`EXIT_RUN_FAILED`].
+    pub fn not_executed(attempted: impl Into<String>, status: tonic::Status) -> Self {
+        let code = match exec_errno(&status) {
+            Some(ENOENT) => EXIT_NO_PROGRAM,
+            Some(EACCES | ENOEXEC | EISDIR) => EXIT_NOT_EXECUTABLE,
+            _ => EXIT_RUN_FAILED,
+        };
+        Self::from(Report::request(attempted, status)).exits(code)
+    }
+
     /// Turns a failed system call into an error, for `map_err`.
     pub fn io(attempted: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let attempted = attempted.into();
@@ -186,6 +203,14 @@ impl Error {
             Self::Failed { code, .. } => ExitCode::from(*code),
         }
     }
+}
+
+/// The errno of execve(2), when it is that which failed.
+fn exec_errno(status: &tonic::Status) -> Option<i32> {
+    let info = status.get_details_error_info()?;
+    let metadata = |key: &str| info.metadata.get(key).map(String::as_str);
+    let execve = metadata("stage") == Some("exec");
+    metadata("errno").filter(|_| execve)?.parse().ok()
 }
 
 #[cfg(test)]

@@ -29,6 +29,8 @@ pub struct Container {
     pub exit: Option<Exit>,
     pub failure: Option<Failure>,
     pub ids: Option<IdRange>,
+    pub terminal: bool,
+    pub stdin: bool,
 }
 
 /// How a process ended: one of `code`, `signal` and `unknown` is set.
@@ -76,6 +78,7 @@ pub struct Event {
     pub exit: Option<Exit>,
     pub failure: Option<Failure>,
     pub container_seq: u64,
+    pub exec: Option<String>,
 }
 
 /// The daemon.
@@ -150,6 +153,8 @@ impl From<v1::Container> for Container {
             exit: c.exit.map(Exit::from),
             failure: c.failure.map(Failure::from),
             ids: c.ids.map(|ids| IdRange { host_id: ids.host_id, size: ids.size }),
+            terminal: c.terminal,
+            stdin: c.stdin,
         }
     }
 }
@@ -193,6 +198,7 @@ impl From<v1::Event> for Event {
             exit: e.exit.map(Exit::from),
             failure: e.failure.map(Failure::from),
             container_seq: e.container_seq,
+            exec: Some(e.exec).filter(|exec| !exec.is_empty()),
         }
     }
 }
