@@ -209,8 +209,15 @@ impl Error {
 fn exec_errno(status: &tonic::Status) -> Option<i32> {
     let info = status.get_details_error_info()?;
     let metadata = |key: &str| info.metadata.get(key).map(String::as_str);
-    let execve = metadata("stage") == Some("exec");
-    metadata("errno").filter(|_| execve)?.parse().ok()
+    if metadata("stage") != Some("exec") {
+        return None;
+    }
+    match (metadata("errno"), metadata("pointer")) {
+        (Some(errno), _) => errno.parse().ok(),
+        // It was searched for, and is nowhere.
+        (None, Some("/process/args/0")) => Some(ENOENT),
+        (None, _) => None,
+    }
 }
 
 #[cfg(test)]
