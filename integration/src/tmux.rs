@@ -4,6 +4,7 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "a mistake of the harness is a failed test")]
 
 use crate::process::{DEADLINE, until};
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -14,6 +15,8 @@ pub const PROMPT: &str = "outside$ ";
 #[derive(Debug)]
 pub struct Tmux {
     socket: PathBuf,
+    /// Commands of [`Tmux::run`] so far, by which their ends are told apart.
+    commands: Cell<u32>,
 }
 
 impl Tmux {
@@ -23,7 +26,7 @@ impl Tmux {
             crate::skip("there is no tmux");
             return None;
         }
-        let tmux = Self { socket: dir.join("tmux") };
+        let tmux = Self { socket: dir.join("tmux"), commands: Cell::new(0) };
         let shell = format!("env -i PATH=\"$PATH\" TERM=screen LANG=C.UTF-8 PS1='{PROMPT}' /bin/sh");
         let started =
             tmux.ask(&["-u", "-f", "/dev/null", "new-session", "-d", "-x", "80", "-y", "24", &shell]);
@@ -84,13 +87,16 @@ impl Tmux {
     /// Runs a command in the shell outside, and waits for the end of it: what it has printed, and its code.
     #[track_caller]
     pub fn run(&self, command: &str) -> (String, i32) {
-        self.keys(&["C-l"]);
-        self.must(&["clear-history"]);
-        self.line(&format!("{command}; echo \"code:$?:\""));
-        self.wait_until("the command does not end", |screen| code_in(screen).is_some());
-        let screen = self.screen();
-        let code = code_in(&screen).expect("a code is on the screen");
-        (screen, code)
+        let mark = format!("code-{}:", self.commands.get());
+        self.commands.set(self.commands.get() + 1);
+        self.line(&format!("{command}; echo \"{mark}$?:\""));
+        let printed = |screen: &str| {
+            let (_, printed) = screen.split_once(&format!("{mark}$?:\"\n"))?;
+            let (text, code) = printed.split_once(&mark)?;
+            Some((text.to_owned(), code.split_once(':')?.0.parse().ok()?))
+        };
+        self.wait_until("the command does not end", |screen| printed(screen).is_some());
+        printed(&self.screen()).expect("its end is on the screen")
     }
 
     #[track_caller]
@@ -113,9 +119,4 @@ impl Drop for Tmux {
         // Its server may have ended with its last shell.
         drop(self.ask(&["kill-server"]));
     }
-}
-
-/// `code:N:` at the beginning of a line; not the command that prints it.
-fn code_in(screen: &str) -> Option<i32> {
-    screen.lines().find_map(|line| line.split_once("code:")?.1.split_once(':')?.0.parse().ok())
 }

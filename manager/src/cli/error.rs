@@ -144,15 +144,22 @@ impl Error {
         |status| Report::request(attempted, status).into()
     }
 
-    /// A process could not be executed: 127 when there is no such program, 126 when it is none,
-    /// else [`EXIT_RUN_FAILED`].
-    pub fn not_executed(attempted: impl Into<String>, status: tonic::Status) -> Self {
-        let code = match exec_errno(&status) {
+    /// The same failure, of a process that could not be executed: its exit code is 127 when there
+    /// is no such program, 126 when it is none, else [`EXIT_RUN_FAILED`].
+    #[must_use]
+    pub fn of_process(self) -> Self {
+        let errno = match &self {
+            Self::Failed { reports, .. } => reports.first().and_then(|report| match &report.cause {
+                Cause::Request(status) => exec_errno(status),
+                _ => None,
+            }),
+            Self::OutputClosed => None,
+        };
+        self.exits(match errno {
             Some(ENOENT) => EXIT_NO_PROGRAM,
             Some(EACCES | ENOEXEC | EISDIR) => EXIT_NOT_EXECUTABLE,
             _ => EXIT_RUN_FAILED,
-        };
-        Self::from(Report::request(attempted, status)).exits(code)
+        })
     }
 
     /// Turns a failed system call into an error, for `map_err`.

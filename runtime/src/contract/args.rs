@@ -68,6 +68,8 @@ pub struct Exec {
     pub pid_file: PathBuf,
     /// The Unix socket that receives the master of its terminal; `None`: it has none.
     pub console_socket: Option<PathBuf>,
+    /// Rows and columns of the terminal, if others than those of the container's own.
+    pub console_size: Option<(u16, u16)>,
     /// Its sub-cgroup, as `--cgroup` takes it.
     pub cgroup: Option<String>,
     /// The program and its arguments.
@@ -100,6 +102,9 @@ impl Exec {
         }
         for (name, values) in [("--env", &self.env), ("--cap", &self.capabilities)] {
             values.iter().for_each(|value| flag(name, value));
+        }
+        if let Some((rows, columns)) = self.console_size {
+            flag("--console-size", &format!("{rows}x{columns}"));
         }
         for gid in &self.additional_gids {
             flag("--additional-gids", &gid.to_string());

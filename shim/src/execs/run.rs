@@ -83,6 +83,8 @@ async fn invoke(
         id: shared.id.clone(),
         pid_file: pid_file.to_owned(),
         console_socket: console.as_ref().map(Console::path),
+        // It is executed before this process can set it.
+        console_size: spec.size.filter(|_| spec.terminal),
         cgroup: cgroup.map(ExecCgroup::flag),
         args: spec.command.clone(),
         env: spec.env.clone(),
@@ -99,7 +101,7 @@ async fn invoke(
         let mut ends = Ends { stdin: ours, terminal: None };
         let mut pipes = [Some(stdout), Some(stderr)];
         if let Some(console) = console {
-            ends = console.receive(spec.stdin, spec.size).await?;
+            ends = console.receive(spec.stdin, None).await?;
             pipes = [ends.terminal.as_ref().map(terminal_pipe).transpose()?, None];
         }
         exec.streams.connect(ends);

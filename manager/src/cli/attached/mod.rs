@@ -117,8 +117,14 @@ pub async fn attach(
                         if let Some(begin) = begin.take() {
                             begin().await?;
                         }
-                        let _raw = session.raw()?;
-                        match session.run(client, stream, say, caught).await? {
+                        let raw = session.raw()?;
+                        let after = session.run(client, stream, say, caught).await;
+                        if raw.is_some() && !matches!(after, Ok(After::Ended(Ended::Exited { .. }))) {
+                            drop(raw);
+                            // Whatever comes next is not to stand in a line of the process.
+                            output::write_all(std::io::stderr().lock(), b"\n")?;
+                        }
+                        match after? {
                             After::Ended(ended) => return Ok(ended),
                             After::Lost(status) => status,
                         }

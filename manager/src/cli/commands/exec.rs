@@ -20,7 +20,7 @@ pub(super) async fn run(client: &Client, args: ExecArgs) -> Result<ExitCode, Err
     let mut caught = Caught::new()?;
     let attempted = format!("execute {} in {container}", request.command.first().map_or("", String::as_str));
     let answer = client.clone().execs.create(request).await;
-    let answer = answer.map_err(|status| Error::not_executed(attempted, status))?;
+    let answer = answer.map_err(|status| Error::request(attempted)(status).of_process())?;
     let exec = answer.into_inner().exec.unwrap_or_default().id;
     if detach {
         output::print(&format!("{exec}\n"))?;

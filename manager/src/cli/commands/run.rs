@@ -27,7 +27,7 @@ pub(super) async fn run(client: &Client, args: RunArgs) -> Result<ExitCode, Erro
     if !detach {
         attached::check_terminal(stdio.interactive, stdio.tty)?;
     }
-    let id = create(client, source).await.map_err(|error| error.exits(EXIT_RUN_FAILED))?;
+    let id = create(client, source).await.map_err(Error::of_process)?;
     if detach {
         return start(client, &id).await;
     }
@@ -60,7 +60,7 @@ async fn start(client: &Client, id: &str) -> Result<ExitCode, Error> {
 async fn request_start(client: &Client, id: &str) -> Result<(), Error> {
     let request = StartRequest { id: id.to_owned(), ..Default::default() };
     let answer = client.clone().containers.start(request).await;
-    answer.map(drop).map_err(|status| Error::not_executed(format!("start {id}"), status))
+    answer.map(drop).map_err(|status| Error::request(format!("start {id}"))(status).of_process())
 }
 
 /// Attaches to it, starts it, and stays until it has exited or the keys that detach were typed.
