@@ -34,7 +34,17 @@ impl Daemon {
 
     /// The same, with further arguments.
     pub fn start_with(args: &[&str]) -> Self {
-        let (dir, args) = (temp_dir(), args.iter().map(ToString::to_string).collect::<Vec<_>>());
+        Self::start_at(temp_dir(), args)
+    }
+
+    /// The same, with its directories below `base`.
+    pub fn start_in(base: &Path, args: &[&str]) -> Self {
+        let dir = tempfile::Builder::new().prefix("sextant-it-").tempdir_in(base);
+        Self::start_at(dir.expect("a directory for the daemon"), args)
+    }
+
+    fn start_at(dir: TempDir, args: &[&str]) -> Self {
+        let args: Vec<String> = args.iter().map(ToString::to_string).collect();
         make_rootfs(&dir.path().join("rootfs"));
         let child = spawn(dir.path(), &args);
         Self { dir, child, args }
@@ -66,7 +76,17 @@ impl Daemon {
         self.child.wait().expect("wait for the daemon");
     }
 
-    /// Starts it again on the same directories, after [`Daemon::kill`].
+    /// Ends it with SIGTERM; what it has made stays.
+    #[track_caller]
+    pub fn terminate(&mut self) {
+        let pid = i32::try_from(self.child.id()).expect("a pid");
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGTERM)
+            .expect("signal the daemon");
+        let status = crate::process::wait(&mut self.child).expect("the daemon ends on SIGTERM");
+        assert!(status.success(), "{status}\n{}", self.log());
+    }
+
+    /// Starts it again on the same directories, after [`Daemon::kill`] or [`Daemon::terminate`].
     pub fn restart(&mut self) {
         self.child = spawn(self.dir.path(), &self.args);
     }
@@ -142,11 +162,7 @@ impl Daemon {
     /// Ends the daemon with SIGTERM and asserts that nothing at all is left.
     #[track_caller]
     pub fn finish(mut self, ids: &[&str]) {
-        let pid = i32::try_from(self.child.id()).expect("a pid");
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGTERM)
-            .expect("signal the daemon");
-        let status = crate::process::wait(&mut self.child).expect("the daemon ends on SIGTERM");
-        assert!(status.success(), "{status}\n{}", self.log());
+        self.terminate();
         Leftovers::of(self.dir.path(), ids).assert_none();
     }
 }

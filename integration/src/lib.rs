@@ -17,6 +17,7 @@ pub mod leftovers;
 pub mod listener;
 pub mod look;
 pub mod process;
+pub mod random;
 pub mod running;
 pub mod runtime;
 pub mod seen;

@@ -5,7 +5,7 @@
 use clap::CommandFactory;
 use clap_complete::Shell;
 use sextant_manager::cli::args::Cli;
-use sextant_manager::daemon::Args;
+use sextant_manager::daemon::config::Args;
 use std::io;
 use std::path::PathBuf;
 

@@ -3,7 +3,7 @@
 
 use clap::CommandFactory;
 use sextant_manager::cli::args::Cli;
-use sextant_manager::daemon::args::Args;
+use sextant_manager::daemon::config::Args;
 use std::io;
 use std::path::PathBuf;
 

@@ -5,6 +5,7 @@
 pub mod containers;
 pub mod convert;
 pub mod execs;
+pub mod limits;
 pub mod operations;
 pub mod status;
 pub mod stdio;
@@ -13,6 +14,7 @@ pub mod system;
 use crate::engine::Engine;
 use containers::Containers;
 use execs::Execs;
+use limits::{Door, Limits};
 use operations::Operations;
 use sextant_proto::DESCRIPTORS;
 use sextant_proto::v1::containers_server::ContainersServer;
@@ -25,9 +27,7 @@ use std::time::SystemTime;
 use stdio::Stdio;
 use system::System;
 use tonic::transport::{Server, server::Router};
-
-/// Calls under way on one connection, at most (streams count).
-const STREAMS: u32 = 1024;
+use tower::layer::util::{Identity, Stack};
 
 /// Bytes of one call that a client may send ahead, in HTTP/2's flow control: input that a
 /// process does not read waits with the client.
@@ -37,7 +37,11 @@ const AHEAD: u32 = 64 << 10;
 ///
 /// # Errors
 /// When the descriptors cannot be read.
-pub async fn router(engine: Engine, started_at: SystemTime) -> io::Result<Router> {
+pub async fn router(
+    engine: Engine,
+    started_at: SystemTime,
+    limits: Limits,
+) -> io::Result<Router<Stack<Door, Identity>>> {
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter.set_serving::<ContainersServer<Containers>>().await;
     reporter.set_serving::<ExecsServer<Execs>>().await;
@@ -50,16 +54,38 @@ pub async fn router(engine: Engine, started_at: SystemTime) -> io::Result<Router
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     Ok(Server::builder()
-        .max_concurrent_streams(STREAMS)
+        // HTTP/2's own limit makes a client wait without a word: it lies above ours.
+        .max_concurrent_streams(
+            u32::try_from(limits.calls_per_connection).ok().and_then(|n| n.checked_add(16)),
+        )
         .initial_stream_window_size(AHEAD)
         // All streams of a connection together: one that nobody reads keeps no other waiting.
-        .initial_connection_window_size(AHEAD * STREAMS)
-        .add_service(ContainersServer::new(Containers { engine: engine.clone() }))
-        .add_service(ExecsServer::new(Execs { engine: engine.clone() }))
-        .add_service(StdioServer::new(Stdio { engine: engine.clone() }))
-        .add_service(OperationsServer::new(Operations { engine: engine.clone() }))
-        .add_service(SystemServer::new(System { engine, started_at }))
+        .initial_connection_window_size(windows(limits.calls_per_connection))
+        .layer(Door::new(limits))
+        .add_service(
+            ContainersServer::new(Containers { engine: engine.clone() })
+                .max_decoding_message_size(limits.message),
+        )
+        .add_service(
+            ExecsServer::new(Execs { engine: engine.clone() }).max_decoding_message_size(limits.message),
+        )
+        .add_service(
+            StdioServer::new(Stdio { engine: engine.clone() }).max_decoding_message_size(limits.message),
+        )
+        .add_service(
+            OperationsServer::new(Operations { engine: engine.clone() })
+                .max_decoding_message_size(limits.message),
+        )
+        .add_service(
+            SystemServer::new(System { engine, started_at }).max_decoding_message_size(limits.message),
+        )
         .add_service(health)
         .add_service(reflection().build_v1().map_err(io::Error::other)?)
         .add_service(reflection().build_v1alpha().map_err(io::Error::other)?))
+}
+
+/// Bytes that so many streams may have sent ahead together; HTTP/2 has a limit of 2^31 - 1.
+fn windows(streams: usize) -> u32 {
+    let streams = u32::try_from(streams).unwrap_or(u32::MAX);
+    AHEAD.saturating_mul(streams).min(i32::MAX.unsigned_abs())
 }

@@ -1,7 +1,8 @@
 //! The manager's entry: arguments, log, and [`sextant_manager::daemon::run`].
 
 use clap::Parser;
-use sextant_manager::daemon::{Args, run};
+use sextant_manager::daemon::config::{Args, Config, LogFormat};
+use sextant_manager::daemon::run;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
@@ -21,14 +22,13 @@ fn main() -> ExitCode {
 
 fn start(args: Args) -> Result<(), Vec<String>> {
     let own = std::env::current_exe().map_err(|e| vec![format!("find the directory of sextantd: {e}")])?;
+    let check = args.check;
     let config = args.decide(&own)?;
-    let filter = EnvFilter::try_from_env("SEXTANT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
+    if check {
+        print!("{config}");
+        return Ok(());
+    }
+    log(&config);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -37,4 +37,18 @@ fn start(args: Args) -> Result<(), Vec<String>> {
     // Actors that wait for a shim are not waited for: disk is the truth.
     runtime.shutdown_background();
     result
+}
+
+fn log(config: &Config) {
+    let text = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(&config.log))
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        // By eprintln, which panics where the log cannot be written either: on a full disk.
+        .log_internal_errors(false);
+    match config.log_format {
+        LogFormat::Text => text.init(),
+        LogFormat::Json => text.json().flatten_event(true).init(),
+    }
 }

@@ -6,7 +6,7 @@ mod interactive;
 
 pub use interactive::{AttachArgs, AttachedArgs, ExecArgs, StdioArgs};
 
-use super::client::Address;
+use super::client::{Address, Credentials};
 use super::parse::{self, CpuMillis, EnvVar, Label, MemoryBytes, Volume};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -25,9 +25,12 @@ pub const DEFAULT_ADDRESS: &str = "unix:/run/sextant/sextantd.sock";
 #[derive(Debug, Parser)]
 #[command(name = "sextant", version, propagate_version = true, verbatim_doc_comment)]
 pub struct Cli {
-    /// Where sextantd listens: unix:PATH
+    /// Where sextantd listens: unix:PATH, or tcp:HOST:PORT with TLS
     #[arg(long, global = true, env = "SEXTANT_ADDRESS", hide_env_values = true, default_value = DEFAULT_ADDRESS)]
     pub address: Address,
+    /// For tcp addresses.
+    #[command(flatten)]
+    pub credentials: Credentials,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,

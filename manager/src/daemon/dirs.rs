@@ -1,8 +1,10 @@
 //! The daemon's directories: made with mode 0700, refused when somebody else
-//! owns them or can reach into them, and locked.
+//! owns them or can reach into them, and locked. A group that may connect can
+//! enter the one with the socket, and read nothing there (0710).
 
 use super::lock::{self, Lock};
 use crate::engine::error::Error;
+use nix::unistd::Gid;
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
@@ -12,30 +14,30 @@ use std::path::Path;
 ///
 /// # Errors
 /// [`Error::Io`].
-pub(super) fn prepare(dir: &Path, below: &[&str]) -> Result<Lock, Error> {
-    private(dir)?;
+pub(super) fn prepare(dir: &Path, below: &[&str], group: Option<Gid>) -> Result<Lock, Error> {
+    private(dir, group)?;
     let lock = lock::take(&dir.join("lock"), &format!("the directory {}", dir.display()))?;
     for name in below {
-        private(&dir.join(name))?;
+        private(&dir.join(name), None)?;
     }
     Ok(lock)
 }
 
-/// Makes a directory that only its owner can enter.
+/// Makes a directory that only its owner can enter, and `group`.
 ///
 /// # Errors
 /// [`Error::Io`], also when it belongs to somebody else.
-pub(super) fn private(dir: &Path) -> Result<(), Error> {
-    make(dir).map_err(Error::io(format!("make {}", dir.display())))
+pub(super) fn private(dir: &Path, group: Option<Gid>) -> Result<(), Error> {
+    make(dir, group).map_err(Error::io(format!("make {}", dir.display())))
 }
 
-fn make(dir: &Path) -> io::Result<()> {
+fn make(dir: &Path, group: Option<Gid>) -> io::Result<()> {
     if let Some(parent) = dir.parent() {
         // Those above are made as usual: they may be /var/lib or /run.
         DirBuilder::new().recursive(true).create(parent)?;
     }
     match DirBuilder::new().mode(0o700).create(dir) {
-        Ok(()) => return Ok(()),
+        Ok(()) => {}
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
         Err(e) => return Err(e),
     }
@@ -43,8 +45,12 @@ fn make(dir: &Path) -> io::Result<()> {
     if !metadata.is_dir() || metadata.uid() != nix::unistd::geteuid().as_raw() {
         return Err(io::Error::other("it is not a directory of this user"));
     }
-    if metadata.mode() & 0o077 != 0 {
-        std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))?;
+    if group.is_some() && group != Some(Gid::from_raw(metadata.gid())) {
+        nix::unistd::chown(dir, None, group)?;
+    }
+    let mode = if group.is_some() { 0o710 } else { 0o700 };
+    if metadata.mode() & 0o777 != mode {
+        std::fs::set_permissions(dir, std::fs::Permissions::from_mode(mode))?;
     }
     Ok(())
 }
@@ -59,11 +65,11 @@ mod tests {
         let dir = base.path().join("a/b");
         std::fs::create_dir_all(dir.join("c")).unwrap();
         std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o755)).unwrap();
-        let _lock = prepare(&dir, &["c", "d"]).unwrap();
+        let _lock = prepare(&dir, &["c", "d"], None).unwrap();
         for path in [dir.clone(), dir.join("d")] {
             assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o700, "{}", path.display());
         }
         std::os::unix::fs::symlink("/tmp", base.path().join("link")).unwrap();
-        assert!(private(&base.path().join("link")).is_err());
+        assert!(private(&base.path().join("link"), None).is_err());
     }
 }

@@ -1,13 +1,16 @@
 //! The daemon: arguments → checked configuration → directories and locks →
 //! engine → server, until a signal. Containers live on when it stops.
 
-pub mod args;
+pub mod config;
 mod dirs;
 mod listen;
 mod lock;
+mod notify;
 mod serve;
+mod stream;
+mod tls;
 
-pub use args::{Args, Config};
+use config::Config;
 
 use crate::api::convert::CODEC;
 use crate::engine::{Engine, Settings, error::Error, events::Events};
@@ -20,18 +23,22 @@ use std::time::SystemTime;
 /// What kept it from starting or serving.
 pub async fn run(config: Config) -> Result<(), Error> {
     let started_at = SystemTime::now();
-    let Config { settings, listen, events_limit } = config;
-    let Settings { root, state, .. } = &settings;
+    let signals = serve::Signals::catch()?;
+    let Settings { root, state, .. } = &config.settings;
     files::raise();
     // From here on nobody else is at these directories; held until the end.
-    let _locks = (dirs::prepare(root, &["containers"])?, dirs::prepare(state, &["shims", "runtime"])?);
-    let (events, history) = Events::open(&root.join("events"), CODEC, events_limit)?;
+    let _locks = (
+        dirs::prepare(root, &["containers"], None)?,
+        dirs::prepare(state, &["shims", "runtime"], config.group)?,
+    );
+    let (events, history) = Events::open(&root.join("events"), CODEC, config.events_limit)?;
     tracing::info!(root = %root.display(), state = %state.display(), "starting");
-    let engine = Engine::open(settings.clone(), events, history).await?;
+    let engine = Engine::open(config.settings.clone(), events, history).await?;
     let (containers, running) = engine.count();
-    let socket = listen::listen(&listen)?;
-    tracing::info!(listen = %listen.display(), containers, running, "serving");
-    let served = serve::serve(engine, started_at, socket).await;
+    let sockets = listen::listen(&config).await?;
+    let addresses: Vec<String> = sockets.iter().map(listen::Socket::address).collect();
+    tracing::info!(listen = addresses.join(","), containers, running, "serving");
+    let served = serve::serve(engine, started_at, sockets, &config, signals).await;
     tracing::info!("stopped; containers live on");
     served
 }

@@ -1,65 +1,136 @@
-//! Serving [`crate::api`] on one socket until a signal.
+//! Serving [`crate::api`] on all sockets until a signal.
 
+use super::config::{Config, Shutdown};
 use super::listen::Socket;
-use crate::api;
+use super::notify;
+use super::stream::Stream;
+use crate::api::{self, limits};
 use crate::engine::Engine;
 use crate::engine::error::Error;
+use crate::model::Phase;
 use std::io;
 use std::time::{Duration, SystemTime};
-use tokio::net::UnixStream;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
 
 /// How long calls may go on after the signal to stop; followers never end by themselves.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// Pause after a failed accept(2), such as for want of descriptors.
 const BREATH: Duration = Duration::from_millis(50);
+/// How long a container may take to end by itself, with `shutdown = "stop"`.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// The signals to stop; one that comes before they are waited for is kept.
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// From here on they end nobody.
+    ///
+    /// # Errors
+    /// [`Error::Io`], as sigaction(2).
+    pub(super) fn catch() -> Result<Self, Error> {
+        let catch = |kind| signal(kind).map_err(Error::io("catch signals"));
+        Ok(Self { terminate: catch(SignalKind::terminate())?, interrupt: catch(SignalKind::interrupt())? })
+    }
+
+    async fn caught(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
 
 /// Serves until SIGTERM or SIGINT, then lets calls end for a moment.
 ///
 /// # Errors
 /// [`Error::Io`] when it cannot serve.
-pub(super) async fn serve(engine: Engine, started_at: SystemTime, socket: Socket) -> Result<(), Error> {
+pub(super) async fn serve(
+    engine: Engine,
+    started_at: SystemTime,
+    sockets: Vec<Socket>,
+    config: &Config,
+    mut signals: Signals,
+) -> Result<(), Error> {
     let attempted = || Error::io("serve");
-    let mut terminate = signal(SignalKind::terminate()).map_err(attempted())?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(attempted())?;
     let (stop, stopped) = oneshot::channel::<()>();
     let (sender, connections) = mpsc::channel(16);
-    let acceptor = tokio::spawn(accept(socket, sender));
-    let router = api::router(engine, started_at).await.map_err(attempted())?;
+    let counted = Counted { connections: limits::Count::default(), limits: config.limits };
+    let mut acceptors = JoinSet::new();
+    for socket in sockets {
+        acceptors.spawn(accept(socket, counted.clone(), sender.clone()));
+    }
+    drop(sender);
+    let router = api::router(engine.clone(), started_at, config.limits).await.map_err(attempted())?;
     let serving = router.serve_with_incoming_shutdown(ReceiverStream::new(connections), async {
         // A dropped sender is a reason to stop as well.
         stopped.await.unwrap_or_default();
     });
     tokio::pin!(serving);
     let other = |e: tonic::transport::Error| attempted()(io::Error::other(e));
+    notify::ready(&engine);
     tokio::select! {
         result = &mut serving => return result.map_err(other),
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        () = signals.caught() => {}
     }
-    // The socket goes first: a client that comes now sees that nobody is there.
-    acceptor.abort();
+    notify::stopping();
+    // The sockets go first: a client that comes now sees that nobody is there.
+    acceptors.shutdown().await;
+    if config.shutdown == Shutdown::Stop {
+        stop_all(&engine).await;
+    }
     if stop.send(()).is_err() {
         return Ok(());
     }
     tokio::time::timeout(FAREWELL, serving).await.unwrap_or(Ok(())).map_err(other)
 }
 
-/// Hands connections on; a full queue leaves clients in the kernel's backlog.
-async fn accept(socket: Socket, connections: mpsc::Sender<io::Result<UnixStream>>) {
-    loop {
-        match socket.accept().await {
-            Ok(stream) => {
-                if connections.send(Ok(stream)).await.is_err() {
-                    return;
-                }
+/// Stops what runs, all at once.
+async fn stop_all(engine: &Engine) {
+    let mut stopping = JoinSet::new();
+    for container in engine.list() {
+        if matches!(container.phase, Phase::Stopped) {
+            continue;
+        }
+        let engine = engine.clone();
+        stopping.spawn(async move {
+            if let Err(error) = engine.stop(&container.id, nix::libc::SIGTERM, GRACE, None).await {
+                tracing::warn!(container = container.id, error = error.chain(), "cannot stop it; it goes on");
             }
+        });
+    }
+    stopping.join_all().await;
+}
+
+#[derive(Clone)]
+struct Counted {
+    connections: limits::Count,
+    limits: limits::Limits,
+}
+
+/// Hands connections on; a full queue leaves clients in the kernel's backlog.
+async fn accept(socket: Socket, counted: Counted, connections: mpsc::Sender<io::Result<Stream>>) {
+    loop {
+        let accepted = match socket.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(BREATH).await;
+                continue;
             }
-        }
+        };
+        let Ok(permit) = connections.clone().reserve_owned().await else { return };
+        let peer = limits::Peer::new(&counted.connections, &counted.limits);
+        // Whoever takes its time over TLS keeps nobody else waiting.
+        tokio::spawn(async move {
+            if let Some(by) = accepted.secured().await {
+                permit.send(Ok(Stream { by, peer }));
+            }
+        });
     }
 }

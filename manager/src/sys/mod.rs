@@ -62,3 +62,22 @@ pub(crate) fn ending(pidfd: BorrowedFd<'_>) -> Option<Ending> {
     };
     (info.mask & EXIT != 0).then_some(ending)
 }
+
+/// The listening unix socket that was passed as descriptor `fd` (sd_listen_fds(3)).
+///
+/// # Errors
+/// When it is no such socket.
+pub(crate) fn passed_listener(fd: i32) -> io::Result<std::os::unix::net::UnixListener> {
+    use nix::sys::socket::{AddressFamily, SockaddrLike, SockaddrStorage, getsockname, getsockopt, sockopt};
+    let wrong =
+        || io::Error::other(format!("descriptor {fd} is no listening unix socket (ListenStream=/PATH)"));
+    let address: SockaddrStorage = getsockname(fd).map_err(|_| wrong())?;
+    // SAFETY: getsockname has just found a socket there, and it is not closed meanwhile.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
+    let listens = getsockopt(&borrowed, sockopt::AcceptConn).map_err(|_| wrong())?;
+    if address.family() != Some(AddressFamily::Unix) || !listens {
+        return Err(wrong());
+    }
+    // SAFETY: systemd has passed this descriptor to this process; it is taken once, at start.
+    Ok(unsafe { std::os::unix::net::UnixListener::from_raw_fd(fd) })
+}

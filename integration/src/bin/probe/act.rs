@@ -24,6 +24,7 @@ pub(crate) fn command(name: &str) -> Option<Act> {
         "spam" => spam,
         "cat" => cat,
         "record" => record,
+        "work" => work,
         "fork" => fork,
         "count" => count,
         "eat" => eat,
@@ -95,6 +96,20 @@ fn spam(args: &[&str]) -> Result<ExitCode, String> {
         n += 1;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Writes numbered lines for that many milliseconds, then how many there were, and exits with the status.
+fn work(args: &[&str]) -> Result<ExitCode, String> {
+    let (time, code): (u64, u8) = (number(args, 0)?, number(args, 1)?);
+    let end = Instant::now() + Duration::from_millis(time);
+    let mut lines = 0_u64;
+    while Instant::now() < end {
+        lines += 1;
+        super::say(&format!("line {lines}"))?;
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    super::say(&format!("end {code} after {lines}"))?;
+    Ok(ExitCode::from(code))
 }
 
 /// Copies stdin to stdout.

@@ -34,7 +34,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Error> {
     if let Command::Completions(args) = cli.command {
         return completions::run(&args);
     }
-    let client = match connect(&cli.address).await {
+    let client = match connect(&cli.address, &cli.credentials).await {
         Ok(client) => client,
         Err(error) if matches!(cli.command, Command::Run(_) | Command::Exec(_)) => {
             return Err(error.exits(super::error::EXIT_RUN_FAILED));

@@ -124,7 +124,9 @@ pub(super) fn connect(address: &Address, source: &io::Error) -> Why {
         }
         io::ErrorKind::PermissionDenied => (
             "permission denied",
-            "the socket is its owner's alone; run sextant as the user that started sextantd".to_owned(),
+            "the socket is its owner's; run sextant as the user that started sextantd, or name a group of \
+             yours when starting it (--group)"
+                .to_owned(),
         ),
         _ => return Why { because: format!("{address}: {source}"), ..Why::default() },
     };

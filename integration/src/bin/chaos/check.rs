@@ -1,0 +1,264 @@
+//! What must hold in the end, whatever was killed.
+
+use super::gremlin::Done;
+use super::{Life, World};
+use sextant_proto::v1::Event;
+use sextant_proto::v1::event::Kind;
+use sextant_proto::v1::exit::How;
+use std::collections::BTreeMap;
+
+/// How large the daemon is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Size {
+    descriptors: usize,
+    kib: u64,
+    zombies: usize,
+}
+
+impl Size {
+    pub(super) fn of(pid: u32) -> Self {
+        let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = rss.and_then(|rss| rss.split_whitespace().next()?.parse().ok()).unwrap_or(0);
+        Self { descriptors, kib, zombies: zombies(pid) }
+    }
+
+    /// No descriptor more, no zombie, and not more memory than its allocator keeps for later.
+    pub(super) fn is_near(&self, before: &Self) -> bool {
+        self.descriptors <= before.descriptors && self.zombies == 0 && self.kib <= before.kib + (24 << 10)
+    }
+}
+
+/// Its children that are dead and were not waited for.
+fn zombies(parent: u32) -> usize {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
+    let stats = entries.filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok());
+    let parent = parent.to_string();
+    let dead = |stat: &String| {
+        let mut fields = stat.rsplit(')').next().unwrap_or("").split_whitespace();
+        fields.next() == Some("Z") && fields.next() == Some(&parent)
+    };
+    stats.filter(dead).count()
+}
+
+/// All that is checked: `seen` was heard while it happened, `told` is what is told afterwards.
+pub(super) fn all(world: &World, seen: &[Event], told: &[Event]) {
+    order(world, told);
+    same(world, seen, told);
+    let mut of: BTreeMap<&str, Vec<&Event>> = BTreeMap::new();
+    for event in told {
+        of.entry(&event.container).or_default().push(event);
+    }
+    let lives = world.lives().clone();
+    for (id, life) in &lives {
+        let events = of.remove(id.as_str()).unwrap_or_default();
+        for what in contradictions(life, &events) {
+            world.wrong(format!("{id}: {what}; {life:?}; events {:?}", kinds(&events)));
+        }
+    }
+    for (id, events) in of {
+        world.wrong(format!("{id}: events {:?} of a container that nobody asked for", kinds(&events)));
+    }
+}
+
+fn kinds(events: &[&Event]) -> Vec<Kind> {
+    events.iter().map(|event| event.kind()).collect()
+}
+
+/// One after the other from 1 on, without a gap.
+fn order(world: &World, told: &[Event]) {
+    for (event, expected) in told.iter().zip(1..) {
+        if event.seq != expected || event.kind() == Kind::Gap {
+            world.wrong(format!("event {} comes where {expected} should: {event:?}", event.seq));
+            return;
+        }
+    }
+}
+
+/// What was heard is what is told: the same numbers mean the same events.
+fn same(world: &World, seen: &[Event], told: &[Event]) {
+    if seen.len() != told.len() {
+        world.wrong(format!("{} events were heard, {} are told", seen.len(), told.len()));
+    }
+    if let Some((heard, told)) = seen.iter().zip(told).find(|(heard, told)| heard != told) {
+        world.wrong(format!("heard {heard:?}, and told {told:?}"));
+    }
+}
+
+/// What contradicts what.
+fn contradictions(life: &Life, events: &[&Event]) -> Vec<String> {
+    let mut found = Vec::new();
+    let at = |kind| events.iter().position(|event| event.kind() == kind);
+    let steps = [Kind::Created, Kind::Started, Kind::Exited, Kind::Deleted];
+    for kind in steps {
+        let times = events.iter().filter(|event| event.kind() == kind).count();
+        if times > 1 {
+            found.push(format!("{kind:?} {times} times"));
+        }
+    }
+    let order: Vec<usize> = steps.into_iter().filter_map(at).collect();
+    if !order.is_sorted() {
+        found.push("out of order".into());
+    }
+    let mut must = |condition: bool, kind: Kind| {
+        if condition && at(kind).is_none() {
+            found.push(format!("{kind:?} is missing"));
+        }
+    };
+    must(life.created, Kind::Created);
+    must(life.created, Kind::Deleted);
+    must(life.started, Kind::Started);
+    must(life.started, Kind::Exited);
+    let told = events.iter().find(|event| event.kind() == Kind::Exited);
+    let told = told.and_then(|event| event.exit.clone()).and_then(|exit| exit.how);
+    if life.exit.is_some() && life.exit != told {
+        found.push(format!("Wait answered {:?}, the event says {told:?}", life.exit));
+    }
+    if let (Some(how), None) = (&told, at(Kind::StartFailed)) {
+        found.extend(invented(life, how));
+    }
+    let lost = events.iter().any(|event| event.output_lost.is_some());
+    if let (Some(log), Some(exit), false) = (&life.log, &life.exit, lost || life.starved) {
+        found.extend(torn(log, exit));
+    }
+    found
+}
+
+/// An exit that cannot be, of a process that was executed.
+fn invented(life: &Life, how: &How) -> Option<String> {
+    match how {
+        How::Code(code) if *code == life.code => None,
+        How::Signal(9) if life.killed => None,
+        How::Unknown(because) if !because.is_empty() => None,
+        other => Some(format!("exited with {other:?}")),
+    }
+}
+
+/// A log whose lines are not those that were written.
+fn torn(log: &str, exit: &How) -> Option<String> {
+    let mut lines = log.lines().peekable();
+    let mut expected = 1_u64;
+    while lines.next_if(|line| *line == format!("line {expected}")).is_some() {
+        expected += 1;
+    }
+    let written = expected - 1;
+    let last = lines.next();
+    let ended = match exit {
+        How::Code(code) => last == Some(&format!("end {code} after {written}")),
+        // Killed in the middle of a line, or after the last one.
+        _ => last.is_none_or(|last| {
+            format!("line {expected}").starts_with(last)
+                || last.starts_with("end ")
+                || "end".starts_with(last)
+        }),
+    };
+    (!ended || lines.next().is_some())
+        .then(|| format!("after {written} lines the log says {last:?} and {:?}", lines.next()))
+}
+
+/// What was done, for who reads it.
+pub(super) fn summary(world: &World, done: &Done, told: &[Event]) {
+    let lives = world.lives();
+    let count = |wanted: fn(&Life) -> bool| lives.values().filter(|life| wanted(life)).count();
+    println!(
+        "{} containers asked for, {} created, {} started, {} deleted by their clients; {} events",
+        lives.len(),
+        count(|life| life.created),
+        count(|life| life.started),
+        count(|life| life.deleted),
+        told.len()
+    );
+    let unknown: Vec<&Event> = told
+        .iter()
+        .filter(|event| {
+            matches!(event.exit.as_ref().and_then(|exit| exit.how.as_ref()), Some(How::Unknown(_)))
+        })
+        .collect();
+    let adopted = told.iter().filter(|event| event.kind() == Kind::Adopted).count();
+    let lost = told.iter().filter(|event| event.output_lost.is_some()).count();
+    println!("{adopted} adopted, {lost} with output lost, {} exits unknown", unknown.len());
+    let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
+    for event in unknown {
+        if let Some(How::Unknown(because)) = event.exit.as_ref().and_then(|exit| exit.how.clone()) {
+            *reasons.entry(because).or_default() += 1;
+        }
+    }
+    for (because, times) in reasons {
+        println!("  {times}: {because}");
+    }
+    println!("{done:?}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn life() -> Life {
+        let log = Some("line 1\nline 2\nend 7 after 2\n".to_owned());
+        let exit = Some(How::Code(7));
+        Life { code: 7, created: true, started: true, exit, log, deleted: true, ..Life::default() }
+    }
+
+    fn events(kinds: &[Kind], how: How) -> Vec<Event> {
+        let exit = sextant_proto::v1::Exit { how: Some(how), ..Default::default() };
+        let event = |kind: &Kind| Event {
+            kind: (*kind).into(),
+            exit: (*kind == Kind::Exited).then(|| exit.clone()),
+            ..Event::default()
+        };
+        kinds.iter().map(event).collect()
+    }
+
+    fn found(life: &Life, kinds: &[Kind], how: How) -> Vec<String> {
+        contradictions(life, &events(kinds, how).iter().collect::<Vec<_>>())
+    }
+
+    const WHOLE: [Kind; 4] = [Kind::Created, Kind::Started, Kind::Exited, Kind::Deleted];
+
+    #[test]
+    fn a_life_as_it_should_be_is_not_blamed() {
+        assert_eq!(found(&life(), &WHOLE, How::Code(7)), Vec::<String>::new());
+        let killed =
+            Life { killed: true, exit: Some(How::Signal(9)), log: Some("line 1\nli".into()), ..life() };
+        assert_eq!(found(&killed, &WHOLE, How::Signal(9)), Vec::<String>::new());
+    }
+
+    #[test]
+    fn lost_doubled_and_invented_ones_are_found() {
+        let one = |life: &Life, kinds: &[Kind], how| {
+            let found = found(life, kinds, how);
+            assert_eq!(found.len(), 1, "{found:?}");
+            found.concat()
+        };
+        let without_deleted = WHOLE.split_last().unwrap().1;
+        assert_eq!(one(&life(), without_deleted, How::Code(7)), "Deleted is missing");
+        let doubled = [Kind::Created, Kind::Started, Kind::Started, Kind::Exited, Kind::Deleted];
+        assert_eq!(one(&life(), &doubled, How::Code(7)), "Started 2 times");
+        let turned = [Kind::Started, Kind::Created, Kind::Exited, Kind::Deleted];
+        assert_eq!(one(&life(), &turned, How::Code(7)), "out of order");
+        let unasked = Life { exit: Some(How::Signal(9)), log: None, ..life() };
+        assert_eq!(one(&unasked, &WHOLE, How::Signal(9)), "exited with Signal(9)");
+        let other = Life { exit: None, log: None, ..life() };
+        assert_eq!(one(&other, &WHOLE, How::Code(0)), "exited with Code(0)");
+        let differing = Life { killed: true, exit: Some(How::Signal(9)), log: None, ..life() };
+        assert!(one(&differing, &WHOLE, How::Code(7)).starts_with("Wait answered"));
+    }
+
+    #[test]
+    fn a_log_with_a_hole_is_found() {
+        let hole = |log: &str| torn(log, &How::Code(7)).is_some();
+        assert!(!hole("line 1\nend 7 after 1\n"));
+        for log in [
+            "",
+            "line 1\n",
+            "line 1\nend 7 after 2\n",
+            "line 2\nend 7 after 1\n",
+            "line 1\nline 1\nend 7 after 2\n",
+        ] {
+            assert!(hole(log), "{log:?}");
+        }
+        assert!(torn("line 1\nline 3\n", &How::Signal(9)).is_some());
+        assert!(torn("line 1\nline", &How::Signal(9)).is_none());
+    }
+}

@@ -1,0 +1,150 @@
+//! Who kills, stops and continues what the stack consists of.
+
+use super::World;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use sextant_integration::Daemon;
+use sextant_integration::random::Random;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// What it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Deed {
+    KillManager,
+    StopManager,
+    KillShim,
+    StopShim,
+    KillRuntime,
+    StopRuntime,
+    KillContainer,
+    FillDisk,
+}
+
+/// Each as often as it stands here.
+const DEEDS: [Deed; 13] = [
+    Deed::FillDisk,
+    Deed::KillManager,
+    Deed::StopManager,
+    Deed::KillShim,
+    Deed::KillShim,
+    Deed::KillShim,
+    Deed::StopShim,
+    Deed::StopShim,
+    Deed::KillRuntime,
+    Deed::StopRuntime,
+    Deed::KillContainer,
+    Deed::KillContainer,
+    Deed::KillContainer,
+];
+
+/// How often it has done what.
+pub(super) type Done = BTreeMap<Deed, u64>;
+
+/// Until `end`; gives the daemon back, which then runs, as everything that was stopped.
+pub(super) fn run(world: &World, mut daemon: Daemon, mut random: Random, end: Instant) -> (Daemon, Done) {
+    let mut done = Done::new();
+    while Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(20 + random.below(300)));
+        let Some(deed) = random.one(&DEEDS) else { continue };
+        if carry_out(deed, world, &mut daemon, &mut random) {
+            *done.entry(deed).or_default() += 1;
+        }
+    }
+    (daemon, done)
+}
+
+/// Whether there was anybody.
+fn carry_out(deed: Deed, world: &World, daemon: &mut Daemon, random: &mut Random) -> bool {
+    let manager = i32::try_from(daemon.pid()).unwrap_or(0);
+    let pause = Duration::from_millis(random.below(1500));
+    match deed {
+        Deed::KillManager => {
+            daemon.kill();
+            std::thread::sleep(pause / 4);
+            daemon.restart();
+            true
+        }
+        Deed::StopManager => stop(manager, pause),
+        Deed::FillDisk => fill(world, daemon, pause),
+        Deed::KillShim => pick(world, Kind::Shim, random).is_some_and(end),
+        Deed::StopShim => pick(world, Kind::Shim, random).is_some_and(|pid| stop(pid, pause)),
+        Deed::KillRuntime => pick(world, Kind::Runtime, random).is_some_and(end),
+        Deed::StopRuntime => pick(world, Kind::Runtime, random).is_some_and(|pid| stop(pid, pause / 2)),
+        Deed::KillContainer => pick(world, Kind::Container, random).is_some_and(|pid| {
+            if let Some(id) = container(pid) {
+                world.note(&id, |life| life.killed = true);
+            }
+            end(pid)
+        }),
+    }
+}
+
+/// Leaves no byte on the file system of the daemon's directories, for a while.
+fn fill(world: &World, daemon: &Daemon, time: Duration) -> bool {
+    let path = daemon.dir().join("fill");
+    let Ok(mut file) = std::fs::File::create(&path) else { return false };
+    // What a container writes now may be lost; that its log says so is another test's business.
+    for life in world.lives().values_mut().filter(|life| !life.deleted) {
+        life.starved = true;
+    }
+    world.starving.store(true, Ordering::Relaxed);
+    for size in [1 << 20, 4 << 10, 1] {
+        while file.write_all(&vec![0; size]).is_ok() {}
+    }
+    std::thread::sleep(time);
+    world.starving.store(false, Ordering::Relaxed);
+    std::fs::remove_file(&path).is_ok()
+}
+
+fn end(pid: i32) -> bool {
+    kill(Pid::from_raw(pid), Signal::SIGKILL).is_ok()
+}
+
+fn stop(pid: i32, time: Duration) -> bool {
+    let stopped = kill(Pid::from_raw(pid), Signal::SIGSTOP).is_ok();
+    std::thread::sleep(time);
+    // It may have been killed meanwhile.
+    stopped && kill(Pid::from_raw(pid), Signal::SIGCONT).is_ok()
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Shim,
+    Runtime,
+    Container,
+}
+
+/// A process of this run.
+fn pick(world: &World, kind: Kind, random: &mut Random) -> Option<i32> {
+    let entries = std::fs::read_dir("/proc").ok()?.filter_map(Result::ok);
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let pids: Vec<i32> = pids.filter(|pid| kind_of(*pid, world) == Some(kind)).collect();
+    random.one(&pids)
+}
+
+fn kind_of(pid: i32, world: &World) -> Option<Kind> {
+    let line = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let line = String::from_utf8_lossy(&line).replace('\0', " ");
+    if line.starts_with("/bin/probe work ") && container(pid).is_some() {
+        return Some(Kind::Container);
+    }
+    let program = line.split(' ').next()?.rsplit('/').next()?;
+    match program {
+        _ if !line.contains(&world.mark) => None,
+        "sextant-shim" => Some(Kind::Shim),
+        "sextant-runtime" => Some(Kind::Runtime),
+        _ => None,
+    }
+}
+
+/// The container whose cgroup it is in, if it is of this run.
+fn container(pid: i32) -> Option<String> {
+    let cgroup = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    let own = format!("it-chaos-{}-", std::process::id());
+    let begin = cgroup.find(&own)?;
+    let name = cgroup.get(begin..)?;
+    Some(name.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '-').collect())
+}

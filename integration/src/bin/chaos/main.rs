@@ -1,0 +1,219 @@
+//! Chaos: random clients while manager, shims, runtimes and containers are
+//! killed, stopped and continued. At the end a checker with a record of its own
+//! says whether an exit or an event was lost, doubled or invented, what
+//! contradicts what the containers wrote themselves, and what is left behind.
+//! `scripts/chaos` calls it.
+
+mod check;
+mod client;
+mod gremlin;
+mod watch;
+
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
+use sextant_integration::random::Random;
+use sextant_integration::{Daemon, process::until};
+use sextant_proto::v1::containers_client::ContainersClient;
+use sextant_proto::v1::exit::How;
+use sextant_proto::v1::{DeleteRequest, ListRequest};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tonic::transport::{Channel, Endpoint};
+
+/// What one container was asked for, and what was answered.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Life {
+    /// The status that its process exits with, if nobody ends it before.
+    pub(crate) code: i32,
+    /// Whether its creation was answered with success.
+    pub(crate) created: bool,
+    /// Likewise its start.
+    pub(crate) started: bool,
+    /// Whether anybody has sent it a signal, or may have.
+    pub(crate) killed: bool,
+    /// Whether the disk was full during it.
+    pub(crate) starved: bool,
+    /// What `Wait` answered.
+    pub(crate) exit: Option<How>,
+    /// Its log, whole, as it was after the exit.
+    pub(crate) log: Option<String>,
+    /// Whether its deletion was answered with success.
+    pub(crate) deleted: bool,
+}
+
+/// What all of them share.
+pub(crate) struct World {
+    pub(crate) address: String,
+    pub(crate) mark: String,
+    pub(crate) rootfs: String,
+    lives: Mutex<BTreeMap<String, Life>>,
+    wrong: Mutex<Vec<String>>,
+    pub(crate) over: AtomicBool,
+    /// Whether the disk is full at the moment.
+    pub(crate) starving: AtomicBool,
+}
+
+impl World {
+    /// A connection that is made when it is used, and made anew when it broke.
+    pub(crate) fn channel(&self) -> Channel {
+        match Endpoint::from_shared(self.address.clone()) {
+            Ok(endpoint) => endpoint.connect_lazy(),
+            Err(e) => unreachable(&e),
+        }
+    }
+
+    pub(crate) fn lives(&self) -> MutexGuard<'_, BTreeMap<String, Life>> {
+        self.lives.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes what is known of one container.
+    pub(crate) fn note(&self, id: &str, change: impl FnOnce(&mut Life)) {
+        change(self.lives().entry(id.to_owned()).or_default());
+    }
+
+    /// Something that must not be.
+    pub(crate) fn wrong(&self, what: String) {
+        eprintln!("WRONG: {what}");
+        self.wrong.lock().unwrap_or_else(PoisonError::into_inner).push(what);
+    }
+}
+
+fn unreachable(error: &dyn std::fmt::Display) -> ! {
+    eprintln!("chaos: {error}");
+    std::process::abort()
+}
+
+struct Options {
+    seed: u64,
+    time: Duration,
+    clients: u64,
+}
+
+const USAGE: &str = "usage: chaos [--seed N] [--minutes M | --seconds S] [--clients N]";
+
+fn options() -> Result<Options, String> {
+    let mut options =
+        Options { seed: u64::from(std::process::id()), time: Duration::from_secs(60), clients: 8 };
+    let mut args = std::env::args().skip(1);
+    while let Some(flag) = args.next() {
+        let value = args.next().ok_or(USAGE)?;
+        let number: u64 = value.parse().map_err(|e| format!("{flag} {value}: {e}"))?;
+        match flag.as_str() {
+            "--seed" => options.seed = number,
+            "--minutes" => options.time = Duration::from_secs(number.saturating_mul(60)),
+            "--seconds" => options.time = Duration::from_secs(number),
+            "--clients" => options.clients = number.max(1),
+            _ => return Err(USAGE.into()),
+        }
+    }
+    Ok(options)
+}
+
+fn main() -> ExitCode {
+    let options = match options() {
+        Ok(options) => options,
+        Err(usage) => {
+            eprintln!("{usage}");
+            return ExitCode::from(2);
+        }
+    };
+    println!("seed {}, {} s, {} clients", options.seed, options.time.as_secs(), options.clients);
+    // Everything is on a small disk of its own, which goes with the last process of this run.
+    let disk = tempfile::tempdir().unwrap_or_else(|e| unreachable(&e));
+    small_disk(disk.path()).unwrap_or_else(|e| unreachable(&e));
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(e) => unreachable(&e),
+    };
+    let wrong = runtime.block_on(run(&options, disk.path()));
+    umount2(disk.path(), MntFlags::MNT_DETACH).unwrap_or_else(|e| unreachable(&e));
+    println!("{} things went wrong; --seed {} repeats what was asked for", wrong, options.seed);
+    if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Mounts a tmpfs that nobody else sees.
+fn small_disk(at: &Path) -> nix::Result<()> {
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?;
+    mount(Some("chaos"), at, Some("tmpfs"), MsFlags::empty(), Some("size=64m,mode=0700"))
+}
+
+async fn run(options: &Options, disk: &Path) -> usize {
+    // The journal of events is kept whole: the checker reads it from its beginning.
+    let daemon = Daemon::start_in(disk, &["--events-limit", "1073741824"]);
+    let world = Arc::new(World {
+        address: daemon.address(),
+        mark: daemon.dir().display().to_string(),
+        rootfs: daemon.rootfs().display().to_string(),
+        lives: Mutex::default(),
+        wrong: Mutex::default(),
+        over: AtomicBool::new(false),
+        starving: AtomicBool::new(false),
+    });
+    let before = check::Size::of(daemon.pid());
+    let watcher = tokio::spawn(watch::follow(Arc::clone(&world)));
+    let clients: Vec<_> = (0..options.clients)
+        .map(|n| {
+            let random = Random::new(options.seed.wrapping_mul(1000).wrapping_add(n));
+            tokio::spawn(client::run(Arc::clone(&world), n, random))
+        })
+        .collect();
+    let gremlin = {
+        let (world, random) = (Arc::clone(&world), Random::new(options.seed));
+        let end = Instant::now() + options.time;
+        tokio::task::spawn_blocking(move || gremlin::run(&world, daemon, random, end))
+    };
+    let Ok((daemon, done)) = gremlin.await else { return 1 };
+    world.over.store(true, Ordering::Relaxed);
+    for client in clients {
+        if client.await.is_err() {
+            world.wrong("a client panicked".into());
+        }
+    }
+    delete_all(&world).await;
+    let told = watch::read_all(&world).await;
+    let seen = watcher.await.unwrap_or_default();
+    check::all(&world, &seen, &told);
+    check::summary(&world, &done, &told);
+    let grown = !until(Duration::from_secs(10), || check::Size::of(daemon.pid()).is_near(&before));
+    if grown {
+        world.wrong(format!("the daemon has grown: {before:?}, now {:?}", check::Size::of(daemon.pid())));
+    }
+    let ids: Vec<String> = world.lives().keys().cloned().collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    // Panics with a list when anything is left.
+    let clean = tokio::task::block_in_place(|| {
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| daemon.finish(&ids)))
+    });
+    if clean.is_err() {
+        world.wrong("something is left behind".into());
+    }
+    world.wrong.lock().map_or(1, |wrong| wrong.len())
+}
+
+/// What clients could not delete any more: nothing of it may stay.
+async fn delete_all(world: &World) {
+    let mut containers = ContainersClient::new(world.channel());
+    let end = Instant::now() + Duration::from_secs(60);
+    while Instant::now() < end {
+        let Ok(list) = containers.list(ListRequest::default()).await else { continue };
+        let list = list.into_inner().containers;
+        if list.is_empty() {
+            return;
+        }
+        for container in list {
+            let id = container.id;
+            world.note(&id, |life| life.killed = true);
+            let request = DeleteRequest { id: id.clone(), force: true, ..DeleteRequest::default() };
+            if let Err(status) = containers.delete(request).await {
+                eprintln!("delete {id} at the end: {status}");
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        }
+    }
+    world.wrong("containers could not be deleted within a minute of peace".into());
+}
