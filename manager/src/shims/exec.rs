@@ -41,8 +41,12 @@ impl Client {
             key: new.key.unwrap_or_default(),
         };
         let attempted = format!("execute a process in container {:?}", self.id);
-        let answer = self.ask(&attempted, exec, WORK, stub.exec(request)).await?;
-        Ok(answer.exec)
+        let key = request.key.clone();
+        match self.ask(&attempted, exec, WORK, stub.exec(request)).await {
+            Ok(answer) => Ok(answer.exec),
+            Err(Error::KeyReused { first, .. }) => Err(Error::KeyReused { key, first }),
+            Err(error) => Err(error),
+        }
     }
 
     /// The execs that are remembered, the oldest first.
@@ -157,7 +161,7 @@ impl Client {
                 Error::Exhausted { what: because, hint: "wait until some have ended, or have gone" }
             }
             Code::AlreadyExists => {
-                Error::KeyReused { key: because, first: "an exec with other arguments".into() }
+                Error::KeyReused { key: because, first: format!("an exec in container {:?}", self.id) }
             }
             Code::InvalidArgument => Error::Refused {
                 attempted: attempted.into(),

@@ -164,11 +164,15 @@ impl Streams {
     pub(crate) fn finish(&self, over: Over) {
         let mut state = self.state();
         state.terminal = None;
+        // Nobody has to be waited for any more, and its pipes are to be closed.
+        state.seen = true;
         if let Some(stdin) = state.stdin.take() {
             stdin.close();
         }
         self.over.send_replace(Some(over));
         state.clients.iter().for_each(|client| client.end());
+        drop(state);
+        self.room.notify_waiters();
     }
 
     /// Attaches a client; to its output as well, unless `from` is `None`.
@@ -380,6 +384,9 @@ mod tests {
         assert!(waits().await);
         drop(client);
         assert!(!waits().await, "it has gone");
+        let unseen = Streams::new(Bounds { hold: true, limit: 0 });
+        unseen.finish(over());
+        unseen.room().await;
     }
 
     #[tokio::test]
