@@ -117,6 +117,10 @@ pub enum Command {
     Features(Features),
     /// Print what creating a container from a bundle would do; nothing is changed
     Explain(Explain),
+    /// Make namespaces and bind them to files, for containers to join: a pod without a process
+    Pin(Pin),
+    /// Let go of namespaces that were pinned
+    Unpin(Unpin),
 }
 
 /// A container's id.
@@ -548,4 +552,22 @@ pub struct Explain {
     /// As JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// Arguments of `pin`.
+#[derive(Debug, Args)]
+pub struct Pin {
+    /// The directory of the config.json: namespaces (user, network, uts, ipc), id maps, names, sysctls and network devices count
+    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    pub bundle: PathBuf,
+    /// The directory that gets a file for each namespace, named as in /proc/PID/ns
+    #[arg(long, value_name = "DIR")]
+    pub to: PathBuf,
+}
+
+/// Arguments of `unpin`.
+#[derive(Debug, Args)]
+pub struct Unpin {
+    /// The directory with the files
+    pub from: PathBuf,
 }

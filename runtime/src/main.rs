@@ -70,6 +70,8 @@ fn run(cli: Cli, sealed: Option<Mount>) -> Outcome<ExitCode> {
         Command::Spec(args) => commands::spec::run(&context, args),
         Command::Features(args) => commands::features::run(&context, args),
         Command::Explain(args) => commands::explain::run(&context, args),
+        Command::Pin(args) => commands::pin::run(&context, args),
+        Command::Unpin(args) => commands::pin::unpin(&context, args),
     }
 }
 

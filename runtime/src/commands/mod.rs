@@ -10,6 +10,7 @@ pub mod features;
 pub mod kill;
 pub mod list;
 pub mod pause;
+pub mod pin;
 pub mod ps;
 pub mod quantity;
 mod resctrl;

@@ -134,6 +134,8 @@ pub enum StageKind {
     Delete,
     /// Waiting for the container's exit (`run`).
     Wait,
+    /// Binding namespaces to files, or letting go of them.
+    Pin,
 }
 
 /// A stage: its kind and, where there are several of the kind, which one.

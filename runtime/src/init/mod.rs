@@ -268,17 +268,7 @@ impl Init<'_> {
     }
 
     fn sysctls(&self, proc: Option<&Proc>) -> Outcome<()> {
-        let Some(proc) = proc else { return Ok(()) };
-        for (index, sysctl) in self.plan.sysctls.iter().enumerate() {
-            let path = format!("sys/{}", sysctl.path.display());
-            let pointer = format!("/linux/sysctl/{}", sysctl.key.replace('~', "~0").replace('/', "~1"));
-            self.report.stage(Stage::nth(StageKind::Sysctl, index), &sysctl.key, || {
-                proc.write(&path, &sysctl.value)
-                    .at(&pointer)
-                    .hint(Errno::ENOENT, "this kernel has no such sysctl")
-            })?;
-        }
-        Ok(())
+        proc.map_or(Ok(()), |proc| set_sysctls(self.plan, proc, self.report))
     }
 
     fn hooks_of_parent(&self) -> Outcome<()> {
@@ -292,4 +282,21 @@ impl Init<'_> {
     fn hooks(&self, kind: StageKind, hooks: &[crate::plan::Hook]) -> Outcome<()> {
         crate::hooks::run(kind, hooks, &self.state, self.report)
     }
+}
+
+/// Sets the sysctls of the namespaces that the caller is in.
+///
+/// # Errors
+/// With the pointer of the sysctl.
+pub(crate) fn set_sysctls(plan: &Plan, proc: &Proc, report: &Reporter) -> Outcome<()> {
+    for (index, sysctl) in plan.sysctls.iter().enumerate() {
+        let path = format!("sys/{}", sysctl.path.display());
+        let pointer = format!("/linux/sysctl/{}", sysctl.key.replace('~', "~0").replace('/', "~1"));
+        report.stage(Stage::nth(StageKind::Sysctl, index), &sysctl.key, || {
+            proc.write(&path, &sysctl.value)
+                .at(&pointer)
+                .hint(Errno::ENOENT, "this kernel has no such sysctl")
+        })?;
+    }
+    Ok(())
 }
