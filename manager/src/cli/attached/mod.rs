@@ -195,7 +195,7 @@ impl<'a> Session<'a> {
 
     /// Our terminal becomes raw where the process has one of its own and reads ours.
     fn raw(&self) -> Result<Option<Raw>, Error> {
-        let keys = self.plan.tty && self.plan.stdin && stdin_is_terminal();
+        let keys = self.plan.tty && self.plan.stdin && self.takes_input && stdin_is_terminal();
         keys.then(Raw::enter).transpose()
     }
 
