@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// What the shell in it says when it waits for a command.
-pub const PROMPT: &str = "outside$ ";
+const PROMPT: &str = "outside$ ";
 
 /// A terminal of 80 by 24 characters with a shell in it; ended when it goes.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ impl Tmux {
         let started =
             tmux.ask(&["-u", "-f", "/dev/null", "new-session", "-d", "-x", "80", "-y", "24", &shell]);
         assert!(started.status.success(), "start tmux: {}", String::from_utf8_lossy(&started.stderr));
-        tmux.wait_for(PROMPT);
+        tmux.wait_for_prompt();
         Some(tmux)
     }
 
@@ -74,6 +74,15 @@ impl Tmux {
     #[track_caller]
     pub fn wait_for(&self, text: &str) {
         self.wait_until(&format!("{text:?} is not on the screen"), |screen| screen.contains(text.trim_end()));
+    }
+
+    /// Waits until the shell outside waits for a command.
+    #[track_caller]
+    pub fn wait_for_prompt(&self) {
+        let waits = || self.visible().trim_end().ends_with(PROMPT.trim_end());
+        if !until(DEADLINE, waits) {
+            panic!("there is no prompt:\n{}", self.visible());
+        }
     }
 
     /// Waits until what is to be seen is as wanted.

@@ -11,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use sextant_integration::bundle::add_busybox;
 use sextant_integration::process::{DEADLINE, until};
-use sextant_integration::tmux::{PROMPT, Tmux};
+use sextant_integration::tmux::Tmux;
 use sextant_integration::{Daemon, binary, skip_unless_root, unique};
 
 const NAMES: [&str; 10] = ["sh", "cat", "sleep", "stty", "vi", "ps", "test", "touch", "grep", "tty"];
@@ -102,7 +102,7 @@ fn a_shell_has_jobs_signals_and_the_size_of_the_window() {
     tmux.line("echo continued: $?");
     tmux.wait_for("\ncontinued: 130\n");
     tmux.line("exit 7");
-    tmux.wait_for(&format!("\n{PROMPT}"));
+    tmux.wait_for_prompt();
     let (screen, code) = tmux.run("stty -a");
     assert_eq!(code, 0);
     assert!(screen.contains(" icanon") && screen.contains(" echo "), "the terminal is as before: {screen}");
@@ -144,7 +144,7 @@ fn a_full_screen_program_is_drawn_and_leaves_the_terminal_as_it_was() {
     let commands = || tmux.visible().trim_end().lines().next_back().is_some_and(|l| l.starts_with('-'));
     assert!(until(DEADLINE, commands), "it waits for commands: {}", tmux.visible());
     tmux.line(":wq");
-    tmux.wait_for(PROMPT);
+    tmux.wait_for_prompt();
     let file = stage.daemon.rootfs().join("tmp/text");
     assert!(until(DEADLINE, || std::fs::read_to_string(&file).is_ok_and(|t| t == "written in vi: ä\n")));
     let (after, _) = tmux.run("stty -g");
@@ -162,7 +162,7 @@ fn keys_detach_and_attach_comes_back() {
     tmux.line("echo first life");
     tmux.wait_for("\nfirst life\n");
     tmux.keys(&["C-p", "C-q"]);
-    tmux.wait_for(&format!("\n{PROMPT}"));
+    tmux.wait_for_prompt();
     let (_, code) = tmux.run("true");
     assert_eq!((code, stage.status().as_str()), (0, "running"));
     tmux.line(&stage.sextant(&format!("attach --detach-keys ctrl-x,d {}", stage.id)));
@@ -176,7 +176,7 @@ fn keys_detach_and_attach_comes_back() {
     assert_eq!((code, stage.status().as_str()), (0, "running"));
     tmux.line(&stage.sextant(&format!("attach --replay 0 {}", stage.id)));
     tmux.line("exit 3");
-    tmux.wait_for(&format!("\n{PROMPT}"));
+    tmux.wait_for_prompt();
     assert!(until(DEADLINE, || stage.status() == "stopped"));
     stage.daemon.sextant(&["rm", &stage.id]).ok();
     stage.finish();
@@ -221,5 +221,21 @@ fn without_a_terminal_stdin_and_signals_are_handed_on() {
         .tmux
         .run(&format!("true | {}", stage.sextant(&format!("run -it --rootfs {rootfs} -- /bin/sh"))));
     assert!(screen.contains("stdin is none") && code == 1, "{screen}");
+    stage.finish();
+}
+
+#[test]
+fn a_daemon_that_is_killed_and_comes_back_is_not_noticed() {
+    let Some(mut stage) = begin("restart") else { return };
+    stage.run_shell("--rm");
+    stage.tmux.line("n=0; while ! test -e /tmp/go; do sleep 0.02; done; echo counted to $((n+7))");
+    stage.daemon.kill();
+    std::fs::write(stage.daemon.rootfs().join("tmp/go"), "").unwrap();
+    stage.daemon.restart();
+    stage.tmux.wait_for("\ncounted to 7\n");
+    stage.tmux.line("exit 6");
+    stage.tmux.wait_for_prompt();
+    let (screen, _) = stage.tmux.run("stty -a");
+    assert!(screen.contains(" icanon") && screen.contains(" echo "), "{screen}");
     stage.finish();
 }
