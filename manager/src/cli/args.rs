@@ -75,11 +75,24 @@ pub enum Command {
     /// Show a container's namespaces beside the host's
     Ns(OneArgs),
     /// Show where the time of a start-up went
-    Trace(OneArgs),
+    Trace(TraceArgs),
     /// Show the daemon, its host and its directories
     Info(InfoArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
+}
+
+/// `trace`.
+#[derive(Debug, Args)]
+pub struct TraceArgs {
+    /// The container
+    pub id: String,
+    /// As JSON, with times of CLOCK_MONOTONIC in nanoseconds
+    #[arg(long, conflicts_with = "chrome")]
+    pub json: bool,
+    /// As a file for chrome://tracing, Perfetto and the like
+    #[arg(long)]
+    pub chrome: bool,
 }
 
 /// `run`.

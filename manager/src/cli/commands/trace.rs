@@ -1,15 +1,17 @@
 //! `trace`: where the time of a start-up went, as a chart for each command of
 //! the runtime.
 
-use crate::cli::args::OneArgs;
+use crate::cli::args::TraceArgs;
 use crate::cli::client::Client;
 use crate::cli::error::Error;
 use crate::cli::gantt::{self, Outcome, Row};
 use crate::cli::output::{self, Paint};
 use crate::cli::view::Failure;
 use serde::Serialize;
+use serde_json::{Value, json};
 use sextant_proto::v1::{StageRecord, TraceRequest};
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Columns of the longest bar.
 const COLUMNS: usize = 40;
@@ -26,7 +28,7 @@ struct Stage {
     failure: Option<Failure>,
 }
 
-pub(super) async fn run(client: &Client, args: OneArgs) -> Result<ExitCode, Error> {
+pub(super) async fn run(client: &Client, args: TraceArgs) -> Result<ExitCode, Error> {
     let attempted = format!("trace {}", args.id);
     let answer = client.clone().containers.trace(TraceRequest { id: args.id }).await;
     let records = answer.map_err(Error::request(attempted))?.into_inner().stages;
@@ -34,10 +36,34 @@ pub(super) async fn run(client: &Client, args: OneArgs) -> Result<ExitCode, Erro
     stages.sort_by_key(|stage| (stage.start_ns, stage.end_ns));
     if args.json {
         output::print_json(&stages)?;
+    } else if args.chrome {
+        output::print_json(&chrome(&stages))?;
     } else {
         output::print(&render(Paint::stdout(), &stages))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The Trace Event Format: complete events ("X"), microseconds, a row for each command.
+fn chrome(stages: &[Stage]) -> Value {
+    let event = |stage: &Stage| {
+        json!({
+            "name": stage.stage,
+            "cat": stage.command,
+            "ph": "X",
+            "ts": micros(stage.start_ns),
+            "dur": micros(stage.end_ns.saturating_sub(stage.start_ns)),
+            "pid": 1,
+            "tid": stage.command,
+            "args": {"object": stage.object, "pid": stage.pid, "failure": stage.failure},
+        })
+    };
+    json!({"displayTimeUnit": "ns", "traceEvents": stages.iter().map(event).collect::<Vec<_>>()})
+}
+
+/// Microseconds with three decimals, which are exact for a year of uptime.
+fn micros(ns: u64) -> f64 {
+    Duration::from_nanos(ns).as_secs_f64() * 1e6
 }
 
 fn stage(record: StageRecord) -> Stage {
@@ -80,6 +106,23 @@ fn row(stage: &Stage) -> Row {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn chrome_gets_complete_events_in_microseconds() {
+        let record = StageRecord {
+            command: "create".into(),
+            stage: "load".into(),
+            start_ns: 1_500,
+            end_ns: 4_000,
+            ..StageRecord::default()
+        };
+        let event = chrome(&[stage(record)])["traceEvents"][0].clone();
+        assert_eq!(
+            (&event["ph"], &event["name"], &event["cat"]),
+            (&json!("X"), &json!("load"), &json!("create"))
+        );
+        assert_eq!((event["ts"].as_f64(), event["dur"].as_f64()), (Some(1.5), Some(2.5)));
+    }
 
     #[test]
     fn each_command_has_a_chart_of_its_own() {
