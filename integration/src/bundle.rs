@@ -140,6 +140,25 @@ pub fn make_rootfs(root: &Path) {
     fs::write(root.join("etc/passwd"), "root:x:0:0:root:/:/bin/sh\n").expect("write /etc/passwd");
 }
 
+/// Adds busybox with these of its names to a root file system; `false`, and a word of it, where
+/// this machine has none.
+pub fn add_busybox(root: &Path, names: &[&str]) -> bool {
+    let busybox = Path::new("/bin/busybox");
+    if !busybox.exists() {
+        crate::skip("there is no /bin/busybox");
+        return false;
+    }
+    copy_program(busybox, &root.join("bin/busybox"));
+    for name in names {
+        let link = root.join("bin").join(name);
+        if link.symlink_metadata().is_ok() {
+            fs::remove_file(&link).expect("remove a link to the probe");
+        }
+        symlink("busybox", link).expect("link to busybox");
+    }
+    true
+}
+
 /// Copies a program that will be executed. Another process does it: what this one has open
 /// for writing, a thread that starts a command hands on for a moment, and the program is busy (`ETXTBSY`).
 pub fn copy_program(from: &Path, to: &Path) {

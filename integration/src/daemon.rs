@@ -7,6 +7,8 @@ use crate::process::{DEADLINE, Ran, run, until};
 use crate::{Leftovers, binary};
 use sextant_proto::v1::containers_client::ContainersClient;
 use sextant_proto::v1::create_request::Source;
+use sextant_proto::v1::execs_client::ExecsClient;
+use sextant_proto::v1::stdio_client::StdioClient;
 use sextant_proto::v1::system_client::SystemClient;
 use sextant_proto::v1::{CreateRequest, RootfsSource};
 use std::fs::File;
@@ -98,6 +100,16 @@ impl Daemon {
     /// A client of `sextant.v1.Containers`.
     pub async fn containers(&self) -> ContainersClient<Channel> {
         ContainersClient::new(self.channel().await)
+    }
+
+    /// A client of `sextant.v1.Execs`.
+    pub async fn execs(&self) -> ExecsClient<Channel> {
+        ExecsClient::new(self.channel().await)
+    }
+
+    /// A client of `sextant.v1.Stdio`.
+    pub async fn stdio(&self) -> StdioClient<Channel> {
+        StdioClient::new(self.channel().await)
     }
 
     /// A client of `sextant.v1.System`.

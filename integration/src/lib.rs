@@ -21,7 +21,9 @@ pub mod random;
 pub mod running;
 pub mod runtime;
 pub mod seen;
+pub mod stdio;
 pub mod sys;
+pub mod tmux;
 
 pub use bundle::Bundle;
 pub use daemon::Daemon;

@@ -112,7 +112,7 @@ fn an_error_is_printed_once() {
     assert!(ran.stdout.is_empty() || ran.stdout.trim() == "[]", "{ran:?}");
     assert_eq!(ran.stderr.matches("there is no container").count(), 1, "{}", ran.stderr);
     assert_eq!(ran.stderr.lines().filter(|l| l.starts_with("sextant: ")).count(), 1, "{}", ran.stderr);
-    let ran = daemon.sextant_run(&["--rm", "--name", &unique("once")], &["/no/such/program"]).exited(125);
+    let ran = daemon.sextant_run(&["--rm", "--name", &unique("once")], &["/no/such/program"]).exited(127);
     assert_eq!(ran.stderr.matches("no such file").count(), 1, "{}", ran.stderr);
     assert!(ran.stderr.contains("/no/such/program"), "{}", ran.stderr);
     daemon.finish(&[]);

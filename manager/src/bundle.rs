@@ -27,6 +27,8 @@ pub struct Facts {
     pub command: Vec<String>,
     /// Host name inside; empty where it has none of its own.
     pub hostname: String,
+    /// Whether its process has a terminal.
+    pub terminal: bool,
 }
 
 /// Where a program without a slash is looked for.
@@ -80,6 +82,7 @@ pub fn check(bundle: &Path, id: &str) -> Result<Facts, Error> {
         bundle: plan.bundle,
         rootfs: plan.rootfs.path,
         command: plan.process.args.iter().map(|a| a.to_string_lossy().into_owned()).collect(),
+        terminal: plan.process.terminal,
         hostname: plan.hostname.unwrap_or_default(),
     })
 }
@@ -98,11 +101,21 @@ fn unreadable(failure: &Failure) -> Violation {
 ///
 /// # Errors
 /// [`Error::Io`].
-pub fn make(bundle: &Path, id: &str, source: &RootfsSource, ids: IdRange) -> Result<(), Error> {
+pub fn make(
+    bundle: &Path,
+    id: &str,
+    source: &RootfsSource,
+    ids: IdRange,
+    terminal: bool,
+) -> Result<(), Error> {
     let path = bundle.join("config.json");
     let attempted = || Error::io(format!("write {}", path.display()));
     DirBuilder::new().recursive(true).mode(0o700).create(bundle).map_err(attempted())?;
-    let bytes = serde_json::to_vec_pretty(&spec(id, source, ids)).map_err(|e| attempted()(e.into()))?;
+    let mut spec = spec(id, source, ids);
+    if let Some(process) = spec.process_mut() {
+        process.set_terminal(Some(terminal));
+    }
+    let bytes = serde_json::to_vec_pretty(&spec).map_err(|e| attempted()(e.into()))?;
     std::fs::write(&path, bytes).map_err(attempted())
 }
 
@@ -206,7 +219,7 @@ mod tests {
     fn a_made_bundle_says_what_was_asked_for() {
         let dir = tempfile::tempdir().unwrap();
         let ids = IdRange { host_id: 0x7000_0000, size: 65536 };
-        make(&dir.path().join("bundle"), "c1", &source(dir.path()), ids).unwrap();
+        make(&dir.path().join("bundle"), "c1", &source(dir.path()), ids, true).unwrap();
         let config: Value =
             serde_json::from_slice(&std::fs::read(dir.path().join("bundle/config.json")).unwrap()).unwrap();
         let mut kinds: Vec<_> =
@@ -217,7 +230,7 @@ mod tests {
         assert_eq!((&config["linux"]["uidMappings"], &config["linux"]["gidMappings"]), (&mapping, &mapping));
         assert_eq!(config["root"], json!({ "path": dir.path(), "readonly": true }));
         assert_eq!(config["process"]["env"], json!([PATH, "A=b"]));
-        assert_eq!(config["process"]["cwd"], "/");
+        assert_eq!((&config["process"]["cwd"], &config["process"]["terminal"]), (&json!("/"), &json!(true)));
         assert_eq!(config["hostname"], "c1");
         assert_eq!(config["linux"]["cgroupsPath"], "/sextant/c1");
         let resources = &config["linux"]["resources"];

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Where a container is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,8 +126,19 @@ pub struct Snapshot {
     pub failure: Option<Failure>,
     /// Its exclusive ids, where the manager chose them.
     pub ids: Option<IdRange>,
+    /// What its process's stdio is.
+    pub stdio: Stdio,
     /// When its shim was last heard of.
     pub heard: Instant,
+}
+
+/// What the stdio of a container's process is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stdio {
+    /// Its stdin can be written to; else it is /dev/null.
+    pub stdin: bool,
+    /// It has a terminal.
+    pub terminal: bool,
 }
 
 /// What happened to a container.
@@ -161,6 +172,10 @@ pub enum EventKind {
     Degraded,
     /// It is no more degraded.
     Recovered,
+    /// One more process was executed in it.
+    ExecStarted,
+    /// That process ended.
+    ExecExited,
 }
 
 /// Output is missing in a log: what the container wrote while nobody read.
@@ -199,6 +214,8 @@ pub struct Event {
     pub output_lost: Option<OutputLost>,
     /// Of [`EventKind::Oom`]: processes that were ended since the creation.
     pub oom_kills: u64,
+    /// Of an exec: which.
+    pub exec: Option<String>,
 }
 
 /// What an operation does.
@@ -218,6 +235,8 @@ pub enum Verb {
     Resume,
     /// Changes its limits.
     Update,
+    /// Executes one more process in it.
+    Exec,
 }
 
 impl std::fmt::Display for Verb {
@@ -230,6 +249,7 @@ impl std::fmt::Display for Verb {
             Self::Pause => "pause",
             Self::Resume => "resume",
             Self::Update => "update",
+            Self::Exec => "execute a process in",
         })
     }
 }
@@ -281,6 +301,8 @@ pub struct NewContainer {
     pub labels: BTreeMap<String, String>,
     /// How its log is kept.
     pub log: LogOptions,
+    /// What its stdio is to be; the terminal of a bundle is the bundle's to say.
+    pub stdio: Stdio,
     /// Key of the operation, where the caller has given one.
     pub key: Option<String>,
 }
@@ -295,6 +317,116 @@ pub struct LogOptions {
     pub max_files: Option<u32>,
     /// Bytes of output a second.
     pub max_bytes_per_second: Option<u64>,
+}
+
+/// A request for one more process in a container: its own process, changed by this.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NewExec {
+    /// argv.
+    pub command: Vec<String>,
+    /// KEY=VALUE, added.
+    pub env: Vec<String>,
+    /// Absolute path inside; empty: as its own process.
+    pub cwd: String,
+    /// `UID[:GID]`; empty: as its own process.
+    pub user: String,
+    /// More groups.
+    pub additional_gids: Vec<u32>,
+    /// More capabilities.
+    pub capabilities: Vec<String>,
+    /// What its stdio is to be.
+    pub stdio: Stdio,
+    /// Rows and columns of its terminal.
+    pub size: Option<(u16, u16)>,
+    /// The time until it is killed.
+    pub timeout: Option<Duration>,
+    /// Its output is not read before a client has attached.
+    pub hold_output: bool,
+    /// Bytes of output that are taken; 0: all.
+    pub output_limit: u64,
+    /// Key of the operation, where the caller has given one.
+    pub key: Option<String>,
+}
+
+/// One more process of a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exec {
+    /// The container.
+    pub container: String,
+    /// Its name in it.
+    pub id: String,
+    /// Its pid, while it runs.
+    pub pid: Option<i32>,
+    /// The beginning of its argv.
+    pub command: Vec<String>,
+    /// Whether it has a terminal.
+    pub terminal: bool,
+    /// When it was started.
+    pub started_at: SystemTime,
+    /// How it ended, once it has.
+    pub over: Option<Over>,
+}
+
+/// The end of an exec.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Over {
+    /// How.
+    pub exit: Exit,
+    /// It was killed because its time was over.
+    pub timed_out: bool,
+}
+
+/// What a client attaches to, and how.
+#[derive(Clone, Debug)]
+pub struct NewAttachment {
+    /// An exec; `None`: the container's own process.
+    pub exec: Option<String>,
+    /// Whether the process waits for a client that does not read.
+    pub block: bool,
+    /// From where on output comes; `None`: it does not.
+    pub from: Option<OutputFrom>,
+}
+
+/// From where on output comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutputFrom {
+    /// All that is kept.
+    Kept,
+    /// The last bytes, so many.
+    Last(u64),
+    /// An offset.
+    Offset(u64),
+}
+
+/// What an attached client says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// Bytes for stdin.
+    Stdin(Vec<u8>),
+    /// Rows and columns of its terminal.
+    Resize(u16, u16),
+    /// Nothing more comes.
+    CloseStdin,
+}
+
+/// What an attached client is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// The first: it is attached.
+    Attached(Stdio),
+    /// Bytes of output, those of stderr with `true`, and how many came before.
+    Output {
+        /// Where they were written to.
+        stream: crate::logs::Stream,
+        /// At least one.
+        data: Vec<u8>,
+        /// Bytes of both streams before.
+        offset: u64,
+    },
+    /// So many bytes are missing here.
+    Dropped(u64),
+    /// The last: the process has ended.
+    Over(Over),
 }
 
 /// What a container is made from.

@@ -225,6 +225,9 @@ pub struct ProcessFlags {
     /// Give the process a terminal
     #[arg(short, long)]
     pub tty: bool,
+    /// Size of that terminal, in characters
+    #[arg(long, value_name = "ROWSxCOLUMNS", value_parser = console_size)]
+    pub console_size: Option<(u16, u16)>,
     /// Working directory in the container
     #[arg(long, value_name = "DIR")]
     pub cwd: Option<String>,
@@ -249,6 +252,13 @@ pub struct ProcessFlags {
     /// One more capability, in the bounding, effective and permitted sets
     #[arg(short, long, value_name = "CAP")]
     pub cap: Vec<String>,
+}
+
+/// `24x80`.
+fn console_size(text: &str) -> Result<(u16, u16), String> {
+    let size =
+        text.split_once('x').and_then(|(rows, columns)| Some((rows.parse().ok()?, columns.parse().ok()?)));
+    size.ok_or_else(|| format!("{text:?} is no size such as 24x80"))
 }
 
 /// Arguments of `kill`.

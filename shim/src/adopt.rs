@@ -15,6 +15,7 @@ use crate::log::Log;
 use crate::orphan;
 use crate::pipe::Pipe;
 use crate::service::past::Past;
+use crate::streams::Over;
 use crate::sys;
 use crate::task::{SHORT, Task};
 use sextant_runtime::contract::args::Invocation;
@@ -73,9 +74,13 @@ impl Task {
             let why = format!("its journal says that it is {}", past.phase);
             return Err(Error::new(attempted(), why).hint("there is nothing to supervise: delete it"));
         }
-        self.publish(|s| {
+        self.ledger.publish(|s| {
             (s.phase, s.exit, s.last_seq) = (past.phase, past.exit, past.last_seq);
         });
+        self.execs.adopt(&past.execs);
+        if let Some(exit) = past.exit {
+            self.streams.finish(Over { exit, timed_out: false });
+        }
         if past.phase == Phase::Stopped {
             return Ok(());
         }
@@ -114,8 +119,8 @@ impl Task {
             because: NOBODY_READ,
         });
         let [stdout, stderr] = [0, 1].map(|n| pipes.get(n)?.as_ref()?.end().ok());
-        self.init = Some(Init::adopt(process, pipes, log, past.handover, past.oom_kills));
-        self.record(&Happening::Adopted { stdout, stderr, lost }, |s| s.pid = pid)
+        self.init = Some(Init::adopt(process, pipes, (log, &self.streams), past.handover, past.oom_kills));
+        self.ledger.record(&Happening::Adopted { stdout, stderr, lost }, |s| s.pid = pid)
     }
 
     /// Records what the killed shim could not: that the process was executed, that it was paused,
@@ -125,12 +130,14 @@ impl Task {
         let state = state.ok().and_then(|f| serde_json::from_slice::<State>(&f.words).ok());
         let Some(status) = state.map(|state| state.status) else { return Ok(()) };
         if self.phase() == Phase::Created && matches!(status, Status::Running | Status::Paused) {
-            self.record(&Happening::Started { trace: Vec::new() }, |s| s.phase = Phase::Running)?;
+            self.ledger.record(&Happening::Started { trace: Vec::new() }, |s| s.phase = Phase::Running)?;
         }
         match (self.phase(), status) {
-            (Phase::Running, Status::Paused) => self.record(&Happening::Paused, |s| s.phase = Phase::Paused),
+            (Phase::Running, Status::Paused) => {
+                self.ledger.record(&Happening::Paused, |s| s.phase = Phase::Paused)
+            }
             (Phase::Paused, Status::Running) => {
-                self.record(&Happening::Resumed, |s| s.phase = Phase::Running)
+                self.ledger.record(&Happening::Resumed, |s| s.phase = Phase::Running)
             }
             _ => Ok(()),
         }

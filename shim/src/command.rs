@@ -29,11 +29,22 @@ impl Snapshot {
 /// Where the answer to a command goes.
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, Refusal>>;
 
+/// The stdio of a container that is to be created.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct New {
+    /// Its stdin is open; else it is /dev/null.
+    pub(crate) stdin: bool,
+    /// It has a terminal, as its config says.
+    pub(crate) terminal: bool,
+    /// Rows and columns of that, where they are not those of the config.
+    pub(crate) size: Option<(u16, u16)>,
+}
+
 /// What a container can be told to do.
 #[derive(Debug)]
 pub(crate) enum Command {
     /// Create it; answers with the pid of its init.
-    Create(Reply<i32>),
+    Create(New, Reply<i32>),
     /// Execute its process.
     Start(Reply<()>),
     /// Send a signal.
@@ -123,6 +134,14 @@ pub(crate) enum Refusal {
     },
     /// The runtime failed.
     Runtime(Fault),
+    /// There is no exec of this name.
+    NoExec(String),
+    /// There are too many of these.
+    TooMany(&'static str),
+    /// The key belongs to another request.
+    KeyReused(String),
+    /// It has no such stdin or terminal; what to do.
+    Without(&'static str),
     /// The shim failed.
     Shim(Error),
 }

@@ -4,9 +4,11 @@
 
 use crate::oom::OomCounter;
 use crate::pipe::PipeEnd;
+use crate::streams::Over;
 use crate::sys::How;
 use sextant_runtime::contract::args::Limits;
 use sextant_runtime::contract::report::{Failure, Record};
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 /// Where the container is in its life; the transitions are drawn in [`crate::task`].
@@ -66,6 +68,33 @@ pub(crate) struct Handover {
     pub(crate) stderr: Option<PipeEnd>,
     /// The counter of its OOM kills.
     pub(crate) oom: Option<OomCounter>,
+}
+
+/// A process that was executed in the container, and what another shim needs to know of it.
+#[derive(Clone, Debug)]
+pub(crate) struct ExecStart {
+    /// Its name.
+    pub(crate) exec: String,
+    /// When that was recorded.
+    pub(crate) at: SystemTime,
+    /// Its number in the shim's pid namespace.
+    pub(crate) pid: i32,
+    /// When it began, in clock ticks since boot; 0 when that is not known.
+    pub(crate) start_time: u64,
+    /// Which boot of the machine that was in.
+    pub(crate) boot_id: String,
+    /// The beginning of its argv.
+    pub(crate) command: Vec<String>,
+    /// Whether it has a terminal.
+    pub(crate) terminal: bool,
+    /// Key of the request; empty: none.
+    pub(crate) key: String,
+    /// Hash of the request.
+    pub(crate) request_hash: u64,
+    /// When it is to be killed.
+    pub(crate) deadline: Option<SystemTime>,
+    /// The cgroup of its own.
+    pub(crate) cgroup: Option<PathBuf>,
 }
 
 /// Output is missing in the log: what init wrote while nobody read.
@@ -150,6 +179,15 @@ pub(crate) enum Happening {
         exit: Exit,
         /// Why, when it failed before it executed the user's process.
         failure: Option<Failure>,
+    },
+    /// One more process was executed in it.
+    ExecStarted(ExecStart),
+    /// That process has ended.
+    ExecExited {
+        /// Its name.
+        exec: String,
+        /// How.
+        over: Over,
     },
     /// The container is deleted; the last entry.
     Deleted,

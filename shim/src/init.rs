@@ -12,8 +12,11 @@ use crate::reaper::{Creation, Ended, Process};
 use crate::report::Report;
 use crate::runtime_cmd::Finished;
 use crate::stdio::Output;
+use crate::streams::{Ends, Streams};
 use sextant_runtime::contract::report::Failure;
+use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::Arc;
 
 /// A living init, or one whose end is not dealt with yet.
 #[derive(Debug)]
@@ -40,31 +43,43 @@ pub(crate) enum Signalled {
 
 impl Init {
     /// Takes over what `create` left: the process named in its pid file, its
-    /// output, which goes to `log` from now on, and its report.
+    /// output, which goes to `streams` and to `log` from now on, and its report.
     ///
     /// # Errors
     /// When the pid file cannot be read, or names a process that is no orphan of this creation.
-    pub(crate) fn take_over(creation: &Creation, pid_file: &Path, log: Log, left: Finished) -> Result<Self> {
-        let attempted = || format!("read the runtime's pid file {}", pid_file.display());
-        let text = std::fs::read_to_string(pid_file).attempted(attempted)?;
-        let pid = text.trim().parse().attempted(attempted)?;
-        let process =
-            creation.claim(pid).attempted(|| format!("take over the container's init, pid {pid}"))?;
-        let ends = [left.stdout.end().ok(), left.stderr.end().ok()];
-        let output = Output::carry(Some(left.stdout), Some(left.stderr), log);
-        let oom = OomCounter::of(pid).map(|counter| OomWatch::new(counter, 0));
-        Ok(Self { process, output, report: left.report, failure: None, oom, ends })
+    pub(crate) fn take_over(
+        creation: &Creation,
+        pid_file: &Path,
+        left: Finished,
+        ends: Ends,
+        (log, streams): (Log, &Arc<Streams>),
+    ) -> Result<Self> {
+        let process = orphan_of(creation, pid_file, "the container's init")?;
+        let Finished { stdout, stderr, report, .. } = left;
+        let pipes = match &ends.terminal {
+            Some(master) => [Some(terminal_pipe(master)?), None],
+            None => [Some(stdout), Some(stderr)],
+        };
+        let known = match &ends.terminal {
+            // A terminal cannot be opened by another shim.
+            Some(_) => [None, None],
+            None => pipes.each_ref().map(|pipe| pipe.as_ref()?.end().ok()),
+        };
+        streams.connect(ends);
+        let output = Output::carry(pipes, Some(log), Arc::clone(streams));
+        let oom = OomCounter::of(process.pid).map(|counter| OomWatch::new(counter, 0));
+        Ok(Self { process, output, report, failure: None, oom, ends: known })
     }
 
     /// One that a shim before this one had, which was killed, and had told of so many OOM kills.
     pub(crate) fn adopt(
         process: Process,
-        [out, err]: [Option<Pipe>; 2],
-        log: Log,
+        pipes: [Option<Pipe>; 2],
+        (log, streams): (Log, &Arc<Streams>),
         past: Handover,
         oom_kills: u64,
     ) -> Self {
-        let output = Output::carry(out, err, log);
+        let output = Output::carry(pipes, Some(log), Arc::clone(streams));
         let ends = [past.stdout, past.stderr];
         let oom = past.oom.map(|counter| OomWatch::new(counter, oom_kills));
         Self { process, output, report: Report::lost(), failure: None, oom, ends }
@@ -150,6 +165,25 @@ pub(crate) async fn news_of(init: &mut Option<Init>) -> News {
         ended = end(&mut init.process) => News::Ended(ended),
         kills = oom => News::Oom(kills),
     }
+}
+
+/// The orphan of this creation that its pid file names; `what` it is, for the error.
+///
+/// # Errors
+/// When the pid file cannot be read, or names a process that is no orphan of this creation.
+pub(crate) fn orphan_of(creation: &Creation, pid_file: &Path, what: &str) -> Result<Process> {
+    let attempted = || format!("read the runtime's pid file {}", pid_file.display());
+    let text = std::fs::read_to_string(pid_file).attempted(attempted)?;
+    let pid = text.trim().parse().attempted(attempted)?;
+    creation.claim(pid).attempted(|| format!("take over {what}, pid {pid}"))
+}
+
+/// What is read from a terminal.
+///
+/// # Errors
+/// Of fcntl(2) or epoll_ctl(2).
+pub(crate) fn terminal_pipe(master: &OwnedFd) -> Result<Pipe> {
+    master.try_clone().and_then(Pipe::of).attempted(|| "read a terminal".into())
 }
 
 /// The end of init; never, while there is none.

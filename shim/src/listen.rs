@@ -83,6 +83,25 @@ pub(crate) fn replace(dir: &std::path::Path, name: &str) -> Result<Socket> {
 }
 
 impl Socket {
+    /// Where another process of this user reaches it, whatever the length of its path.
+    pub(crate) fn path_for_others(&self) -> PathBuf {
+        let (pid, fd) = (nix::unistd::getpid(), self.place.dir.as_raw_fd());
+        PathBuf::from(format!("/proc/{pid}/fd/{fd}/{}", self.place.name))
+    }
+
+    /// The first connection of somebody who is allowed.
+    ///
+    /// # Errors
+    /// Of accept(2).
+    pub(crate) async fn first(&self) -> std::io::Result<UnixStream> {
+        loop {
+            let (stream, _) = self.listener.accept().await?;
+            if is_allowed(&stream) {
+                return Ok(stream);
+            }
+        }
+    }
+
     /// The connections that may be served, and the place, which is to be kept as long.
     pub(crate) fn connections(self) -> (ReceiverStream<std::io::Result<UnixStream>>, Place) {
         let (accepted, connections) = mpsc::channel(1);

@@ -9,11 +9,14 @@
 mod adopt;
 mod args;
 mod command;
+mod console;
 mod daemon;
 mod error;
 mod event;
+mod execs;
 mod init;
 mod journal;
+mod ledger;
 mod listen;
 mod log;
 mod oom;
@@ -25,6 +28,7 @@ mod runtime_cmd;
 mod service;
 mod signals;
 mod stdio;
+mod streams;
 mod sys;
 mod task;
 
@@ -32,13 +36,16 @@ use crate::adopt::Held;
 use crate::args::{Args, Config, Origin};
 use crate::command::{Command, Snapshot};
 use crate::error::{Attempted, Error, Result};
+use crate::execs::Execs;
 use crate::journal::Journal;
+use crate::ledger::Ledger;
 use crate::listen::Socket;
 use crate::log::Counters;
 use crate::reaper::Reaper;
 use crate::runtime_cmd::Runtime;
 use crate::service::Service;
 use crate::signals::{Notice, Signals};
+use crate::streams::{Bounds, Streams};
 use crate::task::Task;
 use clap::Parser;
 use std::process::ExitCode;
@@ -147,11 +154,17 @@ fn compose(
 ) -> (Service, Task) {
     let (publish, snapshot) = watch::channel(Snapshot::EMPTY);
     let counters = Arc::new(Counters::default());
+    let ledger = Arc::new(Ledger::new(journal, publish));
+    let streams = Streams::new(Bounds::default());
+    let runtime = Runtime { binary: config.runtime, root: config.runtime_root, reaper: reaper.clone() };
+    let execs = Execs::new(config.id.clone(), config.dir.clone(), runtime.clone(), Arc::clone(&ledger));
     let service = Service {
         id: config.id.clone(),
         bundle: config.bundle.to_string_lossy().into_owned(),
         journal: config.dir.join("journal"),
         counters: Arc::clone(&counters),
+        streams: Arc::clone(&streams),
+        execs: execs.clone(),
         commands: commands.clone(),
         snapshot,
     };
@@ -159,11 +172,12 @@ fn compose(
         id: config.id,
         bundle: config.bundle,
         dir: config.dir,
-        runtime: Runtime { binary: config.runtime, root: config.runtime_root, reaper: reaper.clone() },
-        journal,
+        runtime,
+        ledger,
         log: config.log,
+        streams,
+        execs,
         counters,
-        snapshot: publish,
         init: None,
     };
     (service, task)

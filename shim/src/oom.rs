@@ -56,7 +56,11 @@ fn counter_file(cgroup: &str, mounts: &str) -> Option<PathBuf> {
 }
 
 /// Root and mount point of a line of mountinfo, when it is of this type and has this controller.
-fn mounted<'a>(line: &'a str, fstype: &str, controller: Option<&str>) -> Option<(&'a str, &'a str)> {
+pub(crate) fn mounted<'a>(
+    line: &'a str,
+    fstype: &str,
+    controller: Option<&str>,
+) -> Option<(&'a str, &'a str)> {
     let (left, right) = line.split_once(" - ")?;
     let mut right = right.split(' ');
     let options = (right.next() == Some(fstype)).then(|| right.nth(1))?;
@@ -65,7 +69,7 @@ fn mounted<'a>(line: &'a str, fstype: &str, controller: Option<&str>) -> Option<
     Some((left.next()?, left.next()?)).filter(|_| wanted)
 }
 
-fn below((root, point): (&str, &str), path: &str, file: &str) -> Option<PathBuf> {
+pub(crate) fn below((root, point): (&str, &str), path: &str, file: &str) -> Option<PathBuf> {
     let inside = Path::new(path).strip_prefix(root).ok()?;
     Some(Path::new(point).join(inside).join(file))
 }

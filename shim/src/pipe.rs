@@ -6,7 +6,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use std::fs::OpenOptions;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use tokio::io::unix::AsyncFd;
 
@@ -57,13 +57,18 @@ impl Pipe {
         Ok((Self(crate::sys::readable(read)?), write))
     }
 
-    /// Of a reading end that another process has handed over.
+    /// Of a reading end that another process has handed over, or the master of a terminal.
     ///
     /// # Errors
     /// Of fcntl(2) or epoll_ctl(2).
     pub(crate) fn of(end: OwnedFd) -> io::Result<Self> {
         fcntl(&end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         Ok(Self(crate::sys::readable(end)?))
+    }
+
+    /// Whether it is a terminal, whose end is an error (EIO) and may come late.
+    pub(crate) fn is_terminal(&self) -> bool {
+        std::io::IsTerminal::is_terminal(&self.0.get_ref().as_fd())
     }
 
     /// Another reading end of the pipe with this `inode`, to which the process

@@ -46,6 +46,11 @@ impl Process {
         Self { pid, pidfd: pidfd.map(Arc::new), ended }
     }
 
+    /// Refers to it, also where its end is waited for elsewhere; `None` when it had been reaped.
+    pub(crate) fn pidfd(&self) -> Option<Arc<OwnedFd>> {
+        self.pidfd.clone()
+    }
+
     /// Sends it a signal.
     ///
     /// # Errors
@@ -65,8 +70,10 @@ pub(crate) struct Reaper(Arc<Mutex<Table>>);
 #[derive(Debug, Default)]
 struct Table {
     known: Vec<Known>,
-    /// `Some` while a creation is under way.
-    strangers: Option<VecDeque<(i32, Ended)>>,
+    /// Creations that are under way.
+    creations: usize,
+    /// Ends of unknown children during these.
+    strangers: VecDeque<(i32, Ended)>,
 }
 
 #[derive(Debug)]
@@ -115,7 +122,7 @@ impl Reaper {
 
     /// Remembers the ends of unknown children until the guard goes.
     pub(crate) fn remember_strangers(&self) -> Creation {
-        self.table().strangers = Some(VecDeque::new());
+        self.table().creations += 1;
         Creation(self.clone())
     }
 
@@ -126,11 +133,11 @@ impl Reaper {
 
 impl Table {
     fn remember(&mut self, pid: i32, how: Option<How>) {
-        if let (Some(strangers), Some(how)) = (&mut self.strangers, how) {
-            if strangers.len() == STRANGERS {
-                strangers.pop_front();
+        if let (1.., Some(how)) = (self.creations, how) {
+            if self.strangers.len() == STRANGERS {
+                self.strangers.pop_front();
             }
-            strangers.push_back((pid, Ended { how, at: SystemTime::now() }));
+            self.strangers.push_back((pid, Ended { how, at: SystemTime::now() }));
         }
     }
 }
@@ -150,7 +157,8 @@ impl Creation {
             return self.0.register(pid);
         }
         let table = self.0.table();
-        let mut strangers = table.strangers.iter().flatten().rev();
+        // The last one of this number: the kernel gives a number again.
+        let mut strangers = table.strangers.iter().rev();
         let (_, end) =
             strangers.find(|(p, _)| *p == pid).ok_or_else(|| io::Error::from_raw_os_error(libc::ECHILD))?;
         let (tell, ended) = oneshot::channel();
@@ -162,6 +170,10 @@ impl Creation {
 
 impl Drop for Creation {
     fn drop(&mut self) {
-        self.0.table().strangers = None;
+        let mut table = self.0.table();
+        table.creations = table.creations.saturating_sub(1);
+        if table.creations == 0 {
+            table.strangers = VecDeque::new();
+        }
     }
 }

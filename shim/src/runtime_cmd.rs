@@ -97,21 +97,22 @@ impl Runtime {
     /// # Errors
     /// When it cannot be run, fails, or takes too long.
     pub(crate) async fn run(&self, invocation: &Invocation, limit: Duration) -> Result<Finished, Fault> {
-        self.run_until(invocation, limit, std::future::pending()).await
+        self.run_until(invocation, None, limit, std::future::pending()).await
     }
 
-    /// The same, killed also when `aborted` comes before its end.
+    /// The same with this stdin, else /dev/null; killed also when `aborted` comes before its end.
     ///
     /// # Errors
     /// As [`Runtime::run`], or when it was aborted.
     pub(crate) async fn run_until(
         &self,
         invocation: &Invocation,
+        stdin: Option<OwnedFd>,
         limit: Duration,
         aborted: impl Future<Output = ()>,
     ) -> Result<Finished, Fault> {
         let name = name(invocation);
-        let mut running = self.spawn(invocation).map_err(|e| {
+        let mut running = self.spawn(invocation, stdin).map_err(|e| {
             Fault::without_record(name, format!("{}: {e}", self.binary.display()), FaultKind::Unexplained)
         })?;
         let ended = running.finish(limit, aborted).await;
@@ -119,6 +120,11 @@ impl Runtime {
             eprintln!("sextant-runtime {name}: {}", String::from_utf8_lossy(&running.words).trim_end());
         }
         let trace = running.report.take(name);
+        if running.speaker == Speaker::Process && !matches!(ended, End::Exited(How::Code(0))) {
+            // There is no process: what was written are the runtime's own words.
+            running.speaker = Speaker::Runtime;
+            running.hear_the_rest();
+        }
         match ended {
             End::Exited(How::Code(0)) => {
                 let Running { stdout, stderr, report, words, .. } = running;
@@ -132,14 +138,14 @@ impl Runtime {
     }
 
     /// Starts the process. It inherits the pipes' writing ends and nothing else.
-    fn spawn(&self, invocation: &Invocation) -> io::Result<Running> {
+    fn spawn(&self, invocation: &Invocation, stdin: Option<OwnedFd>) -> io::Result<Running> {
         let (report, report_end) = Pipe::new()?;
         let (stdout, stdout_end) = Pipe::new()?;
         let (stderr, stderr_end) = Pipe::new()?;
         let common = Common { root: self.root.clone(), report_fd: Some(inheritable(&report_end)?) };
         let mut child = sys::unblock_signals(&mut Command::new(&self.binary))
             .args(invocation.to_args(&common))
-            .stdin(Stdio::null())
+            .stdin(stdin.map_or_else(Stdio::null, Stdio::from))
             .stdout(stdout_end)
             .stderr(stderr_end)
             // With it ends what it has executed: a hook that hangs.
@@ -148,7 +154,11 @@ impl Runtime {
         let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
         // A child that could not be waited for must not go on. It is not reaped yet: its pid is its own.
         let process = self.reaper.register(pid).or_else(|e| child.kill().and(Err(e)))?;
-        Ok(Running { process, report: Report::new(report), stdout, stderr, words: Vec::new() })
+        let speaker = match invocation {
+            Invocation::Exec(_) => Speaker::Process,
+            _ => Speaker::Runtime,
+        };
+        Ok(Running { process, report: Report::new(report), stdout, stderr, words: Vec::new(), speaker })
     }
 }
 
@@ -162,6 +172,7 @@ fn inheritable(fd: &OwnedFd) -> io::Result<i32> {
 fn name(invocation: &Invocation) -> &'static str {
     match invocation {
         Invocation::Create { .. } => "create",
+        Invocation::Exec(_) => "exec",
         Invocation::Start { .. } => "start",
         Invocation::Kill { .. } => "kill",
         Invocation::Pause { .. } => "pause",
@@ -195,6 +206,16 @@ struct Running {
     stdout: Pipe,
     stderr: Pipe,
     words: Vec<u8>,
+    speaker: Speaker,
+}
+
+/// Who may write to an invocation's stdout and stderr while it is at work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Speaker {
+    /// The runtime.
+    Runtime,
+    /// The process that it executes: what is there stays in the pipes.
+    Process,
 }
 
 /// How the work of an invocation ended.
@@ -227,7 +248,8 @@ impl Running {
 
     /// Reads its pipes until it has exited, then what is left in them.
     async fn collect(&mut self) -> Ended {
-        let (mut report, mut out, mut err) = (Flow::Open, Flow::Open, Flow::Open);
+        let words = if self.speaker == Speaker::Runtime { Flow::Open } else { Flow::Ended };
+        let (mut report, mut out, mut err) = (Flow::Open, words, words);
         let ended = loop {
             tokio::select! {
                 ended = &mut self.process.ended => break ended,
@@ -237,10 +259,19 @@ impl Running {
             }
         };
         self.report.drain();
-        self.stdout.drain(|bytes| keep(&mut self.words, bytes));
-        self.stderr.drain(|bytes| keep(&mut self.words, bytes));
+        self.hear_the_rest();
         // The reaper tells the end of whatever it has registered.
         ended.unwrap_or_else(|_| Ended { how: How::Signal(libc::SIGKILL), at: std::time::SystemTime::now() })
+    }
+}
+
+impl Running {
+    /// Reads what is left of the runtime's own words.
+    fn hear_the_rest(&mut self) {
+        if self.speaker == Speaker::Runtime {
+            self.stdout.drain(|bytes| keep(&mut self.words, bytes));
+            self.stderr.drain(|bytes| keep(&mut self.words, bytes));
+        }
     }
 }
 

@@ -1,30 +1,33 @@
 //! `sextant.shim.v1`: decodes a request, asks [`crate::task`], encodes the
 //! answer. Wire types live here and in [`wire`] and go no further inward.
 
+mod attach;
+mod execs;
 pub(crate) mod past;
 pub(crate) mod wire;
 
-use crate::command::{Command, Force, Reply, Snapshot, Target};
+use crate::command::{Command, Force, New, Reply, Snapshot, Target};
 use crate::error::Error;
 use crate::event::Phase;
+use crate::execs::Execs;
 use crate::journal::Reader;
 use crate::log::Counters;
+use crate::streams::Streams;
 use sextant_proto::shim::shim_server::{Shim, ShimServer};
 use sextant_proto::shim::{
-    CreateRequest, CreateResponse, DeleteRequest, DeleteResponse, Event, KillRequest, KillResponse,
-    PauseRequest, PauseResponse, ReopenLogRequest, ReopenLogResponse, ResumeRequest, ResumeResponse,
-    StartRequest, StartResponse, StateRequest, StateResponse, UpdateRequest, UpdateResponse, WaitRequest,
-    WaitResponse, WatchRequest,
+    AttachRequest, AttachResponse, CloseStdinRequest, CloseStdinResponse, CreateRequest, CreateResponse,
+    DeleteRequest, DeleteResponse, Event, ExecRequest, ExecResponse, ExecsRequest, ExecsResponse,
+    KillExecRequest, KillExecResponse, KillRequest, KillResponse, PauseRequest, PauseResponse,
+    ReopenLogRequest, ReopenLogResponse, ResizeRequest, ResizeResponse, ResumeRequest, ResumeResponse,
+    StartRequest, StartResponse, StateRequest, StateResponse, UpdateRequest, UpdateResponse, WaitExecRequest,
+    WaitExecResponse, WaitRequest, WaitResponse, WatchRequest,
 };
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status};
-
-/// Signals are 1 to this number (signal(7), x86 and ARM).
-const LAST_SIGNAL: i32 = 64;
+use tonic::{Request, Response, Status, Streaming};
 
 /// Answers for one container.
 #[derive(Debug)]
@@ -37,6 +40,10 @@ pub(crate) struct Service {
     pub(crate) journal: PathBuf,
     /// How much was logged.
     pub(crate) counters: Arc<Counters>,
+    /// The stdio of its own process.
+    pub(crate) streams: Arc<Streams>,
+    /// Its other processes.
+    pub(crate) execs: Execs,
     /// To the container's task.
     pub(crate) commands: mpsc::Sender<Command>,
     /// From the container's task.
@@ -57,6 +64,14 @@ impl Service {
         answer.await.map_err(|_| gone())?.map_err(wire::refusal)
     }
 
+    /// The stdio of an exec; of the container's own process where no exec is named.
+    fn streams_of(&self, exec: &str) -> Result<Arc<Streams>, Status> {
+        if exec.is_empty() {
+            return Ok(Arc::clone(&self.streams));
+        }
+        self.execs.get(exec).map(|exec| Arc::clone(&exec.streams)).map_err(wire::refusal)
+    }
+
     fn now(&self) -> Snapshot {
         *self.snapshot.borrow()
     }
@@ -66,11 +81,13 @@ impl Service {
 impl Shim for Service {
     type WatchStream = ReceiverStream<Result<Event, Status>>;
 
-    async fn create(&self, _: Request<CreateRequest>) -> Result<Response<CreateResponse>, Status> {
+    async fn create(&self, request: Request<CreateRequest>) -> Result<Response<CreateResponse>, Status> {
         if matches!(self.now().phase, Phase::Created | Phase::Running | Phase::Paused | Phase::Stopped) {
             return Err(Status::already_exists(format!("create {}: it is {}", self.id, self.now().phase)));
         }
-        let pid = self.ask(Command::Create).await?;
+        let CreateRequest { stdin, terminal, size } = request.into_inner();
+        let new = New { stdin, terminal, size: wire::size(size)? };
+        let pid = self.ask(|reply| Command::Create(new, reply)).await?;
         Ok(Response::new(CreateResponse { pid }))
     }
 
@@ -81,9 +98,7 @@ impl Shim for Service {
 
     async fn kill(&self, request: Request<KillRequest>) -> Result<Response<KillResponse>, Status> {
         let KillRequest { signal, all } = request.into_inner();
-        if !(1..=LAST_SIGNAL).contains(&signal) {
-            return Err(Status::invalid_argument(format!("signal {signal}: signals are 1 to {LAST_SIGNAL}")));
-        }
+        let signal = wire::signal(signal)?;
         let target = if all { Target::All } else { Target::Init };
         self.ask(|reply| Command::Kill(signal, target, reply)).await?;
         Ok(Response::new(KillResponse {}))
@@ -148,6 +163,56 @@ impl Shim for Service {
         let force = if request.into_inner().force { Force::Yes } else { Force::No };
         let exit = self.ask(|reply| Command::Delete(force, reply)).await?;
         Ok(Response::new(DeleteResponse { exit: exit.as_ref().map(wire::exit) }))
+    }
+
+    async fn exec(&self, request: Request<ExecRequest>) -> Result<Response<ExecResponse>, Status> {
+        execs::start(&self.execs, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn execs(&self, _: Request<ExecsRequest>) -> Result<Response<ExecsResponse>, Status> {
+        let execs = self.execs.all().iter().map(|exec| execs::state(exec)).collect();
+        Ok(Response::new(ExecsResponse { execs }))
+    }
+
+    async fn wait_exec(
+        &self,
+        request: Request<WaitExecRequest>,
+    ) -> Result<Response<WaitExecResponse>, Status> {
+        let exec = self.execs.get(&request.into_inner().exec).map_err(wire::refusal)?;
+        exec.wait().await.map(|over| Response::new(execs::over(&over))).map_err(wire::refusal)
+    }
+
+    async fn kill_exec(
+        &self,
+        request: Request<KillExecRequest>,
+    ) -> Result<Response<KillExecResponse>, Status> {
+        let KillExecRequest { exec, signal } = request.into_inner();
+        let signal = wire::signal(signal)?;
+        let killed = self.execs.get(&exec).and_then(|exec| exec.kill(signal));
+        killed.map(|()| Response::new(KillExecResponse {})).map_err(wire::refusal)
+    }
+
+    type AttachStream = ReceiverStream<Result<AttachResponse, Status>>;
+
+    async fn attach(
+        &self,
+        request: Request<Streaming<AttachRequest>>,
+    ) -> Result<Response<Self::AttachStream>, Status> {
+        attach::attach(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn resize(&self, request: Request<ResizeRequest>) -> Result<Response<ResizeResponse>, Status> {
+        let ResizeRequest { exec, size } = request.into_inner();
+        attach::resize(&*self.streams_of(&exec)?, size)?;
+        Ok(Response::new(ResizeResponse {}))
+    }
+
+    async fn close_stdin(
+        &self,
+        request: Request<CloseStdinRequest>,
+    ) -> Result<Response<CloseStdinResponse>, Status> {
+        attach::close_stdin(&*self.streams_of(&request.into_inner().exec)?)?;
+        Ok(Response::new(CloseStdinResponse {}))
     }
 }
 

@@ -21,19 +21,23 @@
 //! wait behind a command. How commands come in is [`crate::service`]'s, what
 //! the runtime does is [`crate::runtime_cmd`]'s.
 
-use crate::command::{Command, Force, Mailbox, Refusal, Snapshot, Target};
-use crate::error::{Attempted, Error};
+use crate::command::{Command, Force, Mailbox, New, Refusal, Snapshot, Target};
+use crate::console::Console;
+use crate::error::Attempted;
 use crate::event::{Exit, Happening, Phase, Stage};
+use crate::execs::Execs;
 use crate::init::{Init, News, Signalled, end_of, news_of};
-use crate::journal::{Journal, Stamp};
+use crate::ledger::Ledger;
 use crate::log::{Counters, Log, Settings};
 use crate::reaper::Ended;
 use crate::runtime_cmd::{Fault, FaultKind, Finished, Runtime};
+use crate::streams::{Ends, Over, Stdin, Streams};
 use sextant_runtime::contract::args::{Invocation, Limits};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, mpsc};
 
 /// Time limit of `create` and `start`, in which hooks run. Below the manager's limit for the
 /// call, so that its client hears which command hung, and not only that time is up.
@@ -41,12 +45,6 @@ const LONG: Duration = Duration::from_secs(50);
 
 /// Time limit of `kill` and `delete`.
 pub(crate) const SHORT: Duration = Duration::from_secs(30);
-
-/// How often the journalling of an exit is tried again, on a disk that takes no more than was reserved.
-const EXIT_RETRIES: u32 = 20;
-
-/// The time between two tries.
-const EXIT_RETRY: Duration = Duration::from_millis(100);
 
 /// The container, owned by [`Task::run`].
 #[derive(Debug)]
@@ -59,14 +57,16 @@ pub(crate) struct Task {
     pub(crate) dir: PathBuf,
     /// The runtime.
     pub(crate) runtime: Runtime,
-    /// Its journal.
-    pub(crate) journal: Journal,
     /// How the log is kept.
     pub(crate) log: Settings,
+    /// Its journal, and where its state is published.
+    pub(crate) ledger: Arc<Ledger>,
+    /// The stdio of its init.
+    pub(crate) streams: Arc<Streams>,
+    /// Its other processes.
+    pub(crate) execs: Execs,
     /// How much was logged.
     pub(crate) counters: Arc<Counters>,
-    /// Where its state is published.
-    pub(crate) snapshot: watch::Sender<Snapshot>,
     /// Its init, while that lives.
     pub(crate) init: Option<Init>,
 }
@@ -97,7 +97,7 @@ impl Task {
     /// One command. Nobody minds when who gave it has gone: it is carried out all the same.
     async fn carry_out(&mut self, command: Command, others: &mut Mailbox) {
         match command {
-            Command::Create(reply) => drop(reply.send(self.create(others).await)),
+            Command::Create(new, reply) => drop(reply.send(self.create(new, others).await)),
             Command::Start(reply) => drop(reply.send(self.start(others).await)),
             Command::Kill(signal, target, reply) => drop(reply.send(self.kill(signal, target).await)),
             Command::Pause(reply) => drop(reply.send(self.pause().await)),
@@ -113,9 +113,14 @@ impl Task {
 
     /// Runs `create` or `start`, in which hooks may take their time. Signals get through
     /// meanwhile, and a forced deletion ends the invocation.
-    async fn run_long(&mut self, invocation: &Invocation, others: &mut Mailbox) -> Result<Finished, Fault> {
+    async fn run_long(
+        &mut self,
+        invocation: &Invocation,
+        stdin: Option<OwnedFd>,
+        others: &mut Mailbox,
+    ) -> Result<Finished, Fault> {
         let (runtime, abort) = (self.runtime.clone(), Notify::new());
-        let mut work = std::pin::pin!(runtime.run_until(invocation, LONG, abort.notified()));
+        let mut work = std::pin::pin!(runtime.run_until(invocation, stdin, LONG, abort.notified()));
         loop {
             let command = tokio::select! {
                 result = &mut work => return result,
@@ -134,17 +139,17 @@ impl Task {
         }
     }
 
-    async fn create(&mut self, others: &mut Mailbox) -> Result<i32, Refusal> {
+    async fn create(&mut self, new: New, others: &mut Mailbox) -> Result<i32, Refusal> {
         self.require("create the container", &[Phase::Empty])?;
-        self.publish(|s| s.phase = Phase::Creating);
-        match self.run_create(others).await {
+        self.ledger.publish(|s| s.phase = Phase::Creating);
+        match self.run_create(new, others).await {
             Ok((pid, trace)) => {
                 let change = |s: &mut Snapshot| (s.phase, s.pid) = (Phase::Created, pid);
                 let handover = self.init.as_ref().map(Init::handover).unwrap_or_default();
-                if let Err(e) = self.record(&Happening::Created { pid, trace, handover }, change) {
+                if let Err(e) = self.ledger.record(&Happening::Created { pid, trace, handover }, change) {
                     self.init = None;
                     self.undo().await;
-                    self.publish(|s| (s.phase, s.pid) = (Phase::Empty, 0));
+                    self.ledger.publish(|s| (s.phase, s.pid) = (Phase::Empty, 0));
                     return Err(e.into());
                 }
                 Ok(pid)
@@ -155,25 +160,38 @@ impl Task {
                 }
                 let failure = (*fault.failure).clone();
                 let happening = Happening::CreateFailed { failure, trace: fault.trace.clone() };
-                self.record(&happening, |s| s.phase = Phase::Empty)?;
+                self.ledger.record(&happening, |s| s.phase = Phase::Empty)?;
                 Err(Refusal::Runtime(fault))
             }
         }
     }
 
     /// Invokes `create` and takes over what it leaves.
-    async fn run_create(&mut self, others: &mut Mailbox) -> Result<(i32, Vec<Stage>), Fault> {
+    async fn run_create(&mut self, new: New, others: &mut Mailbox) -> Result<(i32, Vec<Stage>), Fault> {
         let creation = self.runtime.reaper.remember_strangers();
         let pid_file = self.dir.join("init.pid");
+        let faulty = |e| Fault::of_shim(&e, Vec::new());
+        let console = new.terminal.then(|| Console::listen(&self.dir, "console.sock"));
+        let console = console.transpose().map_err(faulty)?;
+        let pipe = (new.stdin && !new.terminal).then(Stdin::pipe).transpose();
+        let (ours, theirs) = pipe.attempted(|| "make a pipe for stdin".into()).map_err(faulty)?.unzip();
         let invocation = Invocation::Create {
             id: self.id.clone(),
             bundle: self.bundle.clone(),
             pid_file: pid_file.clone(),
+            console_socket: console.as_ref().map(Console::path),
         };
-        let mut finished = self.run_long(&invocation, others).await?;
+        let mut finished = self.run_long(&invocation, theirs, others).await?;
         let trace = std::mem::take(&mut finished.trace);
-        let log = Log::open(&self.dir.join("log"), self.log, Arc::clone(&self.counters));
-        match log.and_then(|log| Init::take_over(&creation, &pid_file, log, finished)) {
+        let made = async {
+            let mut ends = Ends { stdin: ours, terminal: None };
+            if let Some(console) = console {
+                ends = console.receive(new.stdin, new.size).await?;
+            }
+            let log = Log::open(&self.dir.join("log"), self.log, Arc::clone(&self.counters))?;
+            Init::take_over(&creation, &pid_file, finished, ends, (log, &self.streams))
+        };
+        match made.await {
             Ok(init) => Ok((self.init.insert(init).pid(), trace)),
             Err(e) => Err(Fault::of_shim(&e, trace)),
         }
@@ -181,18 +199,18 @@ impl Task {
 
     async fn start(&mut self, others: &mut Mailbox) -> Result<(), Refusal> {
         self.require("start the container", &[Phase::Created])?;
-        let result = self.run_long(&Invocation::Start { id: self.id.clone() }, others).await;
+        let result = self.run_long(&Invocation::Start { id: self.id.clone() }, None, others).await;
         let mut trace = self.init.as_mut().map(|init| init.stages("start")).unwrap_or_default();
         match result {
             Ok(mut finished) => {
                 trace.append(&mut finished.trace);
-                self.record(&Happening::Started { trace }, |s| s.phase = Phase::Running)?;
+                self.ledger.record(&Happening::Started { trace }, |s| s.phase = Phase::Running)?;
                 Ok(())
             }
             Err(mut fault) => {
                 trace.append(&mut fault.trace);
                 let failure = (*fault.failure).clone();
-                self.record(&Happening::StartFailed { failure, trace }, |_| ())?;
+                self.ledger.record(&Happening::StartFailed { failure, trace }, |_| ())?;
                 Err(Refusal::Runtime(fault))
             }
         }
@@ -222,7 +240,7 @@ impl Task {
         self.require("pause the container", &[Phase::Running])?;
         let invocation = Invocation::Pause { id: self.id.clone() };
         self.runtime.run(&invocation, SHORT).await.map_err(Refusal::Runtime)?;
-        Ok(self.record(&Happening::Paused, |s| s.phase = Phase::Paused)?)
+        Ok(self.ledger.record(&Happening::Paused, |s| s.phase = Phase::Paused)?)
     }
 
     async fn resume(&mut self) -> Result<(), Refusal> {
@@ -232,7 +250,7 @@ impl Task {
         self.require("resume the container", &[Phase::Paused])?;
         let invocation = Invocation::Resume { id: self.id.clone() };
         self.runtime.run(&invocation, SHORT).await.map_err(Refusal::Runtime)?;
-        Ok(self.record(&Happening::Resumed, |s| s.phase = Phase::Running)?)
+        Ok(self.ledger.record(&Happening::Resumed, |s| s.phase = Phase::Running)?)
     }
 
     async fn update(&mut self, limits: Limits) -> Result<(), Refusal> {
@@ -240,7 +258,7 @@ impl Task {
         self.require("change the limits of the container", &alive)?;
         let invocation = Invocation::Update { id: self.id.clone(), limits: limits.clone() };
         self.runtime.run(&invocation, SHORT).await.map_err(Refusal::Runtime)?;
-        Ok(self.record(&Happening::Updated { limits }, |_| ())?)
+        Ok(self.ledger.record(&Happening::Updated { limits }, |_| ())?)
     }
 
     async fn reopen_log(&self) -> Result<(), Refusal> {
@@ -258,15 +276,16 @@ impl Task {
             self.require("delete the container without force", &phases)?;
         }
         self.end_init().await?;
-        if self.journal.last_seq() > 0 {
+        if self.ledger.last_seq() > 0 {
             let force = force == Force::Yes || self.phase() == Phase::Empty;
             let invocation = Invocation::Delete { id: self.id.clone(), force };
             self.runtime.run(&invocation, SHORT).await.map_err(Refusal::Runtime)?;
         }
-        if let Err(e) = self.record(&Happening::Deleted, |s| s.phase = Phase::Deleted) {
+        self.execs.end().await;
+        if let Err(e) = self.ledger.record(&Happening::Deleted, |s| s.phase = Phase::Deleted) {
             eprintln!("sextant-shim: {}", e.line());
         }
-        Ok(self.snapshot.borrow().exit)
+        Ok(self.ledger.now().exit)
     }
 
     /// Kills init, if it lives, and journals its exit.
@@ -284,7 +303,7 @@ impl Task {
     }
 
     fn tell_oom(&mut self, kills: u64) {
-        if let Err(e) = self.record(&Happening::Oom { kills }, |_| ()) {
+        if let Err(e) = self.ledger.record(&Happening::Oom { kills }, |_| ()) {
             eprintln!("sextant-shim: {}", e.line());
         }
     }
@@ -297,19 +316,11 @@ impl Task {
         }
         let (exit, failure) = init.last_words(ended).await;
         let happening = Happening::Exited { exit, failure };
-        let mut written = self.journal.append(&happening);
-        for _ in 0..EXIT_RETRIES {
-            if written.is_ok() {
-                break;
-            }
-            tokio::time::sleep(EXIT_RETRY).await;
-            written = self.journal.append(&happening);
-        }
-        if let Err(e) =
-            self.publish_written(written, |s| (s.phase, s.pid, s.exit) = (Phase::Stopped, 0, Some(exit)))
-        {
+        let change = |s: &mut Snapshot| (s.phase, s.pid, s.exit) = (Phase::Stopped, 0, Some(exit));
+        if let Err(e) = self.ledger.record_end(&happening, change).await {
             eprintln!("sextant-shim: {}; the exit is told, but not recorded", e.line());
         }
+        self.streams.finish(Over { exit, timed_out: false });
     }
 
     /// Removes what a killed `create` has left.
@@ -331,36 +342,6 @@ impl Task {
     }
 
     pub(crate) fn phase(&self) -> Phase {
-        self.snapshot.borrow().phase
-    }
-
-    /// Journals what happened, then publishes the change that it is.
-    ///
-    /// # Errors
-    /// When it could not be journalled; the change is published all the same,
-    /// since it has come about.
-    pub(crate) fn record(
-        &mut self,
-        what: &Happening,
-        change: impl FnOnce(&mut Snapshot),
-    ) -> Result<(), Error> {
-        let written = self.journal.append(what);
-        self.publish_written(written, change)
-    }
-
-    fn publish_written(
-        &self,
-        written: Result<Stamp, Error>,
-        change: impl FnOnce(&mut Snapshot),
-    ) -> Result<(), Error> {
-        self.publish(|s| {
-            s.last_seq = written.as_ref().map_or(s.last_seq, |stamp| stamp.seq);
-            change(s);
-        });
-        written.map(drop)
-    }
-
-    pub(crate) fn publish(&self, change: impl FnOnce(&mut Snapshot)) {
-        self.snapshot.send_modify(change);
+        self.ledger.phase()
     }
 }

@@ -5,7 +5,7 @@
 use crate::engine::events::{Codec, Whole};
 use crate::model::{
     Access, BindMount, Ending, Event, EventKind, Exit, Failure, IdRange, Limits, LogOptions, NewContainer,
-    Operation, OutputLost, Phase, RootfsSource, Snapshot, Source, StageRecord, Verb,
+    Operation, OutputLost, Phase, RootfsSource, Snapshot, Source, StageRecord, Stdio, Verb,
 };
 use crate::namespaces::Namespaces;
 use sextant_proto::{journal, v1};
@@ -81,6 +81,8 @@ pub fn event_to_wire(event: Event) -> v1::Event {
         EventKind::Oom => v1::event::Kind::Oom,
         EventKind::Degraded => v1::event::Kind::Degraded,
         EventKind::Recovered => v1::event::Kind::Recovered,
+        EventKind::ExecStarted => v1::event::Kind::ExecStarted,
+        EventKind::ExecExited => v1::event::Kind::ExecExited,
     };
     v1::Event {
         seq: event.seq,
@@ -98,6 +100,7 @@ pub fn event_to_wire(event: Event) -> v1::Event {
             because: lost.because,
         }),
         oom_kills: event.oom_kills,
+        exec: event.exec.unwrap_or_default(),
     }
 }
 
@@ -116,6 +119,8 @@ fn event_from_wire(event: v1::Event) -> Event {
         v1::event::Kind::Oom => EventKind::Oom,
         v1::event::Kind::Degraded => EventKind::Degraded,
         v1::event::Kind::Recovered => EventKind::Recovered,
+        v1::event::Kind::ExecStarted => EventKind::ExecStarted,
+        v1::event::Kind::ExecExited => EventKind::ExecExited,
         v1::event::Kind::Gap | v1::event::Kind::Unspecified => EventKind::Gap,
     };
     Event {
@@ -134,6 +139,7 @@ fn event_from_wire(event: v1::Event) -> Event {
             because: lost.because,
         }),
         oom_kills: event.oom_kills,
+        exec: Some(event.exec).filter(|exec| !exec.is_empty()),
     }
 }
 
@@ -164,6 +170,8 @@ pub fn container_to_wire(snapshot: Snapshot) -> v1::Container {
         failure: snapshot.failure.map(failure_to_wire),
         ids: snapshot.ids.map(|IdRange { host_id, size }| v1::IdRange { host_id, size }),
         age: prost_types::Duration::try_from(snapshot.heard.elapsed()).ok(),
+        terminal: snapshot.stdio.terminal,
+        stdin: snapshot.stdio.stdin,
     }
 }
 
@@ -182,7 +190,8 @@ pub fn new_container(request: v1::CreateRequest) -> Option<NewContainer> {
     let id = Some(request.id).filter(|id| !id.is_empty());
     let labels = request.labels.into_iter().collect();
     let log = request.log.map(log_options).unwrap_or_default();
-    Some(NewContainer { id, source, labels, log, key: key(request.idempotency_key) })
+    let stdio = Stdio { stdin: request.stdin, terminal: request.terminal };
+    Some(NewContainer { id, source, labels, log, stdio, key: key(request.idempotency_key) })
 }
 
 /// The key of an operation; `None` when it has none.
@@ -200,6 +209,7 @@ pub fn operation_to_wire(operation: Operation) -> v1::Operation {
         Verb::Pause => v1::operation::Verb::Pause,
         Verb::Resume => v1::operation::Verb::Resume,
         Verb::Update => v1::operation::Verb::Update,
+        Verb::Exec => v1::operation::Verb::Exec,
     };
     v1::Operation {
         key: operation.key,

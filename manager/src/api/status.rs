@@ -16,6 +16,8 @@
 //! | `CANCELLED` | ABORTED |
 //! | `KEY_REUSED` | INVALID_ARGUMENT |
 //! | `OPERATION_NOT_FOUND` | NOT_FOUND |
+//! | `EXEC_NOT_FOUND` | NOT_FOUND |
+//! | `NOT_THERE` | FAILED_PRECONDITION |
 //! | `STOPPING` | UNAVAILABLE |
 
 use crate::engine::error::{Error, Violation};
@@ -45,6 +47,9 @@ pub fn status(error: &Error) -> Status {
         | Error::Removed { id }
         | Error::Cancelled { id, .. } => {
             details.set_resource_info("container", id, "", error.to_string());
+        }
+        Error::NoExec { exec, .. } => {
+            details.set_resource_info("exec", exec, "", error.to_string());
         }
         _ => {}
     }
@@ -78,6 +83,8 @@ fn class(error: &Error) -> (Code, &'static str) {
         Error::Cancelled { .. } => (Code::Aborted, "CANCELLED"),
         Error::KeyReused { .. } => (Code::InvalidArgument, "KEY_REUSED"),
         Error::NoOperation { .. } => (Code::NotFound, "OPERATION_NOT_FOUND"),
+        Error::NoExec { .. } => (Code::NotFound, "EXEC_NOT_FOUND"),
+        Error::Without { .. } => (Code::FailedPrecondition, "NOT_THERE"),
         Error::Stopping => (Code::Unavailable, "STOPPING"),
     }
 }

@@ -2,6 +2,10 @@
 //! completions all come from these definitions. Values are parsed by
 //! [`super::parse`]; what a command does is in [`super::commands`].
 
+mod interactive;
+
+pub use interactive::{AttachArgs, AttachedArgs, ExecArgs, StdioArgs};
+
 use super::client::{Address, Credentials};
 use super::parse::{self, At, CpuMillis, EnvVar, Label, LabelSelector, MemoryBytes, Volume};
 use clap::{Args, Parser, Subcommand};
@@ -14,8 +18,10 @@ pub const DEFAULT_ADDRESS: &str = "unix:/run/sextant/sextantd.sock";
 /// Run containers, each in namespaces of its own
 ///
 /// sextant asks sextantd, the manager, which has to run. Exit codes: 0 done,
-/// 1 a request failed, 2 the command line makes no sense; `run` exits with the
-/// container's code (128 + N after signal N), or 125 when the run itself failed.
+/// 1 a request failed, 2 the command line makes no sense; `run`, `exec` and
+/// `attach` exit with the code of the process (128 + N after signal N, 124 when
+/// the time of an exec was over); `run` and `exec` with 127 when there is no such
+/// program, 126 when it cannot be executed, 125 when something else failed.
 #[derive(Debug, Parser)]
 #[command(name = "sextant", version, propagate_version = true, verbatim_doc_comment)]
 pub struct Cli {
@@ -46,6 +52,10 @@ pub enum Command {
     Create(CreateArgs),
     /// Start created containers
     Start(IdsArgs),
+    /// Execute one more process in a container that runs, and exit with its code
+    Exec(ExecArgs),
+    /// Attach to the stdin and output of a container's process, and exit with its code
+    Attach(AttachArgs),
     /// Ask containers to end, and kill them after a grace period
     Stop(StopArgs),
     /// Send a signal to containers
@@ -104,6 +114,9 @@ pub struct RunArgs {
     /// Remove it when it has exited
     #[arg(long)]
     pub rm: bool,
+    /// How we are attached to it.
+    #[command(flatten)]
+    pub attached: AttachedArgs,
     /// What to run.
     #[command(flatten)]
     pub create: CreateArgs,
@@ -127,6 +140,9 @@ pub struct CreateArgs {
     /// Root directory for the command behind `--`
     #[arg(long, value_name = "DIR", requires = "command")]
     pub rootfs: Option<PathBuf>,
+    /// What its stdio is; a bundle has to say itself that there is a terminal.
+    #[command(flatten)]
+    pub stdio: StdioArgs,
     /// Flags that say what the manager writes into the bundle it makes.
     #[command(flatten)]
     pub process: ProcessArgs,

@@ -1,8 +1,10 @@
-//! The connection to the daemon: its address, and the two services behind it.
+//! The connection to the daemon: its address, and the services behind it.
 //! What is asked of them is in [`super::commands`].
 
 use super::error::Error;
 use sextant_proto::v1::containers_client::ContainersClient;
+use sextant_proto::v1::execs_client::ExecsClient;
+use sextant_proto::v1::stdio_client::StdioClient;
 use sextant_proto::v1::system_client::SystemClient;
 use std::error::Error as _;
 use std::fmt;
@@ -114,12 +116,16 @@ fn reachable(path: &str) -> io::Result<(String, Option<Arc<File>>)> {
     }
 }
 
-/// Both services of a daemon. Clones share the connection, which is made anew
+/// The services of a daemon. Clones share the connection, which is made anew
 /// by itself when the daemon was restarted.
 #[derive(Clone, Debug)]
 pub struct Client {
     /// `sextant.v1.Containers`.
     pub containers: ContainersClient<Channel>,
+    /// `sextant.v1.Execs`.
+    pub execs: ExecsClient<Channel>,
+    /// `sextant.v1.Stdio`.
+    pub stdio: StdioClient<Channel>,
     /// `sextant.v1.System`.
     pub system: SystemClient<Channel>,
     /// See [`reachable`].
@@ -137,6 +143,8 @@ pub async fn connect(address: &Address, credentials: &Credentials) -> Result<Cli
     let channel = endpoint.connect().await.map_err(|error| failed(io_cause(error)))?;
     Ok(Client {
         containers: ContainersClient::new(channel.clone()).max_decoding_message_size(MAX_ANSWER),
+        execs: ExecsClient::new(channel.clone()).max_decoding_message_size(MAX_ANSWER),
+        stdio: StdioClient::new(channel.clone()),
         system: SystemClient::new(channel).max_decoding_message_size(MAX_ANSWER),
         _dir: dir,
     })

@@ -14,9 +14,11 @@ mod explain;
 use super::client::Address;
 use super::output::{Colour, Paint};
 use super::width::printable;
+use nix::libc::{EACCES, EISDIR, ENOENT, ENOEXEC};
 use std::fmt;
 use std::io;
 use std::process::ExitCode;
+use tonic_types::StatusExt;
 
 /// Exit code after a failed request.
 pub const EXIT_FAILURE: u8 = 1;
@@ -24,7 +26,11 @@ pub const EXIT_FAILURE: u8 = 1;
 pub const EXIT_USAGE: u8 = 2;
 /// `run` exits with this plus N after signal N, as a shell does.
 pub const EXIT_SIGNAL_BASE: u8 = 128;
-/// Exit code of `run` when there is no exit code of a container, as Docker's.
+/// Exit code when a program cannot be executed, as a shell's.
+pub const EXIT_NOT_EXECUTABLE: u8 = 126;
+/// Exit code when there is no such program, as a shell's.
+pub const EXIT_NO_PROGRAM: u8 = 127;
+/// Exit code of `run` and `exec` when there is no exit code of a container, as Docker's.
 pub const EXIT_RUN_FAILED: u8 = 125;
 
 /// Why a command ends early.
@@ -138,6 +144,24 @@ impl Error {
         |status| Report::request(attempted, status).into()
     }
 
+    /// The same failure, of a process that could not be executed: its exit code is 127 when there
+    /// is no such program, 126 when it is none, else [`EXIT_RUN_FAILED`].
+    #[must_use]
+    pub fn of_process(self) -> Self {
+        let errno = match &self {
+            Self::Failed { reports, .. } => reports.first().and_then(|report| match &report.cause {
+                Cause::Request(status) => exec_errno(status),
+                _ => None,
+            }),
+            Self::OutputClosed => None,
+        };
+        self.exits(match errno {
+            Some(ENOENT) => EXIT_NO_PROGRAM,
+            Some(EACCES | ENOEXEC | EISDIR) => EXIT_NOT_EXECUTABLE,
+            _ => EXIT_RUN_FAILED,
+        })
+    }
+
     /// Turns a failed system call into an error, for `map_err`.
     pub fn io(attempted: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let attempted = attempted.into();
@@ -185,6 +209,21 @@ impl Error {
             Self::OutputClosed => ExitCode::SUCCESS,
             Self::Failed { code, .. } => ExitCode::from(*code),
         }
+    }
+}
+
+/// The errno of execve(2), when it is that which failed.
+fn exec_errno(status: &tonic::Status) -> Option<i32> {
+    let info = status.get_details_error_info()?;
+    let metadata = |key: &str| info.metadata.get(key).map(String::as_str);
+    if metadata("stage") != Some("exec") {
+        return None;
+    }
+    match (metadata("errno"), metadata("pointer")) {
+        (Some(errno), _) => errno.parse().ok(),
+        // It was searched for, and is nowhere.
+        (None, Some("/process/args/0")) => Some(ENOENT),
+        (None, _) => None,
     }
 }
 

@@ -16,16 +16,16 @@ const PAUSE: Duration = Duration::from_millis(100);
 const ATTEMPTS: u32 = 300;
 
 /// What is left of the patience with a daemon that is away.
-struct Patience(u32);
+pub(super) struct Patience(u32);
 
 impl Patience {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(ATTEMPTS)
     }
 
     /// Waits a moment after `status`, or gives it back when it is an answer
     /// and not an absence, or when the daemon has been away for too long.
-    async fn wait(&mut self, status: Status) -> Result<(), Status> {
+    pub(super) async fn wait(&mut self, status: Status) -> Result<(), Status> {
         self.0 = self.0.saturating_sub(1);
         if !away(&status) || self.0 == 0 {
             return Err(status);

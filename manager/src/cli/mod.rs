@@ -9,8 +9,10 @@
 //! through the API, so whatever a person can do here a gRPC client can do too.
 
 pub mod args;
+pub mod attached;
 pub mod client;
 pub mod commands;
+pub mod detach;
 pub mod error;
 pub mod follow;
 pub mod gantt;

@@ -1,13 +1,47 @@
-//! Signals that `run` in the foreground hands on to its container.
+//! Signals that `run`, `exec` and `attach` hand on to the process they stand for.
 
 use super::client::Client;
 use super::error::{EXIT_SIGNAL_BASE, Error, Report};
-use sextant_proto::v1::KillRequest;
+use sextant_proto::v1::{KillExecRequest, KillRequest};
+use std::fmt;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tonic::Code;
+use tonic::{Code, Status};
 
 /// Interrupts after which we give up waiting for a container that ignores them.
 const PATIENCE: u8 = 3;
+
+/// A process that signals are handed on to.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The container.
+    pub container: String,
+    /// An exec in it; `None`: its own process.
+    pub exec: Option<String>,
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.exec {
+            Some(exec) => write!(f, "exec {exec} of {}", self.container),
+            None => f.write_str(&self.container),
+        }
+    }
+}
+
+impl Target {
+    async fn kill(&self, client: &Client, signal: i32) -> Result<(), Status> {
+        let container = self.container.clone();
+        match self.exec.clone() {
+            Some(exec) => {
+                client.clone().execs.kill(KillExecRequest { container, exec, signal }).await.map(drop)
+            }
+            None => {
+                let request = KillRequest { id: container, signal, all: false };
+                client.clone().containers.kill(request).await.map(drop)
+            }
+        }
+    }
+}
 
 /// The caught signals. From its creation on they do not end this process.
 #[derive(Debug)]
@@ -49,31 +83,41 @@ impl Caught {
         }
     }
 
-    /// Hands every signal on to container `id`; answers only with an error:
+    /// Hands every signal on to `target`; answers only with an error:
     /// when a signal cannot be sent, or after [`PATIENCE`] times SIGINT or
     /// SIGTERM, which a process that is pid 1 of its namespace ignores unless
     /// it handles them (pid_namespaces(7)).
-    pub async fn forward(&mut self, client: &Client, id: &str) -> Error {
+    pub async fn forward(&mut self, client: &Client, target: &Target) -> Error {
         let mut interrupts = 0;
         loop {
             let kind = self.next().await;
             let number = kind.as_raw_value();
-            let request = KillRequest { id: id.to_owned(), signal: number, all: false };
-            match client.clone().containers.kill(request).await {
-                Ok(_) => {}
+            match target.kill(client, number).await {
+                Ok(()) => {}
                 // It has exited, and its log is just being read to the end.
                 Err(status) if matches!(status.code(), Code::FailedPrecondition | Code::NotFound) => {}
                 Err(status) => {
-                    return Report::request(format!("send signal {number} to {id}"), status).into();
+                    return Report::request(format!("send signal {number} to {target}"), status).into();
                 }
             }
             if kind == SignalKind::interrupt() || kind == SignalKind::terminate() {
                 interrupts += 1;
             }
             if interrupts == PATIENCE {
-                return gave_up(id, number);
+                return gave_up(&target.container, number);
             }
         }
+    }
+
+    /// As [`Caught::forward`] with `proxy`; else the first signal ends us and not the target.
+    pub async fn hand_on(&mut self, client: &Client, target: &Target, proxy: bool) -> Error {
+        if proxy {
+            return self.forward(client, target).await;
+        }
+        let number = self.next().await.as_raw_value();
+        let because = format!("interrupted by signal {number}");
+        let report = Report::other(format!("stay attached to {target}"), because, "it goes on");
+        Error::from(report).exits(code(number))
     }
 
     /// Does `work`, whose name is `attempted`, unless a signal comes: there is

@@ -4,7 +4,7 @@
 
 use super::args::{CreateArgs, LogArgs, ProcessArgs};
 use super::error::{EXIT_USAGE, Error, Report};
-use super::parse::{Access, MemoryBytes, Volume};
+use super::parse::{Access, EnvVar, MemoryBytes, Volume};
 use sextant_proto::v1::create_request::Source;
 use sextant_proto::v1::{CreateRequest, Limits, LogOptions, Mount, RootfsSource};
 use std::path::Path;
@@ -15,6 +15,7 @@ use std::path::Path;
 /// When an environment file cannot be read, or a path or a variable is not
 /// UTF-8, which the wire cannot carry.
 pub fn request(args: CreateArgs) -> Result<CreateRequest, Error> {
+    let stdio = args.stdio;
     let source = match (args.bundle, args.rootfs) {
         (Some(bundle), _) => Source::Bundle(absolute(&bundle)?),
         (None, Some(rootfs)) => Source::Rootfs(from_rootfs(absolute(&rootfs)?, args.process)?),
@@ -29,6 +30,8 @@ pub fn request(args: CreateArgs) -> Result<CreateRequest, Error> {
         labels: args.labels.into_iter().map(|label| (label.key, label.value)).collect(),
         log: Some(log_options(&args.log)),
         source: Some(source),
+        stdin: stdio.interactive,
+        terminal: stdio.tty,
         ..Default::default()
     })
 }
@@ -81,13 +84,23 @@ fn environment(args: &ProcessArgs) -> Result<Vec<String>, Error> {
             }
         }
     }
-    for variable in &args.env {
-        // A variable that is not set here is not set there either, as in Docker.
-        if let Some(value) = variable.value.clone().or_else(|| std::env::var(&variable.key).ok()) {
-            set(&variable.key, &value);
-        }
+    for (key, value) in given(&args.env) {
+        set(key, &value);
     }
     Ok(variables.into_iter().map(|(key, value)| format!("{key}={value}")).collect())
+}
+
+/// `KEY=VALUE` of the flags, in their order.
+pub fn variables(flags: &[EnvVar]) -> Vec<String> {
+    given(flags).map(|(key, value)| format!("{key}={value}")).collect()
+}
+
+/// A variable that is not set here is not set there either, as in Docker.
+fn given(flags: &[EnvVar]) -> impl Iterator<Item = (&str, String)> {
+    flags.iter().filter_map(|variable| {
+        let value = variable.value.clone().or_else(|| std::env::var(&variable.key).ok())?;
+        Some((variable.key.as_str(), value))
+    })
 }
 
 fn mount(volume: Volume) -> Result<Mount, Error> {

@@ -29,6 +29,8 @@ pub struct Container {
     pub exit: Option<Exit>,
     pub failure: Option<Failure>,
     pub ids: Option<IdRange>,
+    pub terminal: bool,
+    pub stdin: bool,
 }
 
 /// How a process ended: one of `code`, `signal` and `unknown` is set.
@@ -78,6 +80,7 @@ pub struct Event {
     pub container_seq: u64,
     pub output_lost: Option<OutputLost>,
     pub oom_kills: Option<u64>,
+    pub exec: Option<String>,
 }
 
 /// Output that is missing in a log.
@@ -162,6 +165,8 @@ impl From<v1::Container> for Container {
             exit: c.exit.map(Exit::from),
             failure: c.failure.map(Failure::from),
             ids: c.ids.map(|ids| IdRange { host_id: ids.host_id, size: ids.size }),
+            terminal: c.terminal,
+            stdin: c.stdin,
         }
     }
 }
@@ -212,6 +217,7 @@ impl From<v1::Event> for Event {
                 because: lost.because,
             }),
             oom_kills: Some(e.oom_kills).filter(|kills| *kills > 0),
+            exec: Some(e.exec).filter(|exec| !exec.is_empty()),
         }
     }
 }

@@ -55,6 +55,7 @@ pub(super) fn first_snapshot(record: &Record) -> Snapshot {
         exit: None,
         failure: None,
         ids: record.ids,
+        stdio: record.stdio,
         heard: Instant::now(),
     }
 }
@@ -200,6 +201,13 @@ impl Container {
             Fact::Updated => Some(of(EventKind::Updated)),
             Fact::Oom(kills) => Some(Event { oom_kills: *kills, ..of(EventKind::Oom) }),
             Fact::Exited(exit) => Some(Event { exit: Some(exit.clone()), ..of(EventKind::Exited) }),
+            Fact::ExecStarted(exec, pid) => {
+                Some(Event { pid: Some(*pid), exec: Some(exec.clone()), ..of(EventKind::ExecStarted) })
+            }
+            Fact::ExecExited(exec, exit) => {
+                let (exec, exit) = (Some(exec.clone()), Some(exit.clone()));
+                Some(Event { pid: None, exec, exit, ..of(EventKind::ExecExited) })
+            }
             Fact::CreateFailed(_) | Fact::Deleted | Fact::Unknown => None,
         }
     }
@@ -217,6 +225,7 @@ impl Container {
             container_seq,
             output_lost: None,
             oom_kills: 0,
+            exec: None,
         }
     }
 }
@@ -243,7 +252,7 @@ fn learn(snapshot: &mut Snapshot, event: &ShimEvent) {
         Fact::CreateFailed(failure) | Fact::StartFailed(failure) => snapshot.failure = Some(failure.clone()),
         Fact::Exited(exit) => ended(snapshot, exit.clone()),
         Fact::Paused | Fact::Resumed | Fact::Updated | Fact::Oom(_) => {}
-        Fact::Adopted(..) | Fact::Deleted | Fact::Unknown => {}
+        Fact::Adopted(..) | Fact::ExecStarted(..) | Fact::ExecExited(..) | Fact::Deleted | Fact::Unknown => {}
     }
 }
 

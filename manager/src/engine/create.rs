@@ -5,13 +5,13 @@
 use super::actor::{self, Command};
 use super::container::{Container, first_snapshot};
 use super::directory::Handle;
-use super::error::Error;
+use super::error::{Error, Violation};
 use super::mailbox::{self, Mailbox};
 use super::record::{Intent, Record};
 use super::request::Request;
 use super::{Context, blocking, delete};
 use crate::bundle::{self, Facts};
-use crate::model::{Phase, Snapshot, Source};
+use crate::model::{Phase, Snapshot, Source, Stdio};
 use crate::shims::client::Client;
 use crate::shims::{Init, spawn};
 use std::fs::DirBuilder;
@@ -71,6 +71,7 @@ fn blank(context: &Context, request: &Request) -> Record {
         events_after: context.events.last_seq(),
         key: request.key.clone(),
         log: request.log,
+        stdio: request.stdio,
     }
 }
 
@@ -155,14 +156,15 @@ async fn intend(container: &mut Container, source: Source) -> Result<(), Error> 
         let facts = match (source, record.ids) {
             (Source::Rootfs(source), Some(ids)) => {
                 make_dir(&paths.dir)?;
-                bundle::make(&paths.bundle(), &id, &source, ids)?;
+                bundle::make(&paths.bundle(), &id, &source, ids, record.stdio.terminal)?;
                 bundle::check(&paths.bundle(), &id)?
             }
             (Source::Rootfs(_), None) => return Err(Error::Stopping),
             (Source::Bundle(path), _) => bundle::check(&path, &id)?,
         };
-        let Facts { bundle, rootfs, command, hostname } = facts;
-        record = Record { bundle, rootfs, command, hostname, ..record };
+        let Facts { bundle, rootfs, command, hostname, terminal } = facts;
+        let stdio = Stdio { terminal: agreed(&id, record.stdio.terminal, terminal)?, ..record.stdio };
+        record = Record { bundle, rootfs, command, hostname, stdio, ..record };
         make_dir(&paths.dir)?;
         record.write(&paths.dir)?;
         make_dir(&paths.shim_dir)?;
@@ -172,7 +174,7 @@ async fn intend(container: &mut Container, source: Source) -> Result<(), Error> 
     container.set(|s| {
         (s.bundle, s.rootfs) = (record.bundle.clone(), record.rootfs.clone());
         (s.command, s.hostname) = (record.command.clone(), record.hostname.clone());
-        s.ids = record.ids;
+        (s.ids, s.stdio) = (record.ids, record.stdio);
     });
     container.record = record;
     Ok(())
@@ -195,7 +197,7 @@ async fn make(container: &mut Container, mailbox: &mut Mailbox) -> Result<(), Er
     .await?;
     container.set(|s| s.shim_pid = Some(pid));
     tokio::select! {
-        created = container.shim.create() => created.map(drop)?,
+        created = container.shim.create(container.record.stdio) => created.map(drop)?,
         because = mailbox.interrupted(Command::ends_creation) => {
             return Err(Error::Cancelled { id: container.id().into(), attempted: "create it", because });
         }
@@ -220,6 +222,19 @@ async fn undo(container: &mut Container, error: &Error, begun: Begun) -> Result<
     }
     let paths = container.paths.clone();
     blocking(move || paths.remove()).await
+}
+
+/// Whether the process has a terminal: the bundle says so, and has to when it was asked for.
+fn agreed(id: &str, wanted: bool, has: bool) -> Result<bool, Error> {
+    if has || !wanted {
+        return Ok(has);
+    }
+    let violation = Violation {
+        field: "/process/terminal".into(),
+        message: "a terminal was asked for, and the bundle says that there is none".into(),
+        hint: "set process.terminal to true in its config.json".into(),
+    };
+    Err(Error::Refused { attempted: format!("create container {id:?}"), violations: vec![violation] })
 }
 
 /// A directory for root only; it is no error when it is there.

@@ -88,6 +88,11 @@ impl Handle {
         Self { paths, mailbox, snapshots, shim, signals: Arc::new(Semaphore::new(SIGNALS)) }
     }
 
+    /// Its shim.
+    pub(super) fn shim(&self) -> &Client {
+        &self.shim
+    }
+
     /// What is known now.
     pub(super) fn snapshot(&self) -> Snapshot {
         self.snapshots.borrow().clone()

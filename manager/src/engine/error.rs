@@ -109,6 +109,20 @@ pub enum Error {
         /// The key.
         key: String,
     },
+    /// There is no exec of that name in the container, or it is forgotten.
+    NoExec {
+        /// The container.
+        id: String,
+        /// The name.
+        exec: String,
+    },
+    /// Its process has no such stdin or terminal, or has ended.
+    Without {
+        /// What was attempted.
+        attempted: String,
+        /// What is not there.
+        because: String,
+    },
     /// The manager is stopping.
     Stopping,
 }
@@ -182,6 +196,8 @@ impl fmt::Display for Error {
                 write!(f, "the key {key:?} belongs to another operation: {first}")
             }
             Self::NoOperation { key } => write!(f, "no operation with the key {key:?} is remembered"),
+            Self::NoExec { id, exec } => write!(f, "there is no exec {exec:?} in container {id:?}"),
+            Self::Without { attempted, because } => write!(f, "{attempted}: {because}"),
             Self::Stopping => f.write_str("the manager is stopping"),
         }
     }

@@ -359,6 +359,7 @@ mod tests {
             container_seq: 1,
             output_lost: None,
             oom_kills: 0,
+            exec: None,
         }
     }
 

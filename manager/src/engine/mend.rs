@@ -121,6 +121,7 @@ pub(super) fn gap(seq: u64) -> Event {
         container_seq: 0,
         output_lost: None,
         oom_kills: 0,
+        exec: None,
     }
 }
 

@@ -18,6 +18,7 @@ mod delete;
 mod directory;
 pub mod error;
 pub mod events;
+mod execs;
 pub mod ids;
 mod mailbox;
 mod mend;
@@ -368,7 +369,7 @@ fn snapshot(answer: Answer) -> Result<Snapshot, Error> {
     match answer {
         Answer::Container(snapshot) => Ok(*snapshot),
         // A key belongs to one verb, and each has one kind of answer.
-        Answer::Exit(_) | Answer::Done => Err(Error::Stopping),
+        Answer::Exit(_) | Answer::Exec(_) | Answer::Done => Err(Error::Stopping),
     }
 }
 

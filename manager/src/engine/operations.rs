@@ -37,6 +37,8 @@ pub(super) struct Asked {
 pub(super) enum Answer {
     Container(Box<Snapshot>),
     Exit(Exit),
+    /// The name of an exec.
+    Exec(String),
     Done,
 }
 

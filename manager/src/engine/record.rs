@@ -6,7 +6,7 @@
 //! two together say what is to be finished or undone (`reconcile`).
 
 use super::error::Error;
-use crate::model::{Failure, IdRange, LogOptions};
+use crate::model::{Failure, IdRange, LogOptions, Stdio};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -60,6 +60,9 @@ pub struct Record {
     /// How its log is kept.
     #[serde(default)]
     pub log: LogOptions,
+    /// What its process's stdio is.
+    #[serde(default)]
+    pub stdio: Stdio,
 }
 
 /// Where the files of one container are.
@@ -175,6 +178,7 @@ pub(crate) mod tests {
             events_after: 3,
             key: Some("key".into()),
             log: LogOptions { max_files: Some(3), ..LogOptions::default() },
+            stdio: Stdio { stdin: true, terminal: false },
         }
     }
 

@@ -2,7 +2,7 @@
 //! before a name is taken or anything is made. Never looks at the disk.
 
 use super::error::{Error, Violation};
-use crate::model::{Limits, LogOptions, NewContainer, RootfsSource, Source};
+use crate::model::{Limits, LogOptions, NewContainer, NewExec, RootfsSource, Source, Stdio};
 use sextant_runtime::contract::args::Limits as Update;
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -22,6 +22,8 @@ const MOUNTS: usize = 256;
 const LEAST_MEMORY: i64 = 512 << 10;
 /// The kernel's shortest quota is 1 ms in a period of 100 ms.
 const LEAST_CPU: i64 = 10;
+/// Supplementary groups of an exec.
+const GROUPS: usize = 256;
 /// HOST_NAME_MAX of Linux.
 const HOSTNAME: usize = 64;
 
@@ -31,6 +33,7 @@ pub(super) struct Request {
     pub(super) id: String,
     pub(super) source: Source,
     pub(super) labels: BTreeMap<String, String>,
+    pub(super) stdio: Stdio,
     pub(super) key: Option<String>,
     pub(super) log: LogOptions,
 }
@@ -56,7 +59,43 @@ pub(super) fn check(new: NewContainer) -> Result<Request, Error> {
         look_at_key(key, &mut mistakes);
     }
     mistakes.into_result(format!("create container {id:?}"))?;
-    Ok(Request { id, source: new.source, labels: new.labels, key: new.key, log: new.log })
+    let NewContainer { source, labels, stdio, key, log, .. } = new;
+    Ok(Request { id, source, labels, stdio, key, log })
+}
+
+/// Checks all of a request for an exec, and makes up its name.
+pub(super) fn check_exec(container: &str, new: &NewExec) -> Result<String, Error> {
+    let mut mistakes = Mistakes::default();
+    check_command("", &new.command, &new.env, &mut mistakes);
+    mistakes.unless(!new.command.first().is_some_and(|c| c.starts_with('-')), "command", || {
+        "a program whose name begins with - cannot be told from a flag: name it with its directory".into()
+    });
+    mistakes.unless(new.cwd.is_empty() || new.cwd.starts_with('/'), "cwd", || {
+        format!("{:?} is not an absolute path", new.cwd)
+    });
+    mistakes.unless(new.user.is_empty() || new.user.splitn(2, ':').all(is_number), "user", || {
+        format!("{:?} is not UID or UID:GID, as numbers", new.user)
+    });
+    for (index, name) in new.capabilities.iter().enumerate() {
+        let known = name.strip_prefix("CAP_").is_some_and(|rest| !rest.is_empty());
+        let upper = name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
+        mistakes.unless(known && upper, &format!("capabilities[{index}]"), || {
+            format!("{name:?} is no capability, such as CAP_NET_ADMIN")
+        });
+    }
+    mistakes.unless(new.additional_gids.len() <= GROUPS, "additional_gids", || {
+        format!("there are {}, at most {GROUPS}", new.additional_gids.len())
+    });
+    if let Some(key) = &new.key {
+        look_at_key(key, &mut mistakes);
+    }
+    mistakes.into_result(format!("execute a process in container {container:?}"))?;
+    made_up_id().map_err(Error::io("make up a name for an exec"))
+}
+
+/// An id as the kernel has them, without a sign.
+fn is_number(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_digit()) && text.parse::<u32>().is_ok_and(|id| id != u32::MAX)
 }
 
 /// Whether an operation can have this key.
@@ -143,25 +182,32 @@ fn check_id(id: &str, mistakes: &mut Mistakes) {
     });
 }
 
-fn check_rootfs(source: &RootfsSource, mistakes: &mut Mistakes) {
-    check_path("rootfs.rootfs", &source.rootfs, mistakes);
-    mistakes.unless(source.command.first().is_some_and(|c| !c.is_empty()), "rootfs.command", || {
+/// A program with its arguments and environment; the fields are below `place`.
+fn check_command(place: &str, command: &[String], env: &[String], mistakes: &mut Mistakes) {
+    mistakes.unless(command.first().is_some_and(|c| !c.is_empty()), &format!("{place}command"), || {
         "it names no program".into()
     });
-    for (name, texts) in [("rootfs.command", &source.command), ("rootfs.env", &source.env)] {
+    for (name, texts) in [("command", command), ("env", env)] {
         for (index, text) in texts.iter().enumerate() {
-            mistakes.unless(!text.contains('\0'), &format!("{name}[{index}]"), || "it has a NUL byte".into());
+            mistakes.unless(!text.contains('\0'), &format!("{place}{name}[{index}]"), || {
+                "it has a NUL byte".into()
+            });
         }
     }
-    for (index, pair) in source.env.iter().enumerate() {
-        mistakes.unless(pair.find('=').is_some_and(|at| at > 0), &format!("rootfs.env[{index}]"), || {
+    for (index, pair) in env.iter().enumerate() {
+        mistakes.unless(pair.find('=').is_some_and(|at| at > 0), &format!("{place}env[{index}]"), || {
             format!("{pair:?} is not KEY=VALUE")
         });
     }
-    let bytes: usize = source.command.iter().chain(&source.env).map(String::len).sum();
-    mistakes.unless(bytes <= ARGUMENTS, "rootfs.command", || {
+    let bytes: usize = command.iter().chain(env).map(String::len).sum();
+    mistakes.unless(bytes <= ARGUMENTS, &format!("{place}command"), || {
         format!("command and environment have {bytes} bytes, at most {ARGUMENTS}")
     });
+}
+
+fn check_rootfs(source: &RootfsSource, mistakes: &mut Mistakes) {
+    check_path("rootfs.rootfs", &source.rootfs, mistakes);
+    check_command("rootfs.", &source.command, &source.env, mistakes);
     mistakes.unless(source.cwd.is_empty() || source.cwd.starts_with('/'), "rootfs.cwd", || {
         format!("{:?} is not an absolute path", source.cwd)
     });
@@ -217,6 +263,7 @@ mod tests {
             source,
             labels: BTreeMap::new(),
             log: LogOptions::default(),
+            stdio: Stdio::default(),
             key: None,
         }
     }

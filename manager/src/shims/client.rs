@@ -3,7 +3,7 @@
 
 use super::wire;
 use crate::engine::error::Error;
-use crate::model::{Exit, Failure};
+use crate::model::{Exit, Failure, Stdio};
 use hyper_util::rt::TokioIo;
 use prost::Message;
 use sextant_proto::shim::{self, shim_client::ShimClient};
@@ -18,13 +18,13 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Code, Response, Status, Streaming};
 
 /// For calls that run the runtime: hooks may take their time.
-const WORK: Duration = Duration::from_secs(60);
+pub(super) const WORK: Duration = Duration::from_secs(60);
 /// For calls that run the runtime without hooks; above the shim's own limit.
 const CHANGE: Duration = Duration::from_secs(40);
 /// For signals.
-const SIGNAL: Duration = Duration::from_secs(5);
+pub(super) const SIGNAL: Duration = Duration::from_secs(5);
 /// For calls that only ask.
-const QUESTION: Duration = Duration::from_secs(3);
+pub(super) const QUESTION: Duration = Duration::from_secs(3);
 
 /// Whether an operation may end a process that still runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,22 +54,22 @@ pub struct ShimState {
 /// One shim. Cloning shares the connection.
 #[derive(Clone, Debug)]
 pub struct Client {
-    id: String,
+    pub(super) id: String,
     socket: PathBuf,
-    stub: ShimClient<Channel>,
+    pub(super) stub: ShimClient<Channel>,
 }
 
 impl Client {
     /// Of the shim of container `id` at `socket`. Connects at the first call,
     /// and again after a connection was lost.
     pub fn new(id: &str, socket: &Path) -> Self {
-        let path = socket.to_path_buf();
-        let connector = tower::service_fn(move |_: Uri| {
-            let path = path.clone();
-            async move { connect(&path).await.map(TokioIo::new) }
-        });
-        let channel = Endpoint::from_static("http://shim").connect_with_connector_lazy(connector);
-        Self { id: id.into(), socket: socket.into(), stub: ShimClient::new(channel) }
+        Self { id: id.into(), socket: socket.into(), stub: ShimClient::new(channel(socket)) }
+    }
+
+    /// A connection of its own, for a stream that its reader may keep waiting: what is not
+    /// read would keep the others of a shared connection waiting as well.
+    pub(super) fn apart(&self) -> ShimClient<Channel> {
+        ShimClient::new(channel(&self.socket))
     }
 
     /// Where it listens.
@@ -77,13 +77,15 @@ impl Client {
         &self.socket
     }
 
-    /// Makes the container; the pid of its init.
+    /// Makes the container with this stdio; the pid of its init.
     ///
     /// # Errors
     /// [`Error::Failed`] with the failed step, [`Error::Timeout`], [`Error::Unreachable`].
-    pub async fn create(&self) -> Result<i32, Error> {
+    pub async fn create(&self, stdio: Stdio) -> Result<i32, Error> {
         let mut stub = self.stub.clone();
-        self.call("create", WORK, stub.create(shim::CreateRequest {})).await.map(|r| r.pid)
+        let Stdio { stdin, terminal } = stdio;
+        let request = shim::CreateRequest { stdin, terminal, size: None };
+        self.call("create", WORK, stub.create(request)).await.map(|r| r.pid)
     }
 
     /// Executes the container's process.
@@ -170,7 +172,7 @@ impl Client {
         self.call("watch", QUESTION, stub.watch(shim::WatchRequest { after_seq })).await
     }
 
-    async fn call<T>(
+    pub(super) async fn call<T>(
         &self,
         verb: &str,
         deadline: Duration,
@@ -185,8 +187,18 @@ impl Client {
     }
 }
 
+/// A connection to `socket`, made at the first call.
+fn channel(socket: &Path) -> Channel {
+    let path = socket.to_path_buf();
+    let connector = tower::service_fn(move |_: Uri| {
+        let path = path.clone();
+        async move { connect(&path).await.map(TokioIo::new) }
+    });
+    Endpoint::from_static("http://shim").connect_with_connector_lazy(connector)
+}
+
 /// A shim's refusal; its details are an encoded `sextant.shim.v1.Failure`.
-fn from_status(attempted: String, status: &Status) -> Error {
+pub(super) fn from_status(attempted: String, status: &Status) -> Error {
     let failure = shim::Failure::decode(status.details()).ok().filter(|f| !f.message.is_empty());
     match (failure, status.code()) {
         (Some(failure), _) => Error::Failed { attempted, failure: Box::new(wire::failure(failure)) },

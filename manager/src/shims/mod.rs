@@ -1,11 +1,12 @@
 //! The manager's side of the shims: starting one ([`spawn`]), calling it with a
-//! deadline ([`client`]), following its journal ([`watch`], [`journal`]), and
+//! deadline ([`client`], [`exec`]), following its journal ([`watch`], [`journal`]), and
 //! what is kept for the case that it is killed ([`hold`]), and the runtime itself
 //! for what a dead shim has left ([`runtime`]). Knows the
 //! wire of `sextant.shim.v1` ([`wire`]) and decides nothing about containers:
 //! that is [`crate::engine`].
 
 pub mod client;
+pub mod exec;
 pub mod hold;
 pub mod journal;
 pub mod runtime;
@@ -72,6 +73,10 @@ pub enum Fact {
     Oom(u64),
     /// The process ended.
     Exited(Exit),
+    /// A process was executed in it: its exec and its pid.
+    ExecStarted(String, i32),
+    /// The process of an exec has ended.
+    ExecExited(String, Exit),
     /// The runtime removed the container.
     Deleted,
     /// A record of a newer shim that this manager does not know.

@@ -62,6 +62,8 @@ pub(super) fn event(event: shim::Event) -> ShimEvent {
         Some(What::Updated(_)) => Fact::Updated,
         Some(What::Oom(oom)) => Fact::Oom(oom.kills),
         Some(What::Exited(exited)) => Fact::Exited(exit(exited.exit.unwrap_or_default())),
+        Some(What::ExecStarted(e)) => Fact::ExecStarted(e.exec, e.pid),
+        Some(What::ExecExited(e)) => Fact::ExecExited(e.exec, exit(e.exit.unwrap_or_default())),
         Some(What::Deleted(_)) => Fact::Deleted,
         None => Fact::Unknown,
     };

@@ -38,6 +38,18 @@ pub(crate) fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Rows and columns of the terminal of our stdin, or else of our stdout (ioctl_tty(2));
+/// `None` where neither is one.
+pub(crate) fn terminal_size() -> Option<(u16, u16)> {
+    let of = |fd: i32| {
+        let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+        // SAFETY: `size` is a writable winsize for the length of the call.
+        let result = unsafe { libc::ioctl(fd, libc::TIOCGWINSZ, &mut size) };
+        (result == 0).then_some((size.ws_row, size.ws_col))
+    };
+    of(libc::STDIN_FILENO).or_else(|| of(libc::STDOUT_FILENO))
+}
+
 /// How a process that was reaped has ended (ioctl_pidfd(2), `PIDFD_GET_INFO`):
 /// known to whoever had it open before, from Linux 6.15 on; else `None`.
 pub(crate) fn ending(pidfd: BorrowedFd<'_>) -> Option<Ending> {

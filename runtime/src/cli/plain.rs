@@ -148,6 +148,7 @@ fn once(given: &mut Option<String>, word: &str) -> Option<()> {
 fn exec(mut words: Words<'_>) -> Option<Exec> {
     let flags = ProcessFlags {
         tty: false,
+        console_size: None,
         cwd: None,
         env: Vec::new(),
         user: None,

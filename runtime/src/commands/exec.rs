@@ -81,6 +81,7 @@ fn changes(args: &cli::Exec) -> Outcome<Changes> {
         cwd: flags.cwd.clone(),
         env: flags.env.clone(),
         terminal: flags.tty,
+        console_size: flags.console_size,
         user: flags.user.as_deref().map(user).transpose()?,
         groups: flags.additional_gids.clone(),
         label: flags.process_label.clone(),

@@ -31,6 +31,8 @@ pub struct Changes {
     pub env: Vec<String>,
     /// Whether it has a terminal.
     pub terminal: bool,
+    /// Rows and columns of that, if others.
+    pub console_size: Option<(u16, u16)>,
     /// User id and group id, if others.
     pub user: Option<(u32, Option<u32>)>,
     /// More groups.
@@ -110,6 +112,9 @@ fn changed(own: Value, changes: &Changes) -> Value {
     process.insert("terminal".into(), changes.terminal.into());
     if !changes.terminal {
         process.remove("consoleSize");
+    }
+    if let Some((rows, columns)) = changes.console_size {
+        process.insert("consoleSize".into(), json!({"height": rows, "width": columns}));
     }
     let texts =
         [("cwd", &changes.cwd), ("selinuxLabel", &changes.label), ("apparmorProfile", &changes.apparmor)];

@@ -1,14 +1,18 @@
 //! What the journal of a killed shim says of the container: the one place where
 //! records are read back into the shim's own types.
 
-use crate::event::{Exit, Handover, Phase};
+use crate::event::{ExecStart, Exit, Handover, Phase};
 use crate::journal::Reader;
 use crate::oom::OomCounter;
 use crate::pipe::PipeEnd;
+use crate::streams::Over;
 use crate::sys::How;
 use sextant_proto::shim::{self as wire, event::What};
 use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Execs that are taken from a journal, at most, as long as some of them have ended.
+const EXECS: usize = 256;
 
 /// The container as its journal leaves it.
 #[derive(Debug)]
@@ -23,6 +27,8 @@ pub(crate) struct Past {
     pub(crate) oom_kills: u64,
     /// How init ended.
     pub(crate) exit: Option<Exit>,
+    /// Its execs, in the order of their starts, with their ends.
+    pub(crate) execs: Vec<(ExecStart, Option<Over>)>,
     /// Number of the last record.
     pub(crate) last_seq: u64,
 }
@@ -34,17 +40,18 @@ impl Past {
     /// Of pread(2).
     pub(crate) fn read(journal: &mut Reader) -> io::Result<Self> {
         let (phase, handover) = (Phase::Empty, Handover::default());
-        let mut past = Self { phase, pid: 0, handover, oom_kills: 0, exit: None, last_seq: 0 };
+        let mut past =
+            Self { phase, pid: 0, handover, oom_kills: 0, exit: None, execs: Vec::new(), last_seq: 0 };
         while let Some(event) = journal.next()? {
             past.last_seq = event.seq;
             if let Some(what) = event.what {
-                past.learn(what);
+                past.learn(what, time(event.at));
             }
         }
         Ok(past)
     }
 
-    fn learn(&mut self, what: What) {
+    fn learn(&mut self, what: What, at: SystemTime) {
         match what {
             What::Created(created) => {
                 (self.phase, self.pid) = (Phase::Created, created.pid);
@@ -64,9 +71,40 @@ impl Past {
                 self.phase = Phase::Stopped;
                 self.exit = exited.exit.map(exit);
             }
+            What::ExecStarted(started) => {
+                // Of those that have ended, the oldest are forgotten.
+                if self.execs.len() >= EXECS
+                    && let Some(oldest) = self.execs.iter().position(|(_, over)| over.is_some())
+                {
+                    self.execs.remove(oldest);
+                }
+                self.execs.push((exec(started, at), None));
+            }
+            What::ExecExited(exited) => {
+                let over = exited.exit.map(|e| Over { exit: exit(e), timed_out: exited.timed_out });
+                if let Some((_, end)) = self.execs.iter_mut().find(|(start, _)| start.exec == exited.exec) {
+                    *end = over;
+                }
+            }
             What::Deleted(_) => self.phase = Phase::Deleted,
             What::CreateFailed(_) | What::StartFailed(_) | What::Adopted(_) | What::Updated(_) => {}
         }
+    }
+}
+
+fn exec(started: wire::ExecStarted, at: SystemTime) -> ExecStart {
+    ExecStart {
+        exec: started.exec,
+        at,
+        pid: started.pid,
+        start_time: started.start_time,
+        boot_id: started.boot_id,
+        command: started.command,
+        terminal: started.terminal,
+        key: started.key,
+        request_hash: started.request_hash,
+        deadline: started.deadline.map(|at| time(Some(at))),
+        cgroup: Some(started.cgroup).filter(|dir| !dir.is_empty()).map(Into::into),
     }
 }
 
@@ -82,6 +120,9 @@ fn exit(exit: wire::Exit) -> Exit {
         Some(wire::exit::How::Unknown(because)) => How::Unknown(because.leak()),
         None => How::Unknown("because the journal does not say"),
     };
-    let at = exit.at.and_then(|at| SystemTime::try_from(at).ok()).unwrap_or(UNIX_EPOCH);
-    Exit { how, at, oom_killed: exit.oom_killed }
+    Exit { how, at: time(exit.at), oom_killed: exit.oom_killed }
+}
+
+fn time(at: Option<prost_types::Timestamp>) -> SystemTime {
+    at.and_then(|at| SystemTime::try_from(at).ok()).unwrap_or(UNIX_EPOCH)
 }

@@ -61,6 +61,23 @@ pub(crate) fn event(stamp: Stamp, what: &Happening) -> Event {
         Happening::Exited { exit: e, failure: f } => {
             What::Exited(wire::Exited { exit: Some(exit(e)), failure: f.as_ref().map(failure) })
         }
+        Happening::ExecStarted(start) => What::ExecStarted(wire::ExecStarted {
+            exec: start.exec.clone(),
+            pid: start.pid,
+            start_time: start.start_time,
+            boot_id: start.boot_id.clone(),
+            command: start.command.clone(),
+            terminal: start.terminal,
+            key: start.key.clone(),
+            request_hash: start.request_hash,
+            deadline: start.deadline.map(Into::into),
+            cgroup: start.cgroup.as_ref().map(|c| c.to_string_lossy().into_owned()).unwrap_or_default(),
+        }),
+        Happening::ExecExited { exec, over } => What::ExecExited(wire::ExecExited {
+            exec: exec.clone(),
+            exit: Some(exit(&over.exit)),
+            timed_out: over.timed_out,
+        }),
         Happening::Deleted => What::Deleted(wire::Deleted {}),
     };
     Event { seq: stamp.seq, at: Some(stamp.at.into()), monotonic_ns: stamp.monotonic_ns, what: Some(what) }
@@ -115,6 +132,14 @@ pub(super) fn refusal(refusal: Refusal) -> tonic::Status {
         Refusal::Phase { attempted, phase } => {
             tonic::Status::failed_precondition(format!("{attempted}: it is {phase}"))
         }
+        Refusal::NoExec(name) => {
+            tonic::Status::not_found(format!("there is no exec {name:?} in the container"))
+        }
+        Refusal::TooMany(what) => tonic::Status::resource_exhausted(format!("too many {what}")),
+        Refusal::KeyReused(key) => {
+            tonic::Status::already_exists(format!("the key {key:?} belongs to another exec"))
+        }
+        Refusal::Without(what) => tonic::Status::failed_precondition(what),
         Refusal::Shim(error) => internal(&error),
         Refusal::Runtime(Fault { failure: f, kind, .. }) => {
             let code = match kind {
@@ -125,6 +150,28 @@ pub(super) fn refusal(refusal: Refusal) -> tonic::Status {
             let f = failure(&f);
             tonic::Status::with_details(code, f.message.clone(), f.encode_to_vec().into())
         }
+    }
+}
+
+/// Signals are 1 to this number (signal(7), x86 and ARM).
+const LAST_SIGNAL: i32 = 64;
+
+/// A signal that exists.
+pub(super) fn signal(signal: i32) -> Result<i32, tonic::Status> {
+    match signal {
+        1..=LAST_SIGNAL => Ok(signal),
+        _ => Err(tonic::Status::invalid_argument(format!("signal {signal}: signals are 1 to {LAST_SIGNAL}"))),
+    }
+}
+
+/// Rows and columns that a terminal can have.
+pub(super) fn size(size: Option<wire::WindowSize>) -> Result<Option<(u16, u16)>, tonic::Status> {
+    let Some(wire::WindowSize { rows, columns }) = size else { return Ok(None) };
+    match (u16::try_from(rows), u16::try_from(columns)) {
+        (Ok(rows), Ok(columns)) => Ok(Some((rows, columns))),
+        _ => Err(tonic::Status::invalid_argument(format!(
+            "size {rows} by {columns}: a terminal has at most 65535 rows and columns"
+        ))),
     }
 }
 

@@ -3,8 +3,10 @@
 //! this crate is here.
 
 mod orphan;
+mod terminal;
 
 pub(crate) use orphan::{Orphan, decode, orphan};
+pub(crate) use terminal::resize;
 
 use nix::errno::Errno;
 use nix::sys::signal::SigSet;
@@ -137,6 +139,15 @@ pub(crate) fn readable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
 pub(crate) fn with_interest(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an OwnedFd is open and stays the same until it is dropped, and the AsyncFd owns it.
     Ok(unsafe { AsyncFd::register_with_interest(fd, interest) }?)
+}
+
+/// Lets tokio poll `fd` for writing. Within a tokio runtime.
+///
+/// # Errors
+/// Of epoll_ctl(2).
+pub(crate) fn writable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an OwnedFd is open and stays the same until it is dropped, and the AsyncFd owns it.
+    Ok(unsafe { AsyncFd::register_with_interest(fd, Interest::WRITABLE) }?)
 }
 
 /// Lets tokio poll a signalfd. Within a tokio runtime.

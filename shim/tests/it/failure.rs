@@ -38,7 +38,7 @@ fn failure(status: &tonic::Status) -> Failure {
 async fn a_failed_creation_says_stage_and_pointer() {
     let mut f = Fixture::new("exit 0").await;
     script(&f, BAD_MOUNT);
-    let status = f.client.create(CreateRequest {}).await.unwrap_err();
+    let status = f.client.create(CreateRequest::default()).await.unwrap_err();
     assert_eq!(status.code(), Code::FailedPrecondition);
     assert_eq!(status.message(), "/mounts/3: mount /x: ENODEV (No such device) (hint: load it)");
     let said = failure(&status);
@@ -59,7 +59,7 @@ async fn a_failed_creation_says_stage_and_pointer() {
 async fn a_runtime_without_a_record_is_quoted() {
     let mut f = Fixture::new("exit 0").await;
     script(&f, "echo something is odd >&2; exit 4");
-    let status = f.client.create(CreateRequest {}).await.unwrap_err();
+    let status = f.client.create(CreateRequest::default()).await.unwrap_err();
     assert_eq!(status.code(), Code::Internal);
     assert_eq!(status.message(), "run the runtime's create: it exited with 4: something is odd");
     f.delete().await;
@@ -69,7 +69,7 @@ async fn a_runtime_without_a_record_is_quoted() {
 async fn a_pid_that_is_no_orphan_of_the_creation_is_not_taken_over() {
     let mut f = Fixture::new("exit 0").await;
     script(&f, "echo 1 > \"$pid_file\"; exit 0");
-    let status = f.client.create(CreateRequest {}).await.unwrap_err();
+    let status = f.client.create(CreateRequest::default()).await.unwrap_err();
     assert!(status.message().starts_with("take over the container's init, pid 1: "), "{status:?}");
     let state = f.client.state(StateRequest {}).await.unwrap().into_inner();
     assert_eq!((state.status(), state.pid), (Status::Empty, 0));
@@ -167,7 +167,7 @@ async fn a_forced_deletion_ends_a_creation_that_hangs() {
     let mut f = Fixture::new("true").await;
     script(&f, "exec sleep 1000");
     let mut hanging = connect(socket(f.temp.path())).await;
-    let create = tokio::spawn(async move { hanging.create(CreateRequest {}).await });
+    let create = tokio::spawn(async move { hanging.create(CreateRequest::default()).await });
     while f.client.state(StateRequest {}).await.unwrap().into_inner().status() != Status::Creating {}
     f.delete().await;
     let error = within(create).await.unwrap().unwrap_err();

@@ -118,7 +118,7 @@ impl Fixture {
     }
 
     pub(crate) async fn create(&mut self) -> i32 {
-        self.client.create(CreateRequest {}).await.unwrap().into_inner().pid
+        self.client.create(CreateRequest::default()).await.unwrap().into_inner().pid
     }
 
     pub(crate) async fn start(&mut self) {

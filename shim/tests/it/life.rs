@@ -28,7 +28,7 @@ async fn a_normal_life() {
     );
     let pid = f.create().await;
     assert_eq!(state(&mut f).await, (Status::Created, pid, 1));
-    assert_eq!(f.client.create(CreateRequest {}).await.unwrap_err().code(), Code::AlreadyExists);
+    assert_eq!(f.client.create(CreateRequest::default()).await.unwrap_err().code(), Code::AlreadyExists);
     f.start().await;
     assert_eq!(f.wait().await, How::Code(7));
     assert_eq!(state(&mut f).await, (Status::Stopped, 0, 3));
@@ -103,7 +103,7 @@ async fn the_manager_may_die_at_any_time() {
     let mut f = Fixture::new("exit 3").await;
     std::fs::write(f.temp.path().join("bundle/runtime-script"), "sleep 0.2").unwrap();
     let mut dying = connect(socket(f.temp.path())).await;
-    let create = tokio::spawn(async move { dying.create(CreateRequest {}).await });
+    let create = tokio::spawn(async move { dying.create(CreateRequest::default()).await });
     until(|| f.temp.path().join("dir/shim.log").exists()).await;
     while state(&mut f).await.0 == Status::Empty {}
     create.abort();

@@ -88,6 +88,7 @@ fn from_flags(choices: &mut Choices<'_>) {
         capabilities: (0..choices.below(3))
             .map(|_| choices.pick(&["CAP_SYS_ADMIN", "CAP_X", "CAP_BPF"]).into())
             .collect(),
+        console_size: choices.once_in(4).then_some((24, 80)),
     };
     let own = &container().process;
     match plan(container().exec.clone(), &Source::Flags(&changes), "fuzz") {

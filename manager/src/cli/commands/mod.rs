@@ -2,10 +2,12 @@
 //! the daemon, prints the answer, and gives the exit code or an error; none
 //! prints an error itself.
 
+mod attach;
 mod completions;
 mod create;
 mod each;
 mod events;
+mod exec;
 mod info;
 mod inspect;
 mod kill;
@@ -39,7 +41,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Error> {
     }
     let client = match connect(&cli.address, &cli.credentials).await {
         Ok(client) => client,
-        Err(error) if matches!(cli.command, Command::Run(_)) => {
+        Err(error) if matches!(cli.command, Command::Run(_) | Command::Exec(_)) => {
             return Err(error.exits(super::error::EXIT_RUN_FAILED));
         }
         Err(error) => return Err(error),
@@ -47,6 +49,8 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Error> {
     match cli.command {
         Command::Run(args) => run::run(&client, args).await,
         Command::Create(args) => create::run(&client, args).await,
+        Command::Exec(args) => exec::run(&client, args).await,
+        Command::Attach(args) => attach::run(&client, args).await,
         Command::Start(args) => start::run(&client, args).await,
         Command::Stop(args) => stop::run(&client, args).await,
         Command::Kill(args) => kill::run(&client, args).await,

@@ -4,13 +4,14 @@
 use super::create::create;
 use super::logs::show;
 use super::stop::wire;
-use crate::cli::args::RunArgs;
+use crate::cli::args::{AttachedArgs, RunArgs, StdioArgs};
+use crate::cli::attached::{self, Ended, Plan, attach};
 use crate::cli::client::Client;
 use crate::cli::error::{EXIT_RUN_FAILED, Error, Report};
-use crate::cli::signals::Caught;
+use crate::cli::signals::{Caught, Target};
 use crate::cli::view::Exit;
 use crate::cli::{follow, output};
-use sextant_proto::v1::{DeleteRequest, LogsRequest, StartRequest, StopRequest};
+use sextant_proto::v1::{DeleteRequest, LogsRequest, SlowClient, StartRequest, StopRequest};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -21,16 +22,27 @@ const EXIT_BROKEN_PIPE: u8 = 141;
 const PIPE_GRACE: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(client: &Client, args: RunArgs) -> Result<ExitCode, Error> {
-    let RunArgs { detach, rm, create: source } = args;
-    let id = create(client, source).await.map_err(|error| error.exits(EXIT_RUN_FAILED))?;
+    let RunArgs { detach, rm, attached: how, create: source } = args;
+    let stdio = source.stdio;
+    if !detach {
+        attached::check_terminal(stdio.interactive, stdio.tty)?;
+    }
+    let id = create(client, source).await.map_err(Error::of_process)?;
     if detach {
         return start(client, &id).await;
     }
     // From here on a signal is the container's, so that none gets lost between
     // its start and ours of listening.
     let mut caught = Caught::new()?;
-    let outcome = foreground(client, &id, &mut caught).await;
-    if rm {
+    let mut left_running = false;
+    let outcome = if stdio.interactive || stdio.tty {
+        let ended = interactive(client, &id, stdio, how, &mut caught).await;
+        left_running = matches!(ended, Ok(Ended::Detached));
+        ended.and_then(|ended| ended.code(&id).map_err(|error| error.exits(EXIT_RUN_FAILED)))
+    } else {
+        foreground(client, &id, how.sig_proxy, &mut caught).await
+    };
+    if rm && !left_running {
         // An error of the run itself is the one to tell.
         let removed = caught.unless_caught(&format!("delete {id}"), remove(client, &id)).await;
         return outcome.and_then(|code| removed.map(|()| code));
@@ -48,15 +60,42 @@ async fn start(client: &Client, id: &str) -> Result<ExitCode, Error> {
 async fn request_start(client: &Client, id: &str) -> Result<(), Error> {
     let request = StartRequest { id: id.to_owned(), ..Default::default() };
     let answer = client.clone().containers.start(request).await;
-    answer.map(drop).map_err(|status| Error::request(format!("start {id}"))(status).exits(EXIT_RUN_FAILED))
+    answer.map(drop).map_err(|status| Error::request(format!("start {id}"))(status).of_process())
+}
+
+/// Attaches to it, starts it, and stays until it has exited or the keys that detach were typed.
+async fn interactive(
+    client: &Client,
+    id: &str,
+    stdio: StdioArgs,
+    how: AttachedArgs,
+    caught: &mut Caught,
+) -> Result<Ended, Error> {
+    let plan = Plan {
+        target: Target { container: id.to_owned(), exec: None },
+        stdin: stdio.interactive,
+        tty: stdio.tty,
+        sig_proxy: how.sig_proxy,
+        detach_keys: how.detach_keys,
+        // It is ours, and its output is to be whole.
+        slow: SlowClient::Block,
+        replay: None,
+    };
+    attach(client, &plan, caught, async || request_start(client, id).await).await
 }
 
 /// Starts it and stays until it has exited.
-async fn foreground(client: &Client, id: &str, caught: &mut Caught) -> Result<ExitCode, Error> {
+async fn foreground(
+    client: &Client,
+    id: &str,
+    sig_proxy: bool,
+    caught: &mut Caught,
+) -> Result<ExitCode, Error> {
     request_start(client, id).await?;
+    let target = Target { container: id.to_owned(), exec: None };
     let exit = tokio::select! {
         exit = until_exit(client, id) => exit,
-        error = caught.forward(client, id) => Err(error),
+        error = caught.hand_on(client, &target, sig_proxy) => Err(error),
     };
     match exit {
         Ok(exit) => exit_code(id, &exit),

@@ -1,0 +1,322 @@
+//! This program in the place of a process: what is typed goes to it, what it
+//! writes comes here, its terminal has the size of ours, and it ends as it does.
+//! A daemon that is restarted meanwhile is waited for, and output goes on where it
+//! was, as far as the shim keeps it.
+
+mod keyboard;
+mod raw;
+
+pub use raw::stdin_is_terminal;
+
+use super::client::Client;
+use super::detach::{DetachKeys, Matcher};
+use super::error::{Error, Report};
+use super::follow::Patience;
+use super::output;
+use super::signals::{Caught, Target};
+use super::view::Exit;
+use keyboard::Keyboard;
+use raw::Raw;
+use sextant_proto::v1::attach_open::From;
+use sextant_proto::v1::attach_request::What as Said;
+use sextant_proto::v1::attach_response::What as Heard;
+use sextant_proto::v1::log_entry::Stream;
+use sextant_proto::v1::{
+    AttachOpen, AttachRequest, AttachResponse, CloseStdinRequest, SlowClient, WindowSize,
+};
+use std::process::ExitCode;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming};
+
+/// Exit code after an exec whose time was over, as timeout(1)'s.
+pub const EXIT_TIMED_OUT: u8 = 124;
+
+/// Messages to the daemon that wait to be sent.
+const AHEAD: usize = 4;
+
+/// How we attach.
+#[derive(Debug)]
+pub struct Plan {
+    /// To what.
+    pub target: Target,
+    /// Whether our stdin is handed on.
+    pub stdin: bool,
+    /// Whether the process has a terminal.
+    pub tty: bool,
+    /// Whether signals are handed on to a process without a terminal.
+    pub sig_proxy: bool,
+    /// What detaches.
+    pub detach_keys: DetachKeys,
+    /// What becomes of output that we do not read.
+    pub slow: SlowClient,
+    /// So many of the last bytes come first; `None`: all that are kept.
+    pub replay: Option<u64>,
+}
+
+/// How it ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// The process has.
+    Exited {
+        /// How.
+        exit: Exit,
+        /// Because its time was over.
+        timed_out: bool,
+    },
+    /// The process goes on.
+    Detached,
+}
+
+impl Ended {
+    /// The process's own code; 128 + N after signal N; 124 when its time was over; 0 detached.
+    ///
+    /// # Errors
+    /// When nobody knows how it ended.
+    pub fn code(&self, what: &str) -> Result<ExitCode, Error> {
+        let Self::Exited { exit, timed_out } = self else { return Ok(ExitCode::SUCCESS) };
+        if *timed_out {
+            return Ok(ExitCode::from(EXIT_TIMED_OUT));
+        }
+        match exit.shell_code().map(u8::try_from) {
+            Some(Ok(code)) => Ok(ExitCode::from(code)),
+            _ => {
+                let because =
+                    exit.unknown.clone().unwrap_or_else(|| format!("{} is no exit code", exit.summary()));
+                Err(Report::other(format!("tell the exit code of {what}"), because, "").into())
+            }
+        }
+    }
+}
+
+/// Attaches, does `begin` once that is done, and stays until the process has ended or the keys
+/// that detach were typed. Signals that are `caught` go to the process, or end us.
+///
+/// # Errors
+/// What the daemon says, what `begin` says, or that output cannot be written.
+pub async fn attach(
+    client: &Client,
+    plan: &Plan,
+    caught: &mut Caught,
+    begin: impl AsyncFnOnce() -> Result<(), Error>,
+) -> Result<Ended, Error> {
+    let mut session = Session::new(plan)?;
+    let (mut patience, mut begin) = (Patience::new(), Some(begin));
+    loop {
+        let attempted = || format!("attach to {}", plan.target);
+        let status = match session.open(client).await {
+            Err(status) => status,
+            Ok((mut stream, say)) => {
+                // The first message says that whatever the process writes will be heard.
+                match stream.message().await {
+                    Err(status) => status,
+                    Ok(first) => {
+                        patience = Patience::new();
+                        session.takes_input = matches!(first, Some(AttachResponse { what: Some(Heard::Attached(a)) }) if a.stdin);
+                        if let Some(begin) = begin.take() {
+                            begin().await?;
+                        }
+                        let raw = session.raw()?;
+                        let after = session.run(client, stream, say, caught).await;
+                        if raw.is_some() && !matches!(after, Ok(After::Ended(Ended::Exited { .. }))) {
+                            drop(raw);
+                            // Whatever comes next is not to stand in a line of the process.
+                            output::write_all(std::io::stderr().lock(), b"\n")?;
+                        }
+                        match after? {
+                            After::Ended(ended) => return Ok(ended),
+                            After::Lost(status) => status,
+                        }
+                    }
+                }
+            }
+        };
+        patience.wait(status).await.map_err(|status| Report::request(attempted(), status))?;
+    }
+}
+
+/// What became of one connection.
+enum After {
+    Ended(Ended),
+    Lost(Status),
+}
+
+struct Session<'a> {
+    plan: &'a Plan,
+    keyboard: Option<Keyboard>,
+    matcher: Matcher,
+    resized: Signal,
+    /// Where output goes on, once some came.
+    offset: Option<u64>,
+    takes_input: bool,
+}
+
+impl<'a> Session<'a> {
+    fn new(plan: &'a Plan) -> Result<Self, Error> {
+        let resized = signal(SignalKind::window_change()).map_err(Error::io("catch signals"))?;
+        Ok(Self {
+            plan,
+            keyboard: None,
+            matcher: Matcher::new(&plan.detach_keys),
+            resized,
+            offset: None,
+            takes_input: false,
+        })
+    }
+
+    /// Asks to be attached; the answer, and where to say more.
+    async fn open(
+        &self,
+        client: &Client,
+    ) -> Result<(Streaming<AttachResponse>, mpsc::Sender<AttachRequest>), Status> {
+        let from = match (self.offset, self.plan.replay) {
+            (Some(offset), _) => Some(From::FromOffset(offset)),
+            (None, Some(bytes)) => Some(From::ReplayBytes(bytes)),
+            (None, None) => None,
+        };
+        let open = AttachOpen {
+            container: self.plan.target.container.clone(),
+            exec: self.plan.target.exec.clone().unwrap_or_default(),
+            slow: self.plan.slow.into(),
+            from,
+            no_output: false,
+        };
+        let (say, said) = mpsc::channel(AHEAD);
+        let mut first = vec![Said::Open(open)];
+        first.extend(self.plan.tty.then(size).flatten().map(Said::Resize));
+        for what in first {
+            // There is room, and the other end is in this function.
+            drop(say.try_send(AttachRequest { what: Some(what) }));
+        }
+        let stream = client.clone().stdio.attach(ReceiverStream::new(said)).await?.into_inner();
+        Ok((stream, say))
+    }
+
+    /// Our terminal becomes raw where the process has one of its own and reads ours.
+    fn raw(&self) -> Result<Option<Raw>, Error> {
+        let keys = self.plan.tty && self.plan.stdin && self.takes_input && stdin_is_terminal();
+        keys.then(Raw::enter).transpose()
+    }
+
+    /// Until the process has ended, we are detached, or the connection is lost.
+    async fn run(
+        &mut self,
+        client: &Client,
+        stream: Streaming<AttachResponse>,
+        say: mpsc::Sender<AttachRequest>,
+        caught: &mut Caught,
+    ) -> Result<After, Error> {
+        if self.plan.stdin && self.takes_input && self.keyboard.is_none() {
+            self.keyboard = Some(Keyboard::new());
+        }
+        let Self { plan, keyboard, matcher, resized, offset, .. } = self;
+        let proxy = plan.sig_proxy && !plan.tty;
+        tokio::select! {
+            after = listen(stream, offset, plan) => after,
+            () = typed(keyboard, matcher, &say, plan) => Ok(After::Ended(Ended::Detached)),
+            () = sizes(resized, &say, plan) => Ok(After::Ended(Ended::Detached)),
+            error = caught.hand_on(client, &plan.target, proxy) => Err(error),
+        }
+    }
+}
+
+/// Writes what the process writes, until it has ended or the connection is lost.
+async fn listen(
+    mut stream: Streaming<AttachResponse>,
+    offset: &mut Option<u64>,
+    plan: &Plan,
+) -> Result<After, Error> {
+    loop {
+        match stream.message().await {
+            Ok(Some(AttachResponse { what: Some(Heard::Output(piece)) })) => {
+                let length = u64::try_from(piece.data.len()).unwrap_or(u64::MAX);
+                *offset = Some(piece.offset.saturating_add(length));
+                match piece.stream() {
+                    Stream::Stderr => output::write_all(std::io::stderr().lock(), &piece.data)?,
+                    Stream::Stdout | Stream::Unspecified => {
+                        output::write_all(std::io::stdout().lock(), &piece.data)?;
+                    }
+                }
+            }
+            Ok(Some(AttachResponse { what: Some(Heard::Dropped(bytes)) })) => {
+                // On the terminal of a program it would be in the way.
+                if !plan.tty {
+                    let words = format!("sextant: {bytes} bytes of output are missing here\n");
+                    output::write_all(std::io::stderr().lock(), words.as_bytes())?;
+                }
+            }
+            Ok(Some(AttachResponse { what: Some(Heard::Exit(over)) })) => {
+                let exit = over.exit.unwrap_or_default().into();
+                return Ok(After::Ended(Ended::Exited { exit, timed_out: over.timed_out }));
+            }
+            Ok(Some(AttachResponse { what: Some(Heard::Attached(_)) | None })) => {}
+            Ok(None) => return Ok(After::Lost(Status::unavailable("the stream ended without an exit"))),
+            Err(status) => return Ok(After::Lost(status)),
+        }
+    }
+}
+
+/// Hands on what is typed. Returns when the keys that detach were.
+async fn typed(
+    keyboard: &mut Option<Keyboard>,
+    matcher: &mut Matcher,
+    say: &mpsc::Sender<AttachRequest>,
+    plan: &Plan,
+) {
+    let Some(keys) = keyboard else { return std::future::pending().await };
+    while let Some(piece) = keys.next().await {
+        // What is piped in is not typed.
+        let (pass, detached) = match plan.tty {
+            true => {
+                let typed = matcher.feed(&piece);
+                (typed.pass, typed.detached)
+            }
+            false => (piece, false),
+        };
+        if !pass.is_empty() {
+            tell(say, Said::Stdin(pass)).await;
+        }
+        if detached {
+            return;
+        }
+    }
+    *keyboard = None;
+    if !plan.tty {
+        tell(say, Said::CloseStdin(CloseStdinRequest::default())).await;
+    }
+    std::future::pending().await
+}
+
+/// Hands on each new size of our terminal.
+async fn sizes(resized: &mut Signal, say: &mpsc::Sender<AttachRequest>, plan: &Plan) {
+    while plan.tty && resized.recv().await.is_some() {
+        if let Some(size) = size() {
+            tell(say, Said::Resize(size)).await;
+        }
+    }
+    std::future::pending().await
+}
+
+/// A connection that is lost is noticed by who listens.
+async fn tell(say: &mpsc::Sender<AttachRequest>, what: Said) {
+    drop(say.send(AttachRequest { what: Some(what) }).await);
+}
+
+/// The size of our terminal, where we have one.
+pub fn size() -> Option<WindowSize> {
+    let (rows, columns) = crate::sys::terminal_size()?;
+    Some(WindowSize { rows: rows.into(), columns: columns.into() })
+}
+
+/// Refuses `-it` without a terminal to type on, as Docker does.
+///
+/// # Errors
+/// That.
+pub fn check_terminal(interactive: bool, tty: bool) -> Result<(), Error> {
+    if interactive && tty && !stdin_is_terminal() {
+        let hint = "leave -t away to hand on a pipe or a file";
+        return Err(Report::other("attach a terminal", "our stdin is none", hint).into());
+    }
+    Ok(())
+}

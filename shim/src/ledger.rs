@@ -1,0 +1,97 @@
+//! What is known of the container, on disk first and published then: the journal
+//! and the [`Snapshot`], for [`crate::task`] and [`crate::execs`], which both have
+//! something to tell. One thread; the lock is never held over a wait.
+
+use crate::command::Snapshot;
+use crate::error::{Error, Result};
+use crate::event::{Happening, Phase};
+use crate::journal::{Journal, Stamp};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// How often the journalling of an end is tried again, on a disk that takes no more than was reserved.
+const RETRIES: u32 = 20;
+
+/// The time between two tries.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// Journal and snapshot.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    journal: Mutex<Journal>,
+    snapshot: watch::Sender<Snapshot>,
+}
+
+impl Ledger {
+    /// Of this journal; published through `snapshot`.
+    pub(crate) fn new(journal: Journal, snapshot: watch::Sender<Snapshot>) -> Self {
+        Self { journal: Mutex::new(journal), snapshot }
+    }
+
+    /// Number of the last record; 0 when there is none.
+    pub(crate) fn last_seq(&self) -> u64 {
+        self.journal().last_seq()
+    }
+
+    /// What is published.
+    pub(crate) fn now(&self) -> Snapshot {
+        *self.snapshot.borrow()
+    }
+
+    /// Where the container is in its life.
+    pub(crate) fn phase(&self) -> Phase {
+        self.now().phase
+    }
+
+    /// Publishes a change that needs no record.
+    pub(crate) fn publish(&self, change: impl FnOnce(&mut Snapshot)) {
+        self.snapshot.send_modify(change);
+    }
+
+    /// Journals what happened, then publishes the change that it is.
+    ///
+    /// # Errors
+    /// When it could not be journalled; the change is published all the same,
+    /// since it has come about.
+    pub(crate) fn record(&self, what: &Happening, change: impl FnOnce(&mut Snapshot)) -> Result<()> {
+        let written = self.journal().append(what);
+        self.publish_written(written, change)
+    }
+
+    /// The same for an end, which nobody can observe a second time: tried again for a while.
+    ///
+    /// # Errors
+    /// As [`Ledger::record`].
+    pub(crate) async fn record_end(
+        &self,
+        what: &Happening,
+        change: impl FnOnce(&mut Snapshot),
+    ) -> Result<()> {
+        let mut written = self.journal().append(what);
+        for _ in 0..RETRIES {
+            if written.is_ok() {
+                break;
+            }
+            tokio::time::sleep(RETRY).await;
+            written = self.journal().append(what);
+        }
+        self.publish_written(written, change)
+    }
+
+    fn publish_written(
+        &self,
+        written: std::result::Result<Stamp, Error>,
+        change: impl FnOnce(&mut Snapshot),
+    ) -> Result<()> {
+        self.publish(|s| {
+            s.last_seq = written.as_ref().map_or(s.last_seq, |stamp| stamp.seq);
+            change(s);
+        });
+        written.map(drop)
+    }
+
+    fn journal(&self) -> MutexGuard<'_, Journal> {
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
