@@ -79,9 +79,14 @@ impl Tmux {
     /// Waits until the shell outside waits for a command.
     #[track_caller]
     pub fn wait_for_prompt(&self) {
-        let waits = || self.visible().trim_end().ends_with(PROMPT.trim_end());
-        if !until(DEADLINE, waits) {
-            panic!("there is no prompt:\n{}", self.visible());
+        self.wait_for_end(PROMPT);
+    }
+
+    /// Waits until what is to be seen ends with `text`.
+    #[track_caller]
+    pub fn wait_for_end(&self, text: &str) {
+        if !until(DEADLINE, || self.visible().trim_end().ends_with(text.trim_end())) {
+            panic!("{text:?} is not at the end of:\n{}", self.visible());
         }
     }
 
@@ -96,6 +101,7 @@ impl Tmux {
     /// Runs a command in the shell outside, and waits for the end of it: what it has printed, and its code.
     #[track_caller]
     pub fn run(&self, command: &str) -> (String, i32) {
+        self.wait_for_prompt();
         let mark = format!("code-{}:", self.commands.get());
         self.commands.set(self.commands.get() + 1);
         self.line(&format!("{command}; echo \"{mark}$?:\""));

@@ -166,11 +166,12 @@ fn keys_detach_and_attach_comes_back() {
     let (_, code) = tmux.run("true");
     assert_eq!((code, stage.status().as_str()), (0, "running"));
     tmux.line(&stage.sextant(&format!("attach --detach-keys ctrl-x,d {}", stage.id)));
-    tmux.wait_for("first life");
+    tmux.wait_for_end(INSIDE);
     // The beginning of the keys is not swallowed.
     tmux.line("echo second li\u{66}e; cat");
     tmux.wait_for("\nsecond life\n");
     tmux.keys(&["C-d"]);
+    tmux.wait_for_end(INSIDE);
     tmux.keys(&["C-x", "d"]);
     let (_, code) = tmux.run("true");
     assert_eq!((code, stage.status().as_str()), (0, "running"));
@@ -228,11 +229,16 @@ fn without_a_terminal_stdin_and_signals_are_handed_on() {
 fn a_daemon_that_is_killed_and_comes_back_is_not_noticed() {
     let Some(mut stage) = begin("restart") else { return };
     stage.run_shell("--rm");
-    stage.tmux.line("n=0; while ! test -e /tmp/go; do sleep 0.02; done; echo counted to $((n+7))");
+    stage
+        .tmux
+        .line("touch /tmp/began; while ! test -e /tmp/go; do sleep 0.02; done; echo counted to $((3+4))");
+    let began = stage.daemon.rootfs().join("tmp/began");
+    assert!(until(DEADLINE, || began.exists()));
     stage.daemon.kill();
     std::fs::write(stage.daemon.rootfs().join("tmp/go"), "").unwrap();
     stage.daemon.restart();
     stage.tmux.wait_for("\ncounted to 7\n");
+    stage.tmux.wait_for_end(INSIDE);
     stage.tmux.line("exit 6");
     stage.tmux.wait_for_prompt();
     let (screen, _) = stage.tmux.run("stty -a");

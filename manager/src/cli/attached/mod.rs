@@ -22,7 +22,7 @@ use sextant_proto::v1::attach_request::What as Said;
 use sextant_proto::v1::attach_response::What as Heard;
 use sextant_proto::v1::log_entry::Stream;
 use sextant_proto::v1::{
-    AttachOpen, AttachRequest, AttachResponse, CloseStdinRequest, SlowClient, WindowSize,
+    AttachOpen, AttachRequest, AttachResponse, CloseStdinRequest, GetRequest, SlowClient, WindowSize,
 };
 use std::process::ExitCode;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -214,7 +214,7 @@ impl<'a> Session<'a> {
         let proxy = plan.sig_proxy && !plan.tty;
         tokio::select! {
             after = listen(stream, offset, plan) => after,
-            () = typed(keyboard, matcher, &say, plan) => Ok(After::Ended(Ended::Detached)),
+            () = typed(client, keyboard, matcher, &say, plan) => Ok(After::Ended(Ended::Detached)),
             () = sizes(resized, &say, plan) => Ok(After::Ended(Ended::Detached)),
             error = caught.hand_on(client, &plan.target, proxy) => Err(error),
         }
@@ -259,6 +259,7 @@ async fn listen(
 
 /// Hands on what is typed. Returns when the keys that detach were.
 async fn typed(
+    client: &Client,
     keyboard: &mut Option<Keyboard>,
     matcher: &mut Matcher,
     say: &mpsc::Sender<AttachRequest>,
@@ -274,8 +275,13 @@ async fn typed(
             }
             false => (piece, false),
         };
+        let last_words = detached && !pass.is_empty();
         if !pass.is_empty() {
             tell(say, Said::Stdin(pass)).await;
+        }
+        if last_words {
+            // An answer to something else says that what was typed before has left as well.
+            drop(client.clone().containers.get(GetRequest { id: plan.target.container.clone() }).await);
         }
         if detached {
             return;
