@@ -188,7 +188,9 @@ fn a_signal_to_the_command_line_restores_the_terminal_and_hurts_nobody() {
     let Some(stage) = begin("term") else { return };
     stage.run_shell("");
     // The shell asks the terminal where its cursor is; the answer is not to come to the shell outside.
-    stage.tmux.line("cat");
+    stage.tmux.line("touch /tmp/busy; cat");
+    let busy = stage.daemon.rootfs().join("tmp/busy");
+    assert!(until(DEADLINE, || busy.exists()));
     stage.tmux.line("heard");
     stage.tmux.wait_for("\nheard\nheard\n");
     let find = || {
