@@ -187,6 +187,12 @@ fn keys_detach_and_attach_comes_back() {
 fn a_signal_to_the_command_line_restores_the_terminal_and_hurts_nobody() {
     let Some(stage) = begin("term") else { return };
     stage.run_shell("");
+    // The shell asks the terminal where its cursor is; the answer is not to come to the shell outside.
+    stage.tmux.line("touch /tmp/busy; cat");
+    let busy = stage.daemon.rootfs().join("tmp/busy");
+    assert!(until(DEADLINE, || busy.exists()));
+    stage.tmux.line("heard");
+    stage.tmux.wait_for("\nheard\nheard\n");
     let find = || {
         let entries = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
         let pids = entries.filter_map(|e| e.file_name().to_str()?.parse::<i32>().ok());
