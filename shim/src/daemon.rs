@@ -68,6 +68,6 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
     let because = lines.filter(|l| !l.is_empty()).collect::<Vec<_>>().join(" ");
     let because = because.strip_prefix("error: ").unwrap_or(&because).to_owned();
     let error = Error::new("read the arguments", because).hint("see sextant-shim --help");
-    eprintln!("sextant-shim: {}", error.line());
+    complain!("{}", error.line());
     ExitCode::from(2)
 }

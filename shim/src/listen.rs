@@ -40,7 +40,7 @@ impl Drop for Place {
         match std::fs::remove_file(self.path()) {
             // Its owner may have removed the whole directory already.
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                eprintln!("sextant-shim: remove the socket {}: {e}", self.name);
+                complain!("remove the socket {}: {e}", self.name);
             }
             _ => {}
         }

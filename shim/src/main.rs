@@ -6,6 +6,10 @@
 //! The walk of a request: [`listen`] → [`service`] → [`task`] → [`runtime_cmd`];
 //! of an exit: [`signals`] → [`reaper`] → [`task`] → [`journal`] → [`service`].
 
+// Ahead of those that use its macro.
+#[macro_use]
+mod complain;
+
 mod adopt;
 mod args;
 mod command;
@@ -70,7 +74,7 @@ fn main() -> ExitCode {
     match supervise(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
-            eprintln!("sextant-shim: {}", e.line());
+            complain!("{}", e.line());
             ExitCode::FAILURE
         }
     }
@@ -202,7 +206,7 @@ async fn heed(signals: Signals, reaper: Reaper, commands: mpsc::Sender<Command>)
             Err(e) => Err(e),
         };
         if let Err(e) = done {
-            eprintln!("sextant-shim: wait for children: {e}");
+            complain!("wait for children: {e}");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }

@@ -117,7 +117,7 @@ impl Runtime {
         })?;
         let ended = running.finish(limit, aborted).await;
         if !running.words.is_empty() && !matches!(invocation, Invocation::State { .. }) {
-            eprintln!("sextant-runtime {name}: {}", String::from_utf8_lossy(&running.words).trim_end());
+            complain!("sextant-runtime {name}: {}", String::from_utf8_lossy(&running.words).trim_end());
         }
         let trace = running.report.take(name);
         if running.speaker == Speaker::Process && !matches!(ended, End::Exited(How::Code(0))) {
@@ -237,11 +237,11 @@ impl Running {
         // It is not reaped yet, so the group that bears its number is its own.
         let killed = killpg(Pid::from_raw(self.process.pid), Signal::SIGKILL);
         if let Err(e) = killed.map_err(io::Error::from).and(self.process.signal(libc::SIGKILL)) {
-            eprintln!("sextant-shim: kill the runtime, pid {}: {e}", self.process.pid);
+            complain!("kill the runtime, pid {}: {e}", self.process.pid);
         }
         match tokio::time::timeout(KILLED, self.collect()).await {
             Ok(_) => {}
-            Err(_) => eprintln!("sextant-shim: the runtime, pid {}, does not die", self.process.pid),
+            Err(_) => complain!("the runtime, pid {}, does not die", self.process.pid),
         }
         End::Killed(because)
     }

@@ -106,7 +106,7 @@ impl Task {
             Command::ReopenLog(reply) => drop(reply.send(self.reopen_log().await)),
             Command::Delete(force, reply) => drop(reply.send(self.delete(force).await)),
             Command::Terminate => {
-                eprintln!("sextant-shim: SIGTERM is ignored: the container is {}", self.phase())
+                complain!("SIGTERM is ignored: the container is {}", self.phase())
             }
         }
     }
@@ -283,7 +283,7 @@ impl Task {
         }
         self.execs.end().await;
         if let Err(e) = self.ledger.record(&Happening::Deleted, |s| s.phase = Phase::Deleted) {
-            eprintln!("sextant-shim: {}", e.line());
+            complain!("{}", e.line());
         }
         Ok(self.ledger.now().exit)
     }
@@ -304,7 +304,7 @@ impl Task {
 
     fn tell_oom(&mut self, kills: u64) {
         if let Err(e) = self.ledger.record(&Happening::Oom { kills }, |_| ()) {
-            eprintln!("sextant-shim: {}", e.line());
+            complain!("{}", e.line());
         }
     }
 
@@ -318,7 +318,7 @@ impl Task {
         let happening = Happening::Exited { exit, failure };
         let change = |s: &mut Snapshot| (s.phase, s.pid, s.exit) = (Phase::Stopped, 0, Some(exit));
         if let Err(e) = self.ledger.record_end(&happening, change).await {
-            eprintln!("sextant-shim: {}; the exit is told, but not recorded", e.line());
+            complain!("{}; the exit is told, but not recorded", e.line());
         }
         self.streams.finish(Over { exit, timed_out: false });
     }
@@ -327,7 +327,7 @@ impl Task {
     async fn undo(&mut self) {
         let invocation = Invocation::Delete { id: self.id.clone(), force: true };
         if let Err(fault) = self.runtime.run(&invocation, SHORT).await {
-            eprintln!("sextant-shim: undo the creation: {}", fault.failure);
+            complain!("undo the creation: {}", fault.failure);
         }
     }
 

@@ -289,7 +289,7 @@ impl Execs {
             }
         };
         if tokio::time::timeout(KILLED, all_ended).await.is_err() {
-            eprintln!("sextant-shim: an exec does not end with its container");
+            complain!("an exec does not end with its container");
         }
     }
 

@@ -167,7 +167,7 @@ impl Executed {
         let over = Over { exit: Exit { how, at, oom_killed: false }, timed_out };
         let happening = Happening::ExecExited { exec: exec.id.clone(), over };
         if let Err(e) = shared.ledger.record_end(&happening, |_| ()).await {
-            eprintln!("sextant-shim: {}; the end of an exec is told, but not recorded", e.line());
+            complain!("{}; the end of an exec is told, but not recorded", e.line());
         }
         exec.end(over);
         shared.tidy();

@@ -109,7 +109,7 @@ impl Files {
                 self.begin_anew();
                 self.prune();
             }
-            Err(e) => eprintln!("sextant-shim: rotate the log {}: {e}", self.path.display()),
+            Err(e) => complain!("rotate the log {}: {e}", self.path.display()),
         }
     }
 
@@ -142,7 +142,7 @@ impl Files {
         if self.length > 0 {
             match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&mark) {
                 Ok(_) => self.rotated.push_back(self.end()),
-                Err(e) => eprintln!("sextant-shim: mark the end of the log that was moved away: {e}"),
+                Err(e) => complain!("mark the end of the log that was moved away: {e}"),
             }
         }
         self.begin_anew();
@@ -163,7 +163,7 @@ impl Files {
             let Some(oldest) = self.rotated.pop_front() else { return };
             match std::fs::remove_file(self.path.with_file_name(logfile::name(oldest))) {
                 Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                    eprintln!("sextant-shim: remove an old log file: {e}");
+                    complain!("remove an old log file: {e}");
                 }
                 _ => {}
             }

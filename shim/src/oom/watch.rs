@@ -49,7 +49,7 @@ impl OomWatch {
     /// it is looked at only at the end.
     pub(crate) fn new(counter: OomCounter, kills: u64) -> Self {
         let source = Source::of(&counter);
-        let source = source.map_err(|e| eprintln!("sextant-shim: watch {}: {e}", counter.file.display()));
+        let source = source.map_err(|e| complain!("watch {}: {e}", counter.file.display()));
         let told = counter.before.saturating_add(kills);
         let (next, pause) = (Instant::now(), FIRST_PAUSE);
         Self { counter, told, source: source.ok(), next, pause, looks: 0 }
