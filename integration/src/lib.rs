@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 pub mod bundle;
 pub mod bundle_r;
+pub mod calls;
 pub mod cgroup;
 pub mod daemon;
 pub mod leftovers;

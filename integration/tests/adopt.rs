@@ -10,23 +10,16 @@
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use sextant_integration::calls::{Client, get};
 use sextant_integration::process::DEADLINE;
 use sextant_integration::{Daemon, skip_unless_root, unique};
-use sextant_proto::v1::containers_client::ContainersClient;
 use sextant_proto::v1::event::Kind;
 use sextant_proto::v1::exit::How;
 use sextant_proto::v1::{
-    Container, DeleteRequest, Event, EventsRequest, GetRequest, KillRequest, LogsRequest, StartRequest,
-    Status, StopRequest, WaitRequest,
+    Container, DeleteRequest, Event, EventsRequest, KillRequest, LogsRequest, StartRequest, Status,
+    StopRequest, WaitRequest,
 };
 use tokio_stream::StreamExt;
-use tonic::transport::Channel;
-
-type Client = ContainersClient<Channel>;
-
-async fn get(client: &mut Client, id: &str) -> Container {
-    client.get(GetRequest { id: id.into() }).await.unwrap().into_inner().container.unwrap()
-}
 
 fn kill_9(pid: i32) {
     kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();

@@ -9,45 +9,22 @@
 )]
 
 use serde_json::json;
+use sextant_integration::calls::{Client, delete, get, start, wait};
 use sextant_integration::process::{DEADLINE, parse_seen, until};
 use sextant_integration::{Bundle, Daemon, skip_unless_root, unique};
-use sextant_proto::v1::containers_client::ContainersClient;
 use sextant_proto::v1::create_request::Source;
 use sextant_proto::v1::event::Kind;
 use sextant_proto::v1::exit::How;
 use sextant_proto::v1::log_entry::Stream;
 use sextant_proto::v1::{
-    Container, CreateRequest, DeleteRequest, EventsRequest, Exit, GetRequest, InfoRequest, KillRequest,
-    Limits, ListRequest, LogEntry, LogsRequest, Mount, NamespacesRequest, RootfsSource, StartRequest, Status,
-    StopRequest, TraceRequest, WaitRequest,
+    CreateRequest, DeleteRequest, EventsRequest, Exit, GetRequest, InfoRequest, KillRequest, Limits,
+    ListRequest, LogEntry, LogsRequest, Mount, NamespacesRequest, RootfsSource, StartRequest, Status,
+    StopRequest, TraceRequest,
 };
 use std::collections::BTreeSet;
 use tokio_stream::StreamExt;
-use tonic::transport::Channel;
-use tonic::{Code, Request};
+use tonic::Code;
 use tonic_types::StatusExt;
-
-type Client = ContainersClient<Channel>;
-
-/// Creates and starts; gives the container.
-async fn start(client: &mut Client, request: CreateRequest) -> Container {
-    let id = client.create(request).await.unwrap().into_inner().container.unwrap().id;
-    client.start(StartRequest { id, ..Default::default() }).await.unwrap().into_inner().container.unwrap()
-}
-
-async fn wait(client: &mut Client, id: &str) -> Exit {
-    let request = Request::new(WaitRequest { id: id.into() });
-    let answer = tokio::time::timeout(DEADLINE, client.wait(request)).await.expect("wait answers in time");
-    answer.unwrap().into_inner().exit.unwrap()
-}
-
-async fn delete(client: &mut Client, id: &str) {
-    client.delete(DeleteRequest { id: id.into(), force: true, ..Default::default() }).await.unwrap();
-}
-
-async fn get(client: &mut Client, id: &str) -> Container {
-    client.get(GetRequest { id: id.into() }).await.unwrap().into_inner().container.unwrap()
-}
 
 /// Everything logged from `offset` on.
 async fn logs(client: &mut Client, id: &str, offset: u64, follow: bool) -> Vec<LogEntry> {

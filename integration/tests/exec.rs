@@ -11,7 +11,7 @@
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
 use serde_json::{Value, json};
-use sextant_integration::bundle::copy_program;
+use sextant_integration::bundle::{copy_program, temp_dir};
 use sextant_integration::process::{DEADLINE, Ran, until};
 use sextant_integration::seen::Seen;
 use sextant_integration::{Bundle, Running, Runtime, skip, skip_unless_root, unique};
@@ -196,6 +196,29 @@ fn flags_change_the_process() {
     }
     assert_eq!((seen.capabilities.inheritable, seen.capabilities.ambient), (0, 0));
     assert!(seen.no_new_privs);
+    running.end();
+}
+
+#[test]
+fn the_environment_can_come_from_a_file_that_nobody_else_reads() {
+    if skip_unless_root() {
+        return;
+    }
+    let running = Running::start(sleeper());
+    let dir = temp_dir();
+    let file = dir.path().join("environ");
+    std::fs::write(&file, "A=two\nlines\0B=of the file\0PATH=/x\0").unwrap();
+    let seen = running.seen(&["--env-file", file.to_str().unwrap(), "-e", "B=of the flag"]);
+    for variable in ["A=two\nlines", "B=of the flag", "PATH=/x"] {
+        assert!(seen.env.iter().any(|v| v == variable), "{variable:?}: {:?}", seen.env);
+    }
+    assert_eq!(seen.env.iter().filter(|v| v.starts_with("B=")).count(), 1, "{:?}", seen.env);
+    let absent = dir.path().join("absent");
+    let refused = running.exec(&["--env-file", absent.to_str().unwrap()], &["/bin/true"]).exited(255);
+    assert!(
+        refused.stderr.contains("read the environment in") && refused.stderr.contains("ENOENT"),
+        "{refused:?}"
+    );
     running.end();
 }
 

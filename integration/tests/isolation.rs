@@ -10,32 +10,16 @@
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
+use sextant_integration::calls::{Client, get, list, within};
 use sextant_integration::process::{DEADLINE, until};
 use sextant_integration::{Bundle, Daemon, skip_unless_root, unique};
-use sextant_proto::v1::containers_client::ContainersClient;
 use sextant_proto::v1::create_request::Source;
 use sextant_proto::v1::exit::How;
 use sextant_proto::v1::{
-    Container, CreateRequest, DeleteRequest, GetRequest, KillRequest, ListRequest, StartRequest, Status,
-    WaitRequest,
+    Container, CreateRequest, DeleteRequest, GetRequest, KillRequest, StartRequest, Status, WaitRequest,
 };
 use std::time::Duration;
 use tonic::Code;
-use tonic::transport::Channel;
-
-type Client = ContainersClient<Channel>;
-
-async fn within<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(DEADLINE, future).await.expect("takes too long")
-}
-
-async fn get(client: &mut Client, id: &str) -> Container {
-    client.get(GetRequest { id: id.into() }).await.unwrap().into_inner().container.unwrap()
-}
-
-async fn list(client: &mut Client) -> Vec<Container> {
-    client.list(ListRequest::default()).await.unwrap().into_inner().containers
-}
 
 /// Until the container is as wanted.
 async fn becomes(client: &mut Client, id: &str, wanted: impl Fn(&Container) -> bool) -> Container {

@@ -9,23 +9,21 @@
 )]
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use sextant_integration::calls::{Client, delete, wait};
 use sextant_integration::process::{DEADLINE, until};
 use sextant_integration::{Daemon, skip_unless_root, unique};
 use sextant_proto::shim::StateRequest;
 use sextant_proto::shim::shim_client::ShimClient;
-use sextant_proto::v1::containers_client::ContainersClient;
 use sextant_proto::v1::log_entry::Stream;
 use sextant_proto::v1::log_missing::Because;
 use sextant_proto::v1::{
-    Container, DeleteRequest, KillRequest, LogEntry, LogMissing, LogOptions, LogsRequest, ReopenLogRequest,
-    StartRequest, StopRequest, WaitRequest,
+    Container, KillRequest, LogEntry, LogMissing, LogOptions, LogsRequest, ReopenLogRequest, StartRequest,
+    StopRequest, WaitRequest,
 };
 use std::path::{Path, PathBuf};
 use tokio_stream::StreamExt;
 use tonic::Code;
-use tonic::transport::{Channel, Endpoint};
-
-type Client = ContainersClient<Channel>;
+use tonic::transport::Endpoint;
 
 /// Small files, so that rotations are many.
 const FILE: u64 = 64 << 10;
@@ -52,15 +50,6 @@ async fn read(client: &mut Client, request: LogsRequest) -> Vec<LogEntry> {
 /// The whole log, when it has ended.
 async fn followed(client: &mut Client, id: &str) -> Vec<LogEntry> {
     read(client, LogsRequest { id: id.into(), follow: true, ..Default::default() }).await
-}
-
-async fn wait(client: &mut Client, id: &str) {
-    let wait = client.wait(WaitRequest { id: id.into() });
-    tokio::time::timeout(DEADLINE, wait).await.expect("it ends").unwrap();
-}
-
-async fn delete(client: &mut Client, id: &str) {
-    client.delete(DeleteRequest { id: id.into(), force: true, ..Default::default() }).await.unwrap();
 }
 
 fn text(entries: &[LogEntry]) -> String {

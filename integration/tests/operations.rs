@@ -9,34 +9,23 @@
 )]
 
 use serde_json::json;
+use sextant_integration::calls::{list, within};
 use sextant_integration::process::{DEADLINE, until};
 use sextant_integration::{Bundle, Daemon, skip_unless_root, unique};
-use sextant_proto::v1::containers_client::ContainersClient;
 use sextant_proto::v1::create_request::Source;
 use sextant_proto::v1::event::Kind;
 use sextant_proto::v1::operation::Verb;
 use sextant_proto::v1::operations_client::OperationsClient;
 use sextant_proto::v1::{
-    CancelOperationRequest, Container, CreateRequest, DeleteRequest, Event, EventsRequest,
-    GetOperationRequest, GetRequest, ListOperationsRequest, ListRequest, StartRequest, Status, StopRequest,
+    CancelOperationRequest, CreateRequest, DeleteRequest, Event, EventsRequest, GetOperationRequest,
+    GetRequest, ListOperationsRequest, StartRequest, Status, StopRequest,
 };
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_stream::StreamExt;
-use tonic::transport::Channel;
 use tonic::{Code, Request};
 use tonic_types::StatusExt;
-
-type Client = ContainersClient<Channel>;
-
-async fn within<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(DEADLINE, future).await.expect("takes too long")
-}
-
-async fn list(client: &mut Client) -> Vec<Container> {
-    client.list(ListRequest::default()).await.unwrap().into_inner().containers
-}
 
 fn sleeper(daemon: &Daemon, id: &str, key: &str) -> CreateRequest {
     let request = daemon.request(id, &["/bin/probe", "sleep", "1000"]);

@@ -10,23 +10,20 @@
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use sextant_integration::calls::{Client, delete, get, within};
 use sextant_integration::process::{DEADLINE, json_of, until};
 use sextant_integration::{Daemon, cgroup, skip_unless_root, unique};
-use sextant_proto::v1::containers_client::ContainersClient;
 use sextant_proto::v1::create_request::Source;
 use sextant_proto::v1::event::Kind;
 use sextant_proto::v1::exit::How;
 use sextant_proto::v1::{
-    Container, CreateRequest, DeleteRequest, Event, EventsRequest, GetRequest, KillRequest, Limits,
-    LimitsUpdate, ListRequest, PauseRequest, ProcessesRequest, ResumeRequest, Sample, StartRequest,
-    StatsRequest, Status, StopRequest, StreamStatsRequest, UpdateResourcesRequest, WaitRequest,
+    Container, CreateRequest, DeleteRequest, Event, EventsRequest, KillRequest, Limits, LimitsUpdate,
+    ListRequest, PauseRequest, ProcessesRequest, ResumeRequest, Sample, StartRequest, StatsRequest, Status,
+    StopRequest, StreamStatsRequest, UpdateResourcesRequest, WaitRequest,
 };
 use std::path::Path;
 use tokio_stream::StreamExt;
 use tonic::Code;
-use tonic::transport::Channel;
-
-type Client = ContainersClient<Channel>;
 
 const SLEEPER: [&str; 5] = ["/bin/probe", "sleep", "1000", "--term-exit", "7"];
 
@@ -48,10 +45,6 @@ async fn start(daemon: &Daemon, client: &mut Client, request: CreateRequest) -> 
     started.into_inner().container.unwrap()
 }
 
-async fn get(client: &mut Client, id: &str) -> Container {
-    client.get(GetRequest { id: id.into() }).await.unwrap().into_inner().container.unwrap()
-}
-
 async fn pause(client: &mut Client, id: &str) -> Result<Container, tonic::Status> {
     let answer = client.pause(PauseRequest { id: id.into(), ..Default::default() }).await;
     answer.map(|a| a.into_inner().container.unwrap())
@@ -60,14 +53,6 @@ async fn pause(client: &mut Client, id: &str) -> Result<Container, tonic::Status
 async fn resume(client: &mut Client, id: &str) -> Result<Container, tonic::Status> {
     let answer = client.resume(ResumeRequest { id: id.into(), ..Default::default() }).await;
     answer.map(|a| a.into_inner().container.unwrap())
-}
-
-async fn delete(client: &mut Client, id: &str) {
-    client.delete(DeleteRequest { id: id.into(), force: true, ..Default::default() }).await.unwrap();
-}
-
-async fn within<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(DEADLINE, future).await.expect("takes too long")
 }
 
 async fn samples(client: &mut Client, ids: &[&str]) -> Vec<Sample> {

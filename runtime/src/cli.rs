@@ -234,6 +234,9 @@ pub struct ProcessFlags {
     /// One more environment variable
     #[arg(short, long, value_name = "NAME=VALUE")]
     pub env: Vec<String>,
+    /// More of them, from a file: NAME=VALUE, each ended by a zero byte, as in /proc/PID/environ. Unlike arguments, nobody else sees it
+    #[arg(long, value_name = "FILE")]
+    pub env_file: Option<PathBuf>,
     /// User and group, by number
     #[arg(short, long, value_name = "UID[:GID]")]
     pub user: Option<String>,

@@ -151,6 +151,7 @@ fn exec(mut words: Words<'_>) -> Option<Exec> {
         console_size: None,
         cwd: None,
         env: Vec::new(),
+        env_file: None,
         user: None,
         additional_gids: Vec::new(),
         process_label: None,
@@ -180,6 +181,7 @@ fn exec(mut words: Words<'_>) -> Option<Exec> {
             "--console-socket" => words.value(&mut exec.console_socket)?,
             "-t" | "--tty" => flag(&mut exec.flags.tty)?,
             "--cwd" => words.value(&mut exec.flags.cwd)?,
+            "--env-file" => words.value(&mut exec.flags.env_file)?,
             "-u" | "--user" => words.value(&mut exec.flags.user)?,
             word => break operand(word)?.to_owned(),
         }

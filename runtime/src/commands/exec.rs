@@ -79,7 +79,7 @@ fn changes(args: &cli::Exec) -> Outcome<Changes> {
     Ok(Changes {
         args: args.args.clone(),
         cwd: flags.cwd.clone(),
-        env: flags.env.clone(),
+        env: environment(flags)?,
         terminal: flags.tty,
         console_size: flags.console_size,
         user: flags.user.as_deref().map(user).transpose()?,
@@ -89,6 +89,16 @@ fn changes(args: &cli::Exec) -> Outcome<Changes> {
         no_new_privileges: flags.no_new_privs,
         capabilities: flags.cap.clone(),
     })
+}
+
+/// What the file says, then the flags: a later one for a name wins.
+fn environment(flags: &cli::ProcessFlags) -> Outcome<Vec<String>> {
+    let Some(file) = &flags.env_file else { return Ok(flags.env.clone()) };
+    let what = || format!("read the environment in {}", file.display());
+    let text = std::fs::read(file).attempt(what)?;
+    let text = String::from_utf8(text).map_err(|_| refuse(what(), "it is not UTF-8"))?;
+    let of_file = text.split('\0').filter(|variable| !variable.is_empty()).map(str::to_owned);
+    Ok(of_file.chain(flags.env.iter().cloned()).collect())
 }
 
 /// `UID[:GID]`; a name is never looked up, and what is no number is refused (rule R6).

@@ -130,8 +130,8 @@ pub struct Exec {
     pub cgroup: Option<String>,
     /// The program and its arguments.
     pub args: Vec<String>,
-    /// KEY=VALUE; a later one for a key wins.
-    pub env: Vec<String>,
+    /// A file with KEY=VALUE, each ended by a zero byte: arguments are seen by everybody.
+    pub env_file: Option<PathBuf>,
     /// The working directory, if another.
     pub cwd: Option<String>,
     /// `UID[:GID]`, if others.
@@ -148,16 +148,18 @@ impl Exec {
             args.extend([name.into(), value.as_ref().to_owned()]);
         };
         flag("--pid-file", &self.pid_file);
-        if let Some(socket) = &self.console_socket {
-            flag("--console-socket", socket);
+        for (name, file) in [("--console-socket", &self.console_socket), ("--env-file", &self.env_file)] {
+            if let Some(file) = file {
+                flag(name, file);
+            }
         }
         for (name, value) in [("--cgroup", &self.cgroup), ("--cwd", &self.cwd), ("--user", &self.user)] {
             if let Some(value) = value {
                 flag(name, value);
             }
         }
-        for (name, values) in [("--env", &self.env), ("--cap", &self.capabilities)] {
-            values.iter().for_each(|value| flag(name, value));
+        for name in &self.capabilities {
+            flag("--cap", name);
         }
         if let Some((rows, columns)) = self.console_size {
             flag("--console-size", &format!("{rows}x{columns}"));

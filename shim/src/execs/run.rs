@@ -4,7 +4,7 @@ use super::cgroup::ExecCgroup;
 use super::{Exec, Shared, Spec, State};
 use crate::command::Refusal;
 use crate::console::Console;
-use crate::error::Attempted;
+use crate::error::{Attempted, Error};
 use crate::event::{ExecStart, Exit, Happening};
 use crate::init::{orphan_of, terminal_pipe};
 use crate::orphan;
@@ -15,7 +15,10 @@ use crate::streams::{Ends, Over, Stdin};
 use crate::sys::How;
 use crate::task::SHORT;
 use sextant_runtime::contract::args::{self, Invocation};
+use std::io::Write;
 use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -66,6 +69,38 @@ pub(super) async fn execute(shared: &Shared, exec: &Exec, spec: &Spec) -> Result
     result
 }
 
+/// The environment on its way to the runtime; gone when this is dropped.
+struct EnvFile(PathBuf);
+
+impl EnvFile {
+    /// `None` when there is nothing to write.
+    fn write(path: PathBuf, env: &[String]) -> Result<Option<Self>, Error> {
+        if env.is_empty() {
+            return Ok(None);
+        }
+        let attempted = || format!("write {}", path.display());
+        let open = std::fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(&path);
+        let mut open = open.attempted(attempted)?;
+        let file = Self(path.clone());
+        for variable in env {
+            open.write_all(variable.as_bytes()).and_then(|()| open.write_all(b"\0")).attempted(attempted)?;
+        }
+        Ok(Some(file))
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.clone()
+    }
+}
+
+impl Drop for EnvFile {
+    fn drop(&mut self) {
+        if let Err(e) = std::fs::remove_file(&self.0) {
+            complain!("remove {}: {e}", self.0.display());
+        }
+    }
+}
+
 /// Runs the runtime, and takes over what it leaves.
 async fn invoke(
     shared: &Shared,
@@ -79,6 +114,7 @@ async fn invoke(
     let console = console.transpose()?;
     let pipe = (spec.stdin && !spec.terminal).then(Stdin::pipe).transpose();
     let (ours, theirs) = pipe.attempted(|| "make a pipe for stdin".into())?.unzip();
+    let env = EnvFile::write(shared.dir.join(format!("exec-{name}.env")), &spec.env)?;
     let invocation = Invocation::Exec(Box::new(args::Exec {
         id: shared.id.clone(),
         pid_file: pid_file.to_owned(),
@@ -87,7 +123,7 @@ async fn invoke(
         console_size: spec.size.filter(|_| spec.terminal),
         cgroup: cgroup.map(ExecCgroup::flag),
         args: spec.command.clone(),
-        env: spec.env.clone(),
+        env_file: env.as_ref().map(EnvFile::path),
         cwd: spec.cwd.clone(),
         user: spec.user.clone(),
         additional_gids: spec.additional_gids.clone(),
