@@ -272,6 +272,13 @@ fn over_tcp_both_sides_show_a_certificate() {
     };
     let welcome = as_who("ca.pem", "client");
     assert_eq!(welcome.code, 0, "{welcome:?}\n{}", daemon.log());
+    // Who connects and says nothing keeps nobody waiting.
+    let silent: Vec<_> =
+        (0..24).map(|_| std::net::TcpStream::connect(address.trim_start_matches("tcp:")).unwrap()).collect();
+    let welcome = as_who("ca.pem", "client");
+    assert_eq!(welcome.code, 0, "{welcome:?}\n{}", daemon.log());
+    assert!(!daemon.log().contains("showed no certificate"), "it had to wait for them\n{}", daemon.log());
+    drop(silent);
     let stranger = as_who("ca.pem", "stranger");
     assert_eq!(stranger.code, 1, "{stranger:?}");
     let deceived = as_who("other.pem", "client");

@@ -9,9 +9,10 @@ use crate::engine::Engine;
 use crate::engine::error::Error;
 use crate::model::Phase;
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -19,6 +20,8 @@ use tokio_stream::wrappers::ReceiverStream;
 const FAREWELL: Duration = Duration::from_secs(1);
 /// Pause after a failed accept(2), such as for want of descriptors.
 const BREATH: Duration = Duration::from_millis(50);
+/// Connections to one socket that have not shown who they are, at most.
+const HANDSHAKES: usize = 64;
 /// How long a container may take to end by itself, with `shutdown = "stop"`.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -114,8 +117,13 @@ struct Counted {
 }
 
 /// Hands connections on; a full queue leaves clients in the kernel's backlog.
+///
+/// Who has not shown who it is has no place in the queue, and none among the connections: strangers that
+/// take their time over TLS keep at most each other waiting.
 async fn accept(socket: Socket, counted: Counted, connections: mpsc::Sender<io::Result<Stream>>) {
+    let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
     loop {
+        let Ok(handshake) = Arc::clone(&handshakes).acquire_owned().await else { return };
         let accepted = match socket.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -124,13 +132,14 @@ async fn accept(socket: Socket, counted: Counted, connections: mpsc::Sender<io::
                 continue;
             }
         };
-        let Ok(permit) = connections.clone().reserve_owned().await else { return };
-        let peer = limits::Peer::new(&counted.connections, &counted.limits);
-        // Whoever takes its time over TLS keeps nobody else waiting.
+        let (counted, connections) = (counted.clone(), connections.clone());
         tokio::spawn(async move {
             if let Some(by) = accepted.secured().await {
-                permit.send(Ok(Stream { by, peer }));
+                let peer = limits::Peer::new(&counted.connections, &counted.limits);
+                // An error says that nobody serves any more.
+                connections.send(Ok(Stream { by, peer })).await.unwrap_or_default();
             }
+            drop(handshake);
         });
     }
 }
