@@ -228,9 +228,10 @@ impl Holder {
         Err(with_leftovers(failure, &devices.map_or_else(Vec::new, |devices| devices.back())))
     }
 
-    /// Ends it, and waits for that.
+    /// Ends it, also where somebody has stopped it, and waits for that.
     fn end(self) {
-        drop(self.channel);
+        // Nobody else waits for this child, so the number is its own. It may have ended already.
+        drop(sys::signal::kill(self.pid, libc::SIGKILL));
         drop(sys::process::wait(self.pid));
     }
 }
