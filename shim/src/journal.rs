@@ -1,5 +1,7 @@
 //! The journal: what happened to the container, in a file that outlives the
-//! shim. A record is on disk before anybody hears of it. Watchers read the
+//! shim. A record is in the file before anybody hears of it, and so survives a shim
+//! that is killed. The end of the container is synced as well, for a host that fails
+//! while no manager hears of it; all else is as gone then as the container. Watchers read the
 //! file itself, one record at a time; nothing is queued for them, so nothing
 //! can be dropped. The framing is [`sextant_proto::journal`]'s, the payload
 //! [`crate::service::wire`]'s.
@@ -66,8 +68,7 @@ impl Journal {
         self.last_seq
     }
 
-    /// Appends one record; it is on disk when this returns (fdatasync(2)),
-    /// apart from the deletion, after which the journal is not needed.
+    /// Appends one record; it is in the file when this returns.
     ///
     /// # Errors
     /// When it cannot be written; the file is as before then.
@@ -76,17 +77,21 @@ impl Journal {
         let attempted = || format!("write record {} of the journal {}", stamp.seq, self.path.display());
         let record = sextant_proto::journal::encode(&wire::event(stamp, what))
             .map_err(|size| Error::new(attempted(), format!("its {size} bytes are too many")))?;
-        let written = (&*self.file).write_all(&record).and_then(|()| match what {
-            Happening::Deleted => Ok(()),
-            _ => self.file.sync_data(),
-        });
-        if let Err(e) = written {
+        if let Err(e) = (&*self.file).write_all(&record) {
             self.file.set_len(self.length).attempted(attempted)?;
             return Err(Error::new(attempted(), e));
         }
         self.length += u64::try_from(record.len()).attempted(attempted)?;
         self.last_seq = stamp.seq;
         Ok(stamp)
+    }
+
+    /// The file, to be synced where that keeps nobody waiting.
+    ///
+    /// # Errors
+    /// Of fcntl(2).
+    pub(crate) fn file(&self) -> io::Result<File> {
+        self.file.try_clone()
     }
 }
 

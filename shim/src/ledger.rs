@@ -1,4 +1,4 @@
-//! What is known of the container, on disk first and published then: the journal
+//! What is known of the container, in its file first and published then: the journal
 //! and the [`Snapshot`], for [`crate::task`] and [`crate::execs`], which both have
 //! something to tell. One thread; the lock is never held over a wait.
 
@@ -77,6 +77,16 @@ impl Ledger {
             written = self.journal().append(what);
         }
         self.publish_written(written, change)
+    }
+
+    /// Has what is journalled written to the disk (fdatasync(2)); nobody waits for it.
+    pub(crate) fn sync(&self) {
+        let file = self.journal().file();
+        tokio::task::spawn_blocking(move || {
+            if let Err(e) = file.and_then(|file| file.sync_data()) {
+                complain!("sync the journal: {e}");
+            }
+        });
     }
 
     fn publish_written(

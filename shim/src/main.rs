@@ -18,6 +18,7 @@ mod daemon;
 mod error;
 mod event;
 mod execs;
+mod hand;
 mod init;
 mod journal;
 mod ledger;
@@ -96,14 +97,17 @@ fn supervise(args: Args) -> Result<()> {
         .enable_all()
         .build()
         .attempted(|| "start the event loop".into())?;
-    runtime.block_on(async {
+    let served = runtime.block_on(async {
         let signals = Signals::new(&signals)?;
         let socket = match config.origin {
             Origin::New => listen::bind(&config.socket_dir, &config.socket_name)?,
             Origin::Adopt => listen::replace(&config.socket_dir, &config.socket_name)?,
         };
         serve(config, journal, held, socket, signals).await
-    })
+    });
+    // A journal that is being synced keeps nobody waiting.
+    runtime.shutdown_background();
+    served
 }
 
 /// The journal: of a container that does not exist yet, or of one that has lost its shim.

@@ -320,6 +320,7 @@ impl Task {
         if let Err(e) = self.ledger.record_end(&happening, change).await {
             complain!("{}; the exit is told, but not recorded", e.line());
         }
+        self.ledger.sync();
         self.streams.finish(Over { exit, timed_out: false });
     }
 

@@ -8,13 +8,16 @@ use crate::engine::events::Reader;
 use crate::info::{CgroupLayout, kernel};
 use sextant_proto::v1;
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 /// Events that wait for a slow client, at most.
 const AHEAD: usize = 64;
+
+/// How long events may take to the disk until no more is waited for them.
+const SETTLED: Duration = Duration::from_secs(1);
 
 /// The service.
 #[derive(Clone, Debug)]
@@ -32,6 +35,9 @@ impl v1::system_server::System for System {
         let (containers, running) = self.engine.count();
         let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
         let text = |path: &Path| path.to_string_lossy().into_owned();
+        // What happens after the answer has a higher number; but no disk keeps the answer waiting.
+        let settled = tokio::time::timeout(SETTLED, self.engine.events().settled()).await;
+        let last_event_seq = settled.unwrap_or_else(|_| self.engine.events().last_seq());
         Ok(Response::new(v1::InfoResponse {
             version: env!("CARGO_PKG_VERSION").into(),
             kernel: kernel(),
@@ -44,7 +50,7 @@ impl v1::system_server::System for System {
             containers: count(containers),
             running: count(running),
             started_at: convert::time(self.started_at),
-            last_event_seq: self.engine.events().last_seq(),
+            last_event_seq,
         }))
     }
 

@@ -20,6 +20,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
 
 /// Where the answer to a creation comes.
 pub(super) type Answer = oneshot::Receiver<Result<Snapshot, Error>>;
@@ -139,10 +140,13 @@ async fn build(
     mailbox: &mut Mailbox,
 ) -> Result<(), (Error, Begun)> {
     intend(container, source).await.map_err(|e| (e, Begun::No))?;
-    make(container, mailbox).await.map_err(|e| (e, Begun::Yes))
+    // The disk has as long as the container takes to be made.
+    let dir = container.paths.dir.clone();
+    let synced = tokio::spawn(async move { Record::sync(&dir).await });
+    make(container, mailbox, synced).await.map_err(|e| (e, Begun::Yes))
 }
 
-/// Checks the bundle and puts the intent on disk, the made bundle with it.
+/// Checks the bundle and writes the intent, the made bundle with it.
 async fn intend(container: &mut Container, source: Source) -> Result<(), Error> {
     let id = container.record.id.clone();
     let paths = container.paths.clone();
@@ -181,7 +185,12 @@ async fn intend(container: &mut Container, source: Source) -> Result<(), Error> 
 }
 
 /// Shim, then runtime; given up when it is cancelled, or the container is to be deleted.
-async fn make(container: &mut Container, mailbox: &mut Mailbox) -> Result<(), Error> {
+/// Told when the record is on disk as well.
+async fn make(
+    container: &mut Container,
+    mailbox: &mut Mailbox,
+    synced: JoinHandle<Result<(), Error>>,
+) -> Result<(), Error> {
     let settings = &container.context.settings;
     let pid = spawn::spawn(spawn::Plan {
         shim: &settings.shim,
@@ -202,6 +211,7 @@ async fn make(container: &mut Container, mailbox: &mut Mailbox) -> Result<(), Er
             return Err(Error::Cancelled { id: container.id().into(), attempted: "create it", because });
         }
     }
+    synced.await.map_err(|_| Error::Stopping)??;
     container.catch_up().await?;
     match container.phase() {
         Phase::Creating => Err(Error::Unreachable {

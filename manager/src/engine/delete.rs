@@ -142,7 +142,7 @@ async fn ended(socket: &std::path::Path) -> bool {
 async fn write_intent(container: &mut Container, intent: Intent) -> Result<(), Error> {
     container.record.intent = intent;
     let (record, dir) = (container.record.clone(), container.paths.dir.clone());
-    blocking(move || record.write(&dir)).await
+    blocking(move || record.mark(&dir)).await
 }
 
 async fn remove_files(container: &Container) -> Result<(), Error> {

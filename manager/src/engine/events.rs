@@ -1,7 +1,10 @@
 //! The global journal of events: one file, one order, one writer.
 //!
-//! [`Events::append`] answers when the event is on disk; only then readers see
-//! it. A reader reads the file from the number it names, so there is no queue
+//! [`Events::append`] answers when the event is in the file, which a killed
+//! manager does not lose; for what must outlive the host as well
+//! ([`is_awaited`]), when it is on disk. Readers see it once it is on disk, so
+//! that a number that was heard always means the same event. A reader reads the
+//! file from the number it names, so there is no queue
 //! that could drop anything. How an event looks in the file is the affair of
 //! the [`Codec`]; how a damaged file is mended, of [`super::mend`]. A file that
 //! has grown to its bound is replaced by a shorter one ([`super::compact`]);
@@ -10,13 +13,16 @@
 use super::compact::compact;
 use super::error::Error;
 use super::mend::mend;
-use crate::model::Event;
+use crate::model::{Event, EventKind};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::{mpsc, oneshot, watch};
+use std::time::{Duration, Instant};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 /// Events waiting to be written, at most.
 const QUEUE: usize = 1024;
@@ -24,6 +30,25 @@ const QUEUE: usize = 1024;
 const CHUNK: usize = 64 << 10;
 /// One in so many events has its offset remembered.
 const SPARSE: u64 = 256;
+/// How long an event that nobody awaits waits for others to be synced with.
+const COMPANY: Duration = Duration::from_millis(2);
+/// How long until a sync that failed is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Whether who causes an event of this kind hears of its effect only when the event is on disk:
+/// whatever a restart of the host does not undo by itself. That a process was executed, paused or
+/// joined by another is as gone with the host as the process.
+fn is_awaited(kind: EventKind) -> bool {
+    matches!(
+        kind,
+        EventKind::Created
+            | EventKind::CreateFailed
+            | EventKind::StartFailed
+            | EventKind::Exited
+            | EventKind::Deleted
+            | EventKind::Gap
+    )
+}
 
 /// Events to bytes and back.
 #[derive(Clone, Copy, Debug)]
@@ -79,8 +104,11 @@ impl Part {
 /// The journal. Cloning shares it.
 #[derive(Clone, Debug)]
 pub struct Events {
-    queue: mpsc::Sender<Append>,
+    queue: Sender<Append>,
+    room: Arc<Semaphore>,
     committed: watch::Receiver<Committed>,
+    /// Number of the last event in the file.
+    written: Arc<AtomicU64>,
     codec: Codec,
 }
 
@@ -88,6 +116,8 @@ pub struct Events {
 struct Append {
     event: Event,
     reply: oneshot::Sender<Result<u64, Error>>,
+    /// Its place in the queue.
+    _room: OwnedSemaphorePermit,
 }
 
 impl Events {
@@ -104,30 +134,42 @@ impl Events {
         let (events, bytes) = mend(&file, path, codec).map_err(io("read"))?;
         let seq = events.last().map_or(0, |e| e.seq);
         let committed = Committed { seq, bytes, part: Arc::new(Part::new(file)) };
-        let mut writer = Writer { path: path.into(), codec, committed, records: 0, bound, limit: bound };
+        let written = Arc::new(AtomicU64::new(seq));
+        let mut writer = Writer {
+            path: path.into(),
+            codec,
+            end: (seq, bytes),
+            committed,
+            written: Arc::clone(&written),
+            due: None,
+            records: 0,
+            bound,
+            limit: bound,
+        };
         let mut offset = 0;
         for event in &events {
             writer.remember(event.seq, offset);
             let size = (codec.encode)(event).map_err(|e| io("read")(io::Error::other(e)))?.len();
             offset += u64::try_from(size).unwrap_or(u64::MAX);
         }
-        let (queue, appends) = mpsc::channel(QUEUE);
+        let (queue, appends) = channel();
         let (publish, committed) = watch::channel(writer.committed.clone());
         std::thread::Builder::new()
             .name("events".into())
-            .spawn(move || writer.run(appends, &publish))
+            .spawn(move || writer.run(&appends, &publish))
             .map_err(Error::io("start the writer of events"))?;
-        Ok((Self { queue, committed, codec }, events))
+        Ok((Self { queue, room: Arc::new(Semaphore::new(QUEUE)), committed, written, codec }, events))
     }
 
     /// Adds an event, whose number is chosen here, and gives the number back
-    /// once it is on disk.
+    /// once it is in the file; on disk, if that has to be awaited.
     ///
     /// # Errors
     /// [`Error::Io`]; the event is not in the journal then.
     pub async fn append(&self, event: Event) -> Result<u64, Error> {
+        let room = Arc::clone(&self.room).acquire_owned().await.map_err(|_| Error::Stopping)?;
         let (reply, answer) = oneshot::channel();
-        self.queue.send(Append { event, reply }).await.map_err(|_| Error::Stopping)?;
+        self.queue.send(Append { event, reply, _room: room }).map_err(|_| Error::Stopping)?;
         answer.await.map_err(|_| Error::Stopping)?
     }
 
@@ -136,11 +178,20 @@ impl Events {
         self.committed.borrow().seq
     }
 
-    /// Reads the events numbered above `after`.
+    /// The same, once all that was added before is on disk.
+    pub async fn settled(&self) -> u64 {
+        let (mut committed, upto) = (self.committed.clone(), self.written.load(Ordering::Acquire));
+        // An error says that the writer has gone: what is on disk now is all.
+        drop(committed.wait_for(|committed| committed.seq >= upto).await);
+        self.last_seq()
+    }
+
+    /// Reads the events numbered above `after`. All that were added before are read
+    /// before the reader says that there is none.
     pub fn read(&self, after: u64) -> Reader {
-        let committed = self.committed.clone();
+        let (committed, upto) = (self.committed.clone(), self.written.load(Ordering::Acquire));
         let part = Arc::clone(&committed.borrow().part);
-        Reader { offset: part.offset(after), part, after, committed, codec: self.codec }
+        Reader { offset: part.offset(after), part, after, upto, committed, codec: self.codec }
     }
 }
 
@@ -150,22 +201,29 @@ pub struct Reader {
     part: Arc<Part>,
     offset: u64,
     after: u64,
+    /// The last event that was in the file when the reader was made.
+    upto: u64,
     committed: watch::Receiver<Committed>,
     codec: Codec,
 }
 
 impl Reader {
-    /// The next events, in order; empty when all that are on disk were read.
+    /// The next events, in order; empty when all that are on disk were read, and among them
+    /// all that were added before the reader was made.
     ///
     /// # Errors
     /// [`Error::Io`].
     pub async fn next(&mut self) -> Result<Vec<Event>, Error> {
         loop {
-            let Committed { bytes: end, part, .. } = self.committed.borrow_and_update().clone();
+            let Committed { seq, bytes: end, part } = self.committed.borrow_and_update().clone();
             if !Arc::ptr_eq(&part, &self.part) {
                 (self.offset, self.part) = (part.offset(self.after), part);
             }
             if self.offset >= end {
+                if seq < self.upto {
+                    self.more().await?;
+                    continue;
+                }
                 return Ok(Vec::new());
             }
             let whole = self.chunk(end).await?;
@@ -216,7 +274,13 @@ impl Reader {
 struct Writer {
     path: PathBuf,
     codec: Codec,
+    /// Number of the last event in the file, and its size.
+    end: (u64, u64),
+    /// What of it is on disk.
     committed: Committed,
+    written: Arc<AtomicU64>,
+    /// When what is not on disk yet is to be synced at the latest.
+    due: Option<Instant>,
     /// Records in the file.
     records: u64,
     /// The size that the file is not to grow beyond.
@@ -227,32 +291,71 @@ struct Writer {
 }
 
 impl Writer {
-    /// Writes what waits in one go, syncs once, then publishes and answers.
-    fn run(mut self, mut queue: mpsc::Receiver<Append>, publish: &watch::Sender<Committed>) {
-        let mut batch = Vec::new();
-        while queue.blocking_recv_many(&mut batch, QUEUE) > 0 {
-            let first = self.committed.seq + 1;
-            let result = self.write(&batch);
-            if let Ok((seq, bytes)) = result {
-                (self.committed.seq, self.committed.bytes) = (seq, bytes);
-            }
-            publish.send_replace(self.committed.clone());
-            for (append, seq) in batch.drain(..).zip(first..) {
-                let answer = match &result {
-                    Ok(_) => Ok(seq),
-                    Err(e) => Err(Error::io(format!("write {}", self.path.display()))(copy(e))),
-                };
-                if append.reply.send(answer).is_err() {
-                    tracing::debug!(seq, "nobody waits for the number of an event");
+    /// Writes what waits in one go, syncs it if any of it has to be, answers, and publishes what is on disk.
+    fn run(mut self, queue: &Receiver<Append>, publish: &watch::Sender<Committed>) {
+        loop {
+            let next = match self.due {
+                Some(due) => queue.recv_timeout(due.saturating_duration_since(Instant::now())),
+                None => queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            match next {
+                Ok(first) => {
+                    let batch: Vec<Append> = std::iter::once(first).chain(queue.try_iter()).collect();
+                    self.add(batch, publish);
+                }
+                Err(RecvTimeoutError::Timeout) => self.settle(publish),
+                Err(RecvTimeoutError::Disconnected) => {
+                    if self.due.is_some() {
+                        self.settle(publish);
+                    }
+                    return;
                 }
             }
         }
     }
 
-    /// Number of the last event, and size of the file, after the batch.
-    fn write(&mut self, batch: &[Append]) -> io::Result<(u64, u64)> {
+    fn add(&mut self, batch: Vec<Append>, publish: &watch::Sender<Committed>) {
+        let first = self.end.0 + 1;
+        let awaited = batch.iter().any(|append| is_awaited(append.event.kind));
+        let added = self.write(&batch, awaited);
+        if added.is_ok() && awaited {
+            self.commit(publish);
+        } else if added.is_ok() {
+            self.due.get_or_insert_with(|| Instant::now() + COMPANY);
+        }
+        for (append, seq) in batch.into_iter().zip(first..) {
+            let answer = match &added {
+                Ok(()) => Ok(seq),
+                Err(e) => Err(Error::io(format!("write {}", self.path.display()))(copy(e))),
+            };
+            if append.reply.send(answer).is_err() {
+                tracing::debug!(seq, "nobody waits for the number of an event");
+            }
+        }
+    }
+
+    /// Syncs what nobody awaits.
+    fn settle(&mut self, publish: &watch::Sender<Committed>) {
+        match self.committed.part.file.sync_data() {
+            Ok(()) => self.commit(publish),
+            Err(error) => {
+                tracing::error!(%error, file = %self.path.display(), "events cannot be synced");
+                self.due = Some(Instant::now() + RETRY);
+            }
+        }
+    }
+
+    /// All that is in the file is on disk.
+    fn commit(&mut self, publish: &watch::Sender<Committed>) {
+        (self.committed.seq, self.committed.bytes) = self.end;
+        self.due = None;
+        publish.send_replace(self.committed.clone());
+    }
+
+    /// Writes the batch behind the last event; after an error nothing of it is in the file.
+    fn write(&mut self, batch: &[Append], sync: bool) -> io::Result<()> {
         let mut bytes = Vec::new();
-        let mut seq = self.committed.seq;
+        let mut seq = self.end.0;
         let mut places = Vec::new();
         for append in batch {
             seq += 1;
@@ -260,12 +363,13 @@ impl Writer {
             places.push((seq, len(&bytes)));
             bytes.extend((self.codec.encode)(&event).map_err(io::Error::other)?);
         }
-        if self.committed.bytes + len(&bytes) > self.limit {
+        if self.end.1 + len(&bytes) > self.limit {
             self.try_to_shorten();
         }
-        let before = self.committed.bytes;
+        let before = self.end.1;
         let file = &self.committed.part.file;
-        if let Err(error) = file.write_all_at(&bytes, before).and_then(|()| file.sync_data()) {
+        let written = file.write_all_at(&bytes, before);
+        if let Err(error) = written.and_then(|()| if sync { file.sync_data() } else { Ok(()) }) {
             // Half a record must not stay: the next one begins where this one did.
             file.set_len(before)?;
             return Err(error);
@@ -273,20 +377,22 @@ impl Writer {
         for (seq, offset) in places {
             self.remember(seq, before + offset);
         }
-        Ok((seq, before + len(&bytes)))
+        self.end = (seq, before + len(&bytes));
+        self.written.store(seq, Ordering::Release);
+        Ok(())
     }
 
     /// Makes the file shorter; when that fails, it is tried again much later.
     fn try_to_shorten(&mut self) {
         if let Err(error) = self.shorten() {
             tracing::warn!(%error, file = %self.path.display(), "cannot make the journal of events shorter");
-            self.limit = self.committed.bytes + self.bound / 2;
+            self.limit = self.end.1 + self.bound / 2;
         }
     }
 
     /// Replaces the file by one of half the bound, and what must not be forgotten beside.
     fn shorten(&mut self) -> io::Result<()> {
-        let mut old = vec![0; usize::try_from(self.committed.bytes).map_err(io::Error::other)?];
+        let mut old = vec![0; usize::try_from(self.end.1).map_err(io::Error::other)?];
         self.committed.part.file.read_exact_at(&mut old, 0)?;
         let encode = |event: &Event| (self.codec.encode)(event).map_err(io::Error::other);
         let mut sized = Vec::new();
@@ -306,9 +412,12 @@ impl Writer {
         file.write_all_at(&bytes, 0)?;
         file.sync_all()?;
         std::fs::rename(&new, &self.path)?;
-        // From here on the new one is the journal, whatever comes.
-        (self.committed.bytes, self.committed.part) = (len(&bytes), Arc::new(Part::new(file)));
-        (self.records, self.limit) = (0, self.bound.max(self.committed.bytes + self.bound / 4));
+        // From here on the new one is the journal, whatever comes. It is published with what comes next,
+        // until which readers go on in the old one.
+        self.end.1 = len(&bytes);
+        (self.committed.seq, self.committed.bytes) = self.end;
+        self.committed.part = Arc::new(Part::new(file));
+        (self.records, self.limit) = (0, self.bound.max(self.end.1 + self.bound / 4));
         for (seq, offset) in places {
             self.remember(seq, offset);
         }
@@ -435,6 +544,29 @@ mod tests {
         more.unwrap();
         assert_eq!(added.unwrap(), 1);
         assert_eq!(reader.next().await.unwrap()[0].container, "b");
+    }
+
+    #[tokio::test]
+    async fn what_nobody_awaits_is_read_all_the_same_and_numbered_in_between() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("events");
+        let (events, _) = Events::open(&path, CODEC, BOUND).unwrap();
+        let started = || Event { kind: EventKind::Started, ..event("a") };
+        for round in 0..20 {
+            let seq = events.append(started()).await.unwrap();
+            assert_eq!(seq, 2 * round + 1);
+            // In the file at once: a manager that is killed now loses nothing.
+            let bytes = std::fs::read(&path).unwrap();
+            assert_eq!((CODEC.decode)(&bytes).events.last().map(|e| e.seq), Some(seq));
+            assert_eq!(seqs(&events, seq - 1).await, [seq]);
+            assert_eq!(events.settled().await, seq);
+            assert_eq!(events.append(event("a")).await.unwrap(), seq + 1);
+            assert_eq!(events.last_seq(), seq + 1, "what is awaited is on disk");
+        }
+        events.append(started()).await.unwrap();
+        drop(events);
+        let (events, history) = Events::open(&path, CODEC, BOUND).unwrap();
+        assert_eq!((history.len(), events.last_seq()), (41, 41));
     }
 
     /// Numbers and kinds of what comes above `after` now.

@@ -3,7 +3,8 @@
 //!
 //! - intent *create*, and the journal says created: it is taken over;
 //! - intent *create*, and it does not: the creation is undone and told as failed;
-//! - intent *undo* or *delete*: that is finished.
+//! - intent *undo* or *delete*: that is finished. It is the intent also where clients were told
+//!   that it is done: what is told is on disk, when the intent may not have been as the host failed.
 //!
 //! Taking over replays the shim's journal: clients are told what they were not
 //! told yet, which the global journal knows by the number of each record.
@@ -99,7 +100,12 @@ async fn one(container: &mut Container, told: &[Event]) -> Result<After, Error> 
         true => Told::Yes,
         false => Told::No,
     };
-    match container.record.intent.clone() {
+    let intent = match container.record.intent.clone() {
+        Intent::Create if was_told(EventKind::Deleted) == Told::Yes => Intent::Delete,
+        Intent::Create if was_told(EventKind::CreateFailed) == Told::Yes => Intent::Undo(interrupted()),
+        intent => intent,
+    };
+    match intent {
         Intent::Delete => {
             tracing::info!(container = container.id(), "finishing its deletion");
             container.set(|s| s.phase = Phase::Deleting);

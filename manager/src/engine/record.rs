@@ -1,6 +1,9 @@
-//! `record.json`: what the manager intends with a container, on disk before the
-//! first side effect and until after the last one. Written whole: to a new
-//! file, synced, renamed over the old one, the directory synced (rename(2)).
+//! `record.json`: what the manager intends with a container, in its directory before
+//! the first side effect and until after the last one. Written whole: to a new
+//! file that is renamed over the old one (rename(2)). A killed manager finds it as it was;
+//! for the case that the host fails it is synced, before anybody hears of the container.
+//! That the container is to go again says a second file, whose presence is enough: no
+//! sync has to keep record and intent together.
 //!
 //! What *happened* is not here but in the shim's journal; after a crash the
 //! two together say what is to be finished or undone (`reconcile`).
@@ -10,12 +13,17 @@ use crate::model::{Failure, IdRange, LogOptions, Stdio};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
+use tokio::task::JoinSet;
 
 /// Largest record that is read back.
 const MAX: u64 = 16 << 20;
+/// Present where the container is to be removed.
+const DELETE: &str = "intent.delete";
+/// Present where its creation is to be undone; the failure is in it.
+const UNDO: &str = "intent.undo";
 
 /// What the manager is about to do, or has done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,24 +129,54 @@ fn remove_dir(dir: &Path) -> io::Result<()> {
 }
 
 impl Record {
-    /// Writes it into `dir`; on disk when this returns.
+    /// Writes it into `dir`; on disk after [`Record::sync`].
     ///
     /// # Errors
     /// [`Error::Io`]; the old record is whole then.
     pub fn write(&self, dir: &Path) -> Result<(), Error> {
-        self.replace(dir).map_err(Error::io(format!("write {}", dir.join("record.json").display())))
+        let bytes = serde_json::to_vec_pretty(self).map_err(io::Error::from);
+        let written = bytes.and_then(|bytes| replace(dir, "record.json", &bytes));
+        written.map_err(Error::io(format!("write {}", dir.join("record.json").display())))
     }
 
-    fn replace(&self, dir: &Path) -> io::Result<()> {
-        let new = dir.join("record.json.new");
-        let mut file = File::create(&new)?;
-        file.write_all(&serde_json::to_vec_pretty(self)?)?;
-        file.sync_all()?;
-        std::fs::rename(&new, dir.join("record.json"))?;
-        File::open(dir)?.sync_all()
+    /// Writes the intent to undo or delete; the record stays as it is. On disk it need not be
+    /// until that is told (fsync of the events): until then nothing has gone that would be missed.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn mark(&self, dir: &Path) -> Result<(), Error> {
+        let marked = match &self.intent {
+            Intent::Create => Ok(()),
+            Intent::Delete => replace(dir, DELETE, &[]),
+            Intent::Undo(failure) => {
+                let bytes = serde_json::to_vec(failure).map_err(io::Error::from);
+                bytes.and_then(|bytes| replace(dir, UNDO, &bytes))
+            }
+        };
+        marked.map_err(Error::io(format!("write the intent into {}", dir.display())))
     }
 
-    /// Reads the one in `dir`; `None` when there is none.
+    /// Waits until the record in `dir` is on disk (fsync(2)): its bytes, its name and its directory's name.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub async fn sync(dir: &Path) -> Result<(), Error> {
+        let paths = [Some(dir.join("record.json")), Some(dir.into()), dir.parent().map(Into::into)];
+        let mut syncs = JoinSet::new();
+        for path in paths.into_iter().flatten() {
+            syncs.spawn_blocking(move || {
+                let synced = File::open(&path).and_then(|file| file.sync_all());
+                synced.map_err(Error::io(format!("sync {}", path.display())))
+            });
+        }
+        while let Some(synced) = syncs.join_next().await {
+            synced.map_err(|_| Error::Stopping)??;
+        }
+        Ok(())
+    }
+
+    /// Reads the one in `dir`; `None` when there is none, or an empty one: that of a creation which
+    /// nobody heard of before the host failed.
     ///
     /// # Errors
     /// [`Error::Io`], also for a record that is not one.
@@ -152,12 +190,27 @@ impl Record {
                     metadata.len()
                 ))));
             }
+            Ok(metadata) if metadata.len() == 0 => return Ok(None),
             Ok(_) => std::fs::read(&path).map_err(Error::io(&attempted))?,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(Error::io(attempted)(e)),
         };
-        serde_json::from_slice(&bytes).map(Some).map_err(|e| Error::io(attempted)(e.into()))
+        let mut record: Self = serde_json::from_slice(&bytes).map_err(|e| Error::io(&attempted)(e.into()))?;
+        if dir.join(DELETE).exists() {
+            record.intent = Intent::Delete;
+        } else if let Ok(failure) = std::fs::read(dir.join(UNDO)) {
+            // Cut short by the host's failure, it says no less that there was one.
+            record.intent = Intent::Undo(serde_json::from_slice(&failure).unwrap_or_default());
+        }
+        Ok(Some(record))
     }
+}
+
+/// Writes a file of `dir` whole or not at all.
+fn replace(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let new = dir.join(format!("{name}.new"));
+    std::fs::write(&new, bytes)?;
+    std::fs::rename(&new, dir.join(name))
 }
 
 #[cfg(test)]
@@ -182,17 +235,41 @@ pub(crate) mod tests {
         }
     }
 
-    #[test]
-    fn a_record_comes_back_and_is_replaced_whole() {
+    #[tokio::test]
+    async fn a_record_comes_back_and_is_replaced_whole() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(Record::read(dir.path()).unwrap(), None);
         let mut record = record("a");
         record.write(dir.path()).unwrap();
         assert_eq!(Record::read(dir.path()).unwrap().as_ref(), Some(&record));
-        record.intent = Intent::Undo(Failure { stage: "clone".into(), ..Failure::default() });
+        record.hostname = "b".into();
         record.write(dir.path()).unwrap();
+        Record::sync(dir.path()).await.unwrap();
         assert_eq!(Record::read(dir.path()).unwrap(), Some(record));
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_intended_since_stands_beside_the_record() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut record = record("a");
+        record.write(dir.path()).unwrap();
+        record.intent = Intent::Undo(Failure { stage: "clone".into(), ..Failure::default() });
+        record.mark(dir.path()).unwrap();
+        assert_eq!(Record::read(dir.path()).unwrap().as_ref(), Some(&record));
+        std::fs::write(dir.path().join(UNDO), "{\"sta").unwrap();
+        let torn = Record::read(dir.path()).unwrap().unwrap();
+        assert_eq!(torn.intent, Intent::Undo(Failure::default()));
+        record.intent = Intent::Delete;
+        record.mark(dir.path()).unwrap();
+        assert_eq!(Record::read(dir.path()).unwrap(), Some(record));
+    }
+
+    #[test]
+    fn an_empty_record_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("record.json"), "").unwrap();
+        assert_eq!(Record::read(dir.path()).unwrap(), None);
     }
 
     #[test]
