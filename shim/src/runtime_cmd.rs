@@ -12,12 +12,11 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use sextant_runtime::contract::args::{Common, Invocation};
 use sextant_runtime::contract::report::Failure;
+use std::fs::File;
 use std::future::Future;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::process::CommandExt;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// Bytes of the runtime's own words that are kept.
@@ -143,17 +142,16 @@ impl Runtime {
         let (stdout, stdout_end) = Pipe::new()?;
         let (stderr, stderr_end) = Pipe::new()?;
         let common = Common { root: self.root.clone(), report_fd: Some(inheritable(&report_end)?) };
-        let mut child = sys::unblock_signals(&mut Command::new(&self.binary))
-            .args(invocation.to_args(&common))
-            .stdin(stdin.map_or_else(Stdio::null, Stdio::from))
-            .stdout(stdout_end)
-            .stderr(stderr_end)
-            // With it ends what it has executed: a hook that hangs.
-            .process_group(0)
-            .spawn()?;
-        let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
+        let stdin = stdin.map_or_else(|| File::open("/dev/null").map(OwnedFd::from), Ok)?;
+        let stdio = [stdin.as_fd(), stdout_end.as_fd(), stderr_end.as_fd()];
+        // In a group of its own: with it ends what it has executed, a hook that hangs.
+        let pid = sys::spawn(&self.binary, &invocation.to_args(&common), stdio)?;
         // A child that could not be waited for must not go on. It is not reaped yet: its pid is its own.
-        let process = self.reaper.register(pid).or_else(|e| child.kill().and(Err(e)))?;
+        let process = self.reaper.register(pid).inspect_err(|_| {
+            if let Err(e) = nix::sys::signal::kill(Pid::from_raw(pid), Signal::SIGKILL) {
+                complain!("kill the runtime, pid {pid}: {e}");
+            }
+        })?;
         let speaker = match invocation {
             Invocation::Exec(_) => Speaker::Process,
             _ => Speaker::Runtime,
@@ -162,8 +160,8 @@ impl Runtime {
     }
 }
 
-/// Lets the next child inherit `fd`, and gives its number. This process forks
-/// on one thread only, and `fd` is closed right after the fork.
+/// Lets the next child inherit `fd`, and gives its number. This process starts others
+/// on one thread only, and `fd` is closed right afterwards.
 fn inheritable(fd: &OwnedFd) -> io::Result<i32> {
     nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty()))?;
     Ok(fd.as_raw_fd())

@@ -1,6 +1,6 @@
 //! Signals come as bytes of a signalfd(2), so that no disposition is changed
 //! and a child inherits none. That they are blocked is undone in each child
-//! ([`crate::sys::unblock_signals`]); std puts SIGPIPE back.
+//! ([`crate::sys::spawn`]).
 
 use crate::error::{Attempted, Result};
 use nix::sys::signal::{SigSet, Signal};
