@@ -8,7 +8,10 @@
     reason = "a test"
 )]
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use sextant_integration::bundle::add_busybox;
+use sextant_integration::calls::{get, within};
 use sextant_integration::process::{DEADLINE, until};
 use sextant_integration::stdio::Attached;
 use sextant_integration::{Bundle, Daemon, skip_unless_root, unique};
@@ -192,6 +195,39 @@ async fn a_process_waits_for_a_client_that_wants_that_and_no_longer_than_it_is_t
     assert!(!done.exists());
     drop(client);
     assert!(until(DEADLINE, || done.exists()), "it waits for nobody");
+    delete(&daemon, &id).await;
+    daemon.finish(&[&id]);
+}
+
+#[tokio::test]
+async fn a_terminal_outlives_the_shim_that_had_it() {
+    let Some((daemon, id)) = begin("pty") else { return };
+    let request = CreateRequest { stdin: true, terminal: true, ..daemon.request(&id, &["/bin/sh"]) };
+    create(&daemon, request).await;
+    start(&daemon, &id).await;
+    let mut client = attach(&daemon, to(&id)).await;
+    client.type_in("echo sum $((3+4))\n").await;
+    client.until("sum 7\r\n").await;
+    let mut containers = daemon.containers().await;
+    let before = get(&mut containers, &id).await;
+    kill(Pid::from_raw(before.shim_pid), Signal::SIGKILL).unwrap();
+    let adopted = async {
+        loop {
+            let now = get(&mut containers, &id).await;
+            if ![0, before.shim_pid].contains(&now.shim_pid) && now.degraded.is_empty() {
+                return now;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    assert_eq!(within(adopted).await.pid, before.pid, "it was not hung up");
+    let mut client = attach(&daemon, to(&id)).await;
+    assert!(client.first.terminal && client.first.stdin);
+    client.resize(33, 111).await;
+    client.type_in("stty size; exit 7\n").await;
+    client.until("33 111\r\n").await;
+    assert_eq!(client.code().await, 7);
+    assert!(log(&daemon, &id).await.contains("sum 7\r\n"));
     delete(&daemon, &id).await;
     daemon.finish(&[&id]);
 }

@@ -5,17 +5,19 @@
 //! | | handed over | else |
 //! |---|---|---|
 //! | init | a pidfd that was open before it ended | pidfd_open(2), if its start time is still the recorded one |
-//! | stdout, stderr | reading ends that were open all the time: nothing is lost but what the killed shim had read and not written, at most one piece of 16 KiB | the pipe that init still has as its descriptor 1 or 2, if its number is the recorded one; the journal says what was lost |
+//! | stdout, stderr | reading ends that were open all the time, or the master of the terminal: nothing is lost | the pipe that init still has as its descriptor 1 or 2, if its number is the recorded one; the journal says what was lost |
+//! | what was read and not logged | memory of the killed shim ([`crate::hand`]): it is logged, once | with the pipes |
 
 use crate::error::{Attempted, Error, Result};
 use crate::event::{Happening, OutputLost, Phase};
-use crate::init::Init;
+use crate::init::{Init, terminal_pipe};
 use crate::journal::Reader;
 use crate::log::Log;
 use crate::orphan;
 use crate::pipe::Pipe;
 use crate::service::past::Past;
-use crate::streams::Over;
+use crate::stdio::Logged;
+use crate::streams::{Ends, Over, Stdin};
 use crate::sys;
 use crate::task::{SHORT, Task};
 use sextant_runtime::contract::args::Invocation;
@@ -28,6 +30,10 @@ use std::time::SystemTime;
 /// Why output is missing.
 const NOBODY_READ: &str = "the shim was killed, and nobody had kept the pipes of its output";
 
+/// Why output is missing although the pipes were kept.
+const NOT_TOLD_APART: &str =
+    "the shim was killed, and what it had read cannot be told apart from what it had logged";
+
 /// What was kept for the next shim.
 #[derive(Debug, Default)]
 pub(crate) struct Held {
@@ -37,6 +43,10 @@ pub(crate) struct Held {
     stdout: Option<OwnedFd>,
     /// The reading end of its stderr.
     stderr: Option<OwnedFd>,
+    /// What was read of either, and not logged.
+    hands: [Option<OwnedFd>; 2],
+    /// The master of its terminal, in place of the reading ends.
+    terminal: Option<OwnedFd>,
 }
 
 impl Held {
@@ -53,6 +63,9 @@ impl Held {
                 b'i' => held.init = Some(fd),
                 b'o' => held.stdout = Some(fd),
                 b'e' => held.stderr = Some(fd),
+                b'O' => held.hands[0] = Some(fd),
+                b'E' => held.hands[1] = Some(fd),
+                b't' => held.terminal = Some(fd),
                 _ => {}
             }
         }
@@ -105,22 +118,35 @@ impl Task {
         let path = self.dir.join("log");
         let written = std::fs::metadata(&path).and_then(|m| m.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
         let log = Log::open(&path, self.log, Arc::clone(&self.counters))?;
-        let kept = held.stdout.is_some() && held.stderr.is_some();
-        let wanted = [(1, held.stdout, past.handover.stdout), (2, held.stderr, past.handover.stderr)];
-        let pipes = wanted.map(|(fd, held, known)| match held {
-            Some(end) => Pipe::of(end).ok(),
-            // A process that has ended, or has closed its stdout, writes nothing more.
-            None => known.and_then(|known| Pipe::reopen(pid, fd, known.inode).ok().flatten()),
-        });
-        let lost = (!kept).then(|| OutputLost {
+        let kept = held.terminal.is_some() || held.stdout.is_some() && held.stderr.is_some();
+        let (pipes, ends) = match held.terminal {
+            Some(master) => {
+                let stdin = master.try_clone().and_then(Stdin::new).ok();
+                ([Some(terminal_pipe(&master)?), None], Ends { stdin, terminal: Some(master) })
+            }
+            None => {
+                let [stdout, stderr] = past.handover.ends.pipes;
+                let wanted = [(1, held.stdout, stdout), (2, held.stderr, stderr)];
+                let pipes = wanted.map(|(fd, held, known)| match held {
+                    Some(end) => Pipe::of(end).ok(),
+                    // A process that has ended, or has closed its stdout, writes nothing more.
+                    None => known.and_then(|known| Pipe::reopen(pid, fd, known.inode).ok().flatten()),
+                });
+                (pipes, Ends::default())
+            }
+        };
+        let (logged, found) = Logged::recover(log, held.hands)?;
+        let because = if !kept { Some(NOBODY_READ) } else { (!found).then_some(NOT_TOLD_APART) };
+        let lost = because.map(|because| OutputLost {
             log_offset: self.counters.written.load(Ordering::Relaxed),
             from: written,
             until: pipes.iter().all(Option::is_some).then(SystemTime::now),
-            because: NOBODY_READ,
+            because,
         });
-        let [stdout, stderr] = [0, 1].map(|n| pipes.get(n)?.as_ref()?.end().ok());
-        self.init = Some(Init::adopt(process, pipes, (log, &self.streams), past.handover, past.oom_kills));
-        self.ledger.record(&Happening::Adopted { stdout, stderr, lost }, |s| s.pid = pid)
+        let init = Init::adopt(process, (pipes, logged, ends), &self.streams, past.handover, past.oom_kills);
+        let ends = init.ends();
+        self.init = Some(init);
+        self.ledger.record(&Happening::Adopted { ends, lost }, |s| s.pid = pid)
     }
 
     /// Records what the killed shim could not: that the process was executed, that it was paused,

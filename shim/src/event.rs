@@ -55,6 +55,26 @@ pub(crate) struct Exit {
     pub(crate) oom_killed: bool,
 }
 
+/// What the output of init passes through in a shim, for whoever keeps it for the next one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct OutputEnds {
+    /// Where its stdout and its stderr are read.
+    pub(crate) pipes: [Option<PipeEnd>; 2],
+    /// What is in the hand of each.
+    pub(crate) hands: [Option<PipeEnd>; 2],
+    /// The master of its terminal, and the number of that.
+    pub(crate) terminal: Option<TerminalEnd>,
+}
+
+/// The master of a terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TerminalEnd {
+    /// Number of the descriptor.
+    pub(crate) fd: i32,
+    /// Which terminal of its devpts (ioctl_tty(2), `TIOCGPTN`).
+    pub(crate) number: u32,
+}
+
 /// What another shim needs to know of init when this one is killed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Handover {
@@ -62,10 +82,8 @@ pub(crate) struct Handover {
     pub(crate) start_time: u64,
     /// Which boot of the machine that was in.
     pub(crate) boot_id: String,
-    /// Where its stdout is read.
-    pub(crate) stdout: Option<PipeEnd>,
-    /// Where its stderr is read.
-    pub(crate) stderr: Option<PipeEnd>,
+    /// What its output passes through.
+    pub(crate) ends: OutputEnds,
     /// The counter of its OOM kills.
     pub(crate) oom: Option<OomCounter>,
 }
@@ -133,10 +151,8 @@ pub(crate) enum Happening {
     },
     /// Another shim took over from one that was killed.
     Adopted {
-        /// Where init's stdout is read now.
-        stdout: Option<PipeEnd>,
-        /// Where its stderr is read now.
-        stderr: Option<PipeEnd>,
+        /// What init's output passes through now.
+        ends: OutputEnds,
         /// What the log lacks.
         lost: Option<OutputLost>,
     },

@@ -3,18 +3,18 @@
 //! its end means.
 
 use crate::error::{Attempted, Error, Result};
-use crate::event::{Exit, Handover, Stage};
+use crate::event::{Exit, Handover, OutputEnds, Stage, TerminalEnd};
 use crate::log::Log;
 use crate::oom::{OomCounter, OomWatch};
 use crate::orphan;
-use crate::pipe::{Pipe, PipeEnd};
+use crate::pipe::Pipe;
 use crate::reaper::{Creation, Ended, Process};
 use crate::report::Report;
 use crate::runtime_cmd::Finished;
-use crate::stdio::Output;
+use crate::stdio::{Logged, Output};
 use crate::streams::{Ends, Streams};
 use sextant_runtime::contract::report::Failure;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -28,8 +28,8 @@ pub(crate) struct Init {
     /// The first failure of that report.
     failure: Option<Failure>,
     oom: Option<OomWatch>,
-    /// Where its stdout and stderr are read.
-    ends: [Option<PipeEnd>; 2],
+    /// What its output passes through.
+    ends: OutputEnds,
 }
 
 /// What became of a signal.
@@ -54,19 +54,16 @@ impl Init {
         ends: Ends,
         (log, streams): (Log, &Arc<Streams>),
     ) -> Result<Self> {
+        let logged = Logged::new(log)?;
         let process = orphan_of(creation, pid_file, "the container's init")?;
         let Finished { stdout, stderr, report, .. } = left;
         let pipes = match &ends.terminal {
             Some(master) => [Some(terminal_pipe(master)?), None],
             None => [Some(stdout), Some(stderr)],
         };
-        let known = match &ends.terminal {
-            // A terminal cannot be opened by another shim.
-            Some(_) => [None, None],
-            None => pipes.each_ref().map(|pipe| pipe.as_ref()?.end().ok()),
-        };
+        let known = known(&pipes, &logged, ends.terminal.as_ref());
         streams.connect(ends);
-        let output = Output::carry(pipes, Some(log), Arc::clone(streams));
+        let output = Output::carry(pipes, Some(logged), Arc::clone(streams));
         let oom = OomCounter::of(process.pid).map(|counter| OomWatch::new(counter, 0));
         Ok(Self { process, output, report, failure: None, oom, ends: known })
     }
@@ -74,23 +71,28 @@ impl Init {
     /// One that a shim before this one had, which was killed, and had told of so many OOM kills.
     pub(crate) fn adopt(
         process: Process,
-        pipes: [Option<Pipe>; 2],
-        (log, streams): (Log, &Arc<Streams>),
+        (pipes, logged, ends): ([Option<Pipe>; 2], Logged, Ends),
+        streams: &Arc<Streams>,
         past: Handover,
         oom_kills: u64,
     ) -> Self {
-        let output = Output::carry(pipes, Some(log), Arc::clone(streams));
-        let ends = [past.stdout, past.stderr];
+        let known = known(&pipes, &logged, ends.terminal.as_ref());
+        streams.connect(ends);
+        let output = Output::carry(pipes, Some(logged), Arc::clone(streams));
         let oom = past.oom.map(|counter| OomWatch::new(counter, oom_kills));
-        Self { process, output, report: Report::lost(), failure: None, oom, ends }
+        Self { process, output, report: Report::lost(), failure: None, oom, ends: known }
+    }
+
+    /// What its output passes through.
+    pub(crate) fn ends(&self) -> OutputEnds {
+        self.ends
     }
 
     /// What another shim will need, should this one be killed.
     pub(crate) fn handover(&self) -> Handover {
-        let [stdout, stderr] = self.ends;
         let start_time = orphan::start_time(self.process.pid).unwrap_or(0);
         let oom = self.oom.as_ref().map(|watch| watch.counter().clone());
-        Handover { start_time, boot_id: orphan::boot_id(), stdout, stderr, oom }
+        Handover { start_time, boot_id: orphan::boot_id(), ends: self.ends, oom }
     }
 
     /// Its number in the shim's pid namespace.
@@ -139,6 +141,21 @@ impl Init {
         self.stages("start");
         let oom_killed = self.oom.is_some_and(|oom| oom.counter().grew());
         (Exit { how: ended.how, at: ended.at, oom_killed }, self.failure)
+    }
+}
+
+/// What the manager is told, so that it can keep it for the next shim.
+fn known(pipes: &[Option<Pipe>; 2], logged: &Logged, terminal: Option<&OwnedFd>) -> OutputEnds {
+    let pipes = pipes.each_ref().map(|pipe| pipe.as_ref()?.end().ok());
+    let terminal = terminal.and_then(|master| {
+        let number = crate::sys::terminal_number(master.as_fd()).ok()?;
+        Some(TerminalEnd { fd: master.as_raw_fd(), number })
+    });
+    OutputEnds {
+        // A terminal cannot be opened by its number.
+        pipes: if terminal.is_some() { [None, None] } else { pipes },
+        hands: logged.hands.each_ref().map(|hand| hand.end().ok()),
+        terminal,
     }
 }
 

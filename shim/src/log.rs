@@ -17,6 +17,7 @@ use crate::error::Result;
 use files::{Bounds, Files};
 use limit::Limit;
 use sextant_proto::logfile::{DROPPED, NOT_WRITTEN, RATE_LIMIT};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,6 +29,10 @@ pub(crate) const MAX_CONTENT: usize = 16 << 10;
 
 /// Entries are written in batches of about this many bytes at most.
 const BATCH: usize = 64 << 10;
+
+/// Bytes of log that are looked at for output which a killed shim has written, at most: what one read
+/// of each stream becomes, and what is told between.
+const REPLAYED: u64 = 1 << 20;
 
 /// How the log is kept.
 #[derive(Clone, Copy, Debug)]
@@ -91,6 +96,34 @@ pub(crate) struct Log {
 }
 
 impl Log {
+    /// Bytes of log that were ever written.
+    pub(crate) fn end(&self) -> u64 {
+        self.files.end()
+    }
+
+    /// The output of `stream` that was written since there were `from` bytes of log: at most
+    /// [`REPLAYED`] bytes of log are looked at.
+    ///
+    /// # Errors
+    /// Of open(2) and pread(2); when it is more, or is not there any more.
+    pub(crate) fn since(&self, stream: &str, from: u64) -> io::Result<Vec<u8>> {
+        let mut output = Vec::new();
+        for entry in self.files.read(from, REPLAYED)?.split_inclusive(|b| *b == b'\n') {
+            let mut parts = entry.strip_suffix(b"\n").unwrap_or(entry).splitn(4, |b| *b == b' ').skip(1);
+            let (of, tag, content) = (parts.next(), parts.next(), parts.next().unwrap_or_default());
+            if of != Some(stream.as_bytes()) {
+                continue;
+            }
+            match tag {
+                Some(b"F") => output.extend(content.iter().chain(b"\n")),
+                Some(b"P") => output.extend(content),
+                // What was dropped is told, and not written.
+                _ => {}
+            }
+        }
+        Ok(output)
+    }
+
     /// Opens the log for appending: see [`Files::open`].
     ///
     /// # Errors
@@ -125,7 +158,7 @@ impl Log {
         }
     }
 
-    fn entry(&mut self, at: &str, stream: &str, tag: Tag, content: &[&[u8]]) {
+    fn entry(&mut self, at: &str, stream: &str, tag: Tag, content: &[u8]) {
         if self.owes() {
             self.tell(at);
         }
@@ -145,15 +178,15 @@ impl Log {
             if lines + bytes > 0 {
                 let head = format!("{at} stderr {DROPPED}{cause}:{lines}:{bytes} ");
                 let words = format!("[{lines} lines, {bytes} bytes of output were dropped: {words}]");
-                self.line(&head, &[words.as_bytes()]);
+                self.line(&head, words.as_bytes());
             }
         }
         self.telling.limited.add(owed.limited);
         self.telling.unwritten.add(owed.unwritten);
     }
 
-    fn line(&mut self, head: &str, content: &[&[u8]]) {
-        let length = head.len() + content.iter().map(|piece| piece.len()).sum::<usize>() + 1;
+    fn line(&mut self, head: &str, content: &[u8]) {
+        let length = head.len() + content.len() + 1;
         if self.files.overflows(self.batch.len() + length) {
             self.write();
             if self.files.overflows(length) {
@@ -161,9 +194,7 @@ impl Log {
             }
         }
         self.batch.extend_from_slice(head.as_bytes());
-        for piece in content {
-            self.batch.extend_from_slice(piece);
-        }
+        self.batch.extend_from_slice(content);
         self.batch.push(b'\n');
         if self.batch.len() >= BATCH {
             self.write();
@@ -213,18 +244,15 @@ impl Tag {
 }
 
 /// The output that an entry stands for.
-fn size(tag: Tag, content: &[&[u8]]) -> Tally {
-    let bytes: usize = content.iter().map(|piece| piece.len()).sum();
+fn size(tag: Tag, content: &[u8]) -> Tally {
     let newline = u64::from(tag == Tag::Full);
-    Tally { lines: newline, bytes: u64::try_from(bytes).unwrap_or(u64::MAX).saturating_add(newline) }
+    Tally { lines: newline, bytes: u64::try_from(content.len()).unwrap_or(u64::MAX).saturating_add(newline) }
 }
 
 /// Cuts one stream into entries.
 #[derive(Debug)]
 pub(crate) struct Lines {
     stream: &'static str,
-    /// The beginning of a line whose end has not come; shorter than [`MAX_CONTENT`].
-    held: Vec<u8>,
     /// A piece of this line was dropped: so is the rest of it.
     cut: bool,
 }
@@ -232,54 +260,40 @@ pub(crate) struct Lines {
 impl Lines {
     /// For `stream`: "stdout" or "stderr".
     pub(crate) fn new(stream: &'static str) -> Self {
-        Self { stream, held: Vec::new(), cut: false }
+        Self { stream, cut: false }
     }
 
-    /// Takes bytes of output that were read at `now`.
-    pub(crate) fn feed(&mut self, bytes: &[u8], now: SystemTime, log: &mut Log) {
-        let at = rfc3339(now);
-        for line in bytes.split_inclusive(|b| *b == b'\n') {
-            self.piece(line, &at, log);
+    /// Takes output that is not in the log, of which the last was read at `now`: how many bytes of it are done.
+    /// The rest is the beginning of a line, no longer than [`MAX_CONTENT`]; it comes again, with what follows it.
+    pub(crate) fn feed(&mut self, output: &[u8], now: SystemTime, log: &mut Log) -> usize {
+        let (at, mut done) = (rfc3339(now), 0);
+        for line in output.split_inclusive(|b| *b == b'\n') {
+            let mut rest = line.strip_suffix(b"\n").unwrap_or(line);
+            while let Some((piece, later)) = rest.split_at_checked(MAX_CONTENT).filter(|(_, l)| !l.is_empty())
+            {
+                self.entry(&at, Tag::Partial, piece, log);
+                (rest, done) = (later, done + MAX_CONTENT);
+            }
+            if line.ends_with(b"\n") {
+                self.entry(&at, Tag::Full, rest, log);
+                done += rest.len() + 1;
+            }
         }
         log.write();
+        done
     }
 
-    /// Writes the beginning of a line that is held back, and what there is to tell.
-    pub(crate) fn flush(&mut self, now: SystemTime, log: &mut Log) {
-        if !self.held.is_empty() {
-            let held = std::mem::take(&mut self.held);
-            self.entry(&rfc3339(now), Tag::Partial, &[&held], log);
+    /// Writes the beginning of a line that was held back, and what there is to tell.
+    pub(crate) fn flush(&mut self, held: &[u8], now: SystemTime, log: &mut Log) {
+        if !held.is_empty() {
+            self.entry(&rfc3339(now), Tag::Partial, held, log);
             log.write();
         }
-        self.held = Vec::new();
         log.settle(now);
     }
 
-    /// Takes a line, or the beginning of one.
-    fn piece(&mut self, line: &[u8], at: &str, log: &mut Log) {
-        let (mut rest, tag) = match line.strip_suffix(b"\n") {
-            Some(rest) => (rest, Tag::Full),
-            None => (line, Tag::Partial),
-        };
-        let mut held = std::mem::take(&mut self.held);
-        while held.len() + rest.len() > MAX_CONTENT {
-            let (now, later) = rest.split_at(MAX_CONTENT - held.len());
-            self.entry(at, Tag::Partial, &[&held, now], log);
-            held.clear();
-            rest = later;
-        }
-        match tag {
-            Tag::Full => {
-                self.entry(at, Tag::Full, &[&held, rest], log);
-                held.clear();
-            }
-            Tag::Partial => held.extend_from_slice(rest),
-        }
-        self.held = held;
-    }
-
     /// An entry, unless it is above the rate limit.
-    fn entry(&mut self, at: &str, tag: Tag, content: &[&[u8]], log: &mut Log) {
+    fn entry(&mut self, at: &str, tag: Tag, content: &[u8], log: &mut Log) {
         let tally = size(tag, content);
         if self.cut || !log.admits(tally.bytes) {
             // A line counts once, with its first piece.
@@ -315,10 +329,13 @@ mod tests {
             output.push(b'\n');
         }
         output.extend(b"no end");
+        let mut held = Vec::new();
         for chunk in output.chunks(7001) {
-            lines.feed(chunk, UNIX_EPOCH, &mut log);
+            held.extend(chunk);
+            held.drain(..lines.feed(&held, UNIX_EPOCH, &mut log));
+            assert!(held.len() <= MAX_CONTENT);
         }
-        lines.flush(UNIX_EPOCH, &mut log);
+        lines.flush(&held, UNIX_EPOCH, &mut log);
         let text = std::fs::read(dir.path().join("log")).unwrap();
         assert_eq!(counters.written.load(Ordering::Relaxed), u64::try_from(text.len()).unwrap());
         let mut back = Vec::new();
@@ -334,6 +351,28 @@ mod tests {
     }
 
     #[test]
+    fn what_was_written_since_comes_back_by_stream_and_over_rotations() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut log, counters) = open(dir.path());
+        let (mut out, mut err) = (Lines::new("stdout"), Lines::new("stderr"));
+        out.feed(b"before\n", UNIX_EPOCH, &mut log);
+        let from = log.end();
+        out.feed(b"one\ntwo \n", UNIX_EPOCH, &mut log);
+        err.feed(b"other\n", UNIX_EPOCH, &mut log);
+        log.files.rotate();
+        out.flush(b"thr", UNIX_EPOCH, &mut log);
+        log.owed.limited.add(Tally { lines: 1, bytes: 1 });
+        err.flush(b"", UNIX_EPOCH, &mut log);
+        drop(log);
+        let settings = Settings { bounds: Bounds { size: 1 << 20, count: 3 }, rate: None };
+        let log = Log::open(&dir.path().join("log"), settings, counters).unwrap();
+        assert_eq!(log.since("stdout", from).unwrap(), b"one\ntwo \nthr");
+        assert_eq!(log.since("stderr", from).unwrap(), b"other\n");
+        assert_eq!(log.since("stdout", log.end()).unwrap(), b"");
+        assert!(log.since("stdout", log.end() + 1).is_err());
+    }
+
+    #[test]
     fn what_is_above_the_limit_is_counted_and_told_before_what_comes_next() {
         let dir = tempfile::tempdir().unwrap();
         let (mut log, counters) = open(dir.path());
@@ -341,11 +380,11 @@ mod tests {
         let tomorrow = Instant::now() + std::time::Duration::from_secs(86_400);
         log.limit = Some(Limit::new(1024, tomorrow));
         let mut lines = Lines::new("stdout");
-        lines.feed(&[b'a'; 1023], UNIX_EPOCH, &mut log);
+        assert_eq!(lines.feed(&[b'a'; 1023], UNIX_EPOCH, &mut log), 0);
         // A line that is cut is dropped to its end, whatever the bucket holds by then.
-        lines.feed(b"\nbb\n", UNIX_EPOCH, &mut log);
-        lines.feed(&[b'c'; 40_000], UNIX_EPOCH, &mut log);
-        lines.feed(b"\n", UNIX_EPOCH, &mut log);
+        lines.feed(&[&[b'a'; 1023][..], b"\nbb\n"].concat(), UNIX_EPOCH, &mut log);
+        let done = lines.feed(&[b'c'; 40_000], UNIX_EPOCH, &mut log);
+        lines.feed(&[&vec![b'c'; 40_000 - done][..], b"\n"].concat(), UNIX_EPOCH, &mut log);
         assert_eq!(counters.limited.load(Ordering::Relaxed), 3 + 40_001);
         log.limit = None;
         lines.feed(b"next\n", UNIX_EPOCH, &mut log);
@@ -368,7 +407,7 @@ mod tests {
         let mut lines = Lines::new("stderr");
         lines.feed(b"four\n", UNIX_EPOCH, &mut log);
         lines.feed(b"five\n", UNIX_EPOCH, &mut log);
-        lines.flush(UNIX_EPOCH, &mut log);
+        lines.flush(b"", UNIX_EPOCH, &mut log);
         assert_eq!(counters.dropped.load(Ordering::Relaxed), 10);
         assert_eq!(counters.written.load(Ordering::Relaxed), 0);
         assert!(log.owes());

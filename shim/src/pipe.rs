@@ -2,6 +2,7 @@
 //! the kernel, never tokio's idea of readiness, which may lag behind a child
 //! that wrote and exited.
 
+use crate::hand::Hand;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use std::fs::OpenOptions;
@@ -113,6 +114,20 @@ impl Pipe {
         }
     }
 
+    /// The same into what is in the hand of the shim: how many bytes; none at the end.
+    ///
+    /// # Errors
+    /// Of read(2).
+    pub(crate) async fn read_to(&self, hand: &mut Hand) -> io::Result<usize> {
+        loop {
+            let mut ready = self.0.readable().await?;
+            match hand.read(self)? {
+                Some(count) => return Ok(count),
+                None => ready.clear_ready(),
+            }
+        }
+    }
+
     /// What can be read without waiting, at most [`CHUNK`] bytes: `None` when
     /// there is nothing now, no bytes at the end.
     ///
@@ -120,12 +135,21 @@ impl Pipe {
     /// Of read(2).
     pub(crate) fn read_now(&self) -> io::Result<Option<Vec<u8>>> {
         let mut bytes = vec![0; CHUNK];
+        Ok(self.read_into(&mut bytes)?.map(|count| {
+            bytes.truncate(count);
+            bytes
+        }))
+    }
+
+    /// Fills as much of `bytes` as can be read without waiting: how much; `None` when
+    /// there is nothing now, none at the end.
+    ///
+    /// # Errors
+    /// Of read(2).
+    pub(crate) fn read_into(&self, bytes: &mut [u8]) -> io::Result<Option<usize>> {
         loop {
-            match nix::unistd::read(&self.0, &mut bytes) {
-                Ok(n) => {
-                    bytes.truncate(n);
-                    return Ok(Some(bytes));
-                }
+            match nix::unistd::read(&self.0, bytes) {
+                Ok(count) => return Ok(Some(count)),
                 Err(Errno::EAGAIN) => return Ok(None),
                 Err(Errno::EINTR) => {}
                 Err(e) => return Err(e.into()),
@@ -133,11 +157,19 @@ impl Pipe {
         }
     }
 
+    /// How many bytes can be read now (ioctl(2), `FIONREAD`).
+    ///
+    /// # Errors
+    /// Of ioctl(2).
+    pub(crate) fn readable_bytes(&self) -> io::Result<usize> {
+        crate::sys::readable_bytes(self.0.as_fd())
+    }
+
     /// Hands over what is in the pipe now, until `take` says that no more will
     /// come. A pipe holds no more than its capacity, which bounds what was
     /// written before this call, and so the work of it.
     pub(crate) fn drain(&self, mut take: impl FnMut(&[u8]) -> Flow) {
-        let mut left = self.capacity().unwrap_or(MAX_CAPACITY);
+        let mut left = self.capacity();
         while left > 0 {
             match self.read_now() {
                 Ok(Some(bytes)) if take(&bytes) == Flow::Open => left = left.saturating_sub(bytes.len()),
@@ -146,12 +178,11 @@ impl Pipe {
         }
     }
 
-    /// How many bytes the kernel holds for this pipe at most (fcntl(2), `F_GETPIPE_SZ`).
-    ///
-    /// # Errors
-    /// Of fcntl(2).
-    fn capacity(&self) -> io::Result<usize> {
-        usize::try_from(fcntl(&self.0, FcntlArg::F_GETPIPE_SZ)?).map_err(io::Error::other)
+    /// How many bytes the kernel holds for this pipe at most (fcntl(2), `F_GETPIPE_SZ`), or the most
+    /// of any where it does not say.
+    pub(crate) fn capacity(&self) -> usize {
+        let size = fcntl(&self.0, FcntlArg::F_GETPIPE_SZ).ok();
+        size.and_then(|size| usize::try_from(size).ok()).unwrap_or(MAX_CAPACITY)
     }
 }
 

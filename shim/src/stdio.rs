@@ -4,10 +4,12 @@
 //! then is read before the exit is journalled; descendants that live on cannot
 //! delay that, and are still heard afterwards.
 
-use crate::error::{Error, Result};
+use crate::error::{Attempted, Error, Result};
+use crate::hand::{Hand, flow};
 use crate::log::{Lines, Log};
 use crate::pipe::{Flow, Pipe};
 use crate::streams::{Stream, Streams};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, oneshot};
@@ -37,23 +39,71 @@ enum Request {
     Reopen(oneshot::Sender<Result<()>>),
 }
 
+/// Where the container's output is logged, and what is in the hand on the way there: of stdout and of stderr.
+#[derive(Debug)]
+pub(crate) struct Logged {
+    /// The log.
+    pub(crate) log: Log,
+    /// What was read and is not in it.
+    pub(crate) hands: [Hand; 2],
+}
+
+impl Logged {
+    /// With nothing in the hand.
+    ///
+    /// # Errors
+    /// As [`Hand::new`].
+    pub(crate) fn new(log: Log) -> Result<Self> {
+        let hands = Hand::new().and_then(|stdout| Ok([stdout, Hand::new()?]));
+        Ok(Self { log, hands: hands.attempted(|| "make memory for output".into())? })
+    }
+
+    /// With what a shim that was killed had in its hand, apart from what it had logged already; whether that is
+    /// all of it. Where nothing was kept, there may have been something.
+    ///
+    /// # Errors
+    /// As [`Logged::new`].
+    pub(crate) fn recover(log: Log, held: [Option<OwnedFd>; 2]) -> Result<(Self, bool)> {
+        let mut logged = Self::new(log)?;
+        let mut all = true;
+        for ((hand, held), stream) in logged.hands.iter_mut().zip(held).zip(["stdout", "stderr"]) {
+            let Some(mut kept) = held.and_then(|file| Hand::of(file).ok()) else {
+                all = false;
+                continue;
+            };
+            // What cannot be read any more fits nothing.
+            all &= match logged.log.since(stream, kept.log()) {
+                Ok(since) => kept.leave_out(&since, logged.log.end()),
+                Err(_) => kept.forget(logged.log.end()),
+            };
+            *hand = kept;
+        }
+        Ok((logged, all))
+    }
+}
+
 impl Output {
     /// Starts to carry `stdout` and `stderr` to `streams` and into the log, as far as there
     /// are such pipes and there is one.
     pub(crate) fn carry(
         [stdout, stderr]: [Option<Pipe>; 2],
-        log: Option<Log>,
+        logged: Option<Logged>,
         streams: Arc<Streams>,
     ) -> Self {
         let (sender, requests) = mpsc::channel(1);
-        let source = |pipe, name, stream| Source {
+        let (log, [out, err]) = match logged {
+            Some(Logged { log, hands: [out, err] }) => (Some(log), [Some(out), Some(err)]),
+            None => (None, [None, None]),
+        };
+        let source = |pipe, name, stream, hand| Source {
             pipe,
             stream,
             lines: Lines::new(name),
+            hand,
             streams: Arc::clone(&streams),
         };
-        let stdout = source(stdout, "stdout", Stream::Stdout);
-        let stderr = source(stderr, "stderr", Stream::Stderr);
+        let stdout = source(stdout, "stdout", Stream::Stdout, out);
+        let stderr = source(stderr, "stderr", Stream::Stderr, err);
         tokio::spawn(carry(stdout, stderr, log, requests));
         Self { requests: sender }
     }
@@ -88,10 +138,13 @@ async fn carry(
     mut log: Option<Log>,
     mut requests: mpsc::Receiver<Request>,
 ) {
+    // What a shim that was killed had in its hand.
+    stdout.log_held(&mut log);
+    stderr.log_held(&mut log);
     loop {
         tokio::select! {
-            bytes = stdout.read() => stdout.take(&bytes, &mut log),
-            bytes = stderr.read() => stderr.take(&bytes, &mut log),
+            read = stdout.read() => stdout.take(&read, &mut log),
+            read = stderr.read() => stderr.take(&read, &mut log),
             Some(request) = requests.recv() => match request {
                 Request::Drain(done) => {
                     stdout.drain(&mut log).await;
@@ -115,6 +168,11 @@ async fn carry(
         if stdout.pipe.is_none() && stderr.pipe.is_none() {
             return;
         }
+        if let Some(log) = &log {
+            // What the one has written is not looked for by the other.
+            stdout.written(log.end());
+            stderr.written(log.end());
+        }
         // A pipe that is always full would keep the one thread from requests.
         tokio::task::yield_now().await;
     }
@@ -125,61 +183,114 @@ struct Source {
     pipe: Option<Pipe>,
     stream: Stream,
     lines: Lines,
+    /// Present where the output is logged.
+    hand: Option<Hand>,
     streams: Arc<Streams>,
 }
 
+/// What was read.
+enum Read {
+    /// So many bytes more are in the hand.
+    InHand(usize),
+    /// These bytes, of a process whose output is not logged.
+    Bytes(Vec<u8>),
+}
+
+impl Read {
+    fn flow(&self) -> Flow {
+        match self {
+            Self::InHand(count) => flow(*count),
+            Self::Bytes(bytes) => Flow::of(bytes),
+        }
+    }
+}
+
 impl Source {
-    /// The next bytes; none at the end. Never returns after it.
-    async fn read(&self) -> Vec<u8> {
-        match &self.pipe {
-            Some(pipe) => {
-                self.streams.room().await;
-                // A pipe that cannot be read has ended as well; a terminal without a process is EIO.
-                pipe.read().await.unwrap_or_default()
-            }
-            None => std::future::pending().await,
+    /// The next bytes, when every client has room that is to be waited for; none at the end.
+    /// Never returns after it.
+    async fn read(&mut self) -> Read {
+        self.streams.room().await;
+        self.next().await
+    }
+
+    async fn next(&mut self) -> Read {
+        let Some(pipe) = &self.pipe else { return std::future::pending().await };
+        // A pipe that cannot be read has ended as well; a terminal without a process is EIO.
+        match &mut self.hand {
+            Some(hand) => Read::InHand(pipe.read_to(hand).await.unwrap_or_default()),
+            None => Read::Bytes(pipe.read().await.unwrap_or_default()),
         }
     }
 
-    fn take(&mut self, bytes: &[u8], log: &mut Option<Log>) {
-        self.streams.tell(self.stream, bytes);
-        if let Some(log) = log {
-            self.lines.feed(bytes, SystemTime::now(), log);
+    fn take(&mut self, read: &Read, log: &mut Option<Log>) {
+        match (read, &self.hand) {
+            (Read::InHand(count), Some(hand)) => self.streams.tell(self.stream, hand.last(*count)),
+            (Read::Bytes(bytes), _) => self.streams.tell(self.stream, bytes),
+            (Read::InHand(_), None) => {}
         }
-        if Flow::of(bytes) == Flow::Ended {
+        self.log_held(log);
+        if read.flow() == Flow::Ended {
             self.flush(log);
             self.pipe = None;
         }
     }
 
+    /// Logs what is in the hand, but for the beginning of a line.
+    fn log_held(&mut self, log: &mut Option<Log>) {
+        if let (Some(log), Some(hand)) = (log, &mut self.hand) {
+            let done = self.lines.feed(hand.held(), SystemTime::now(), log);
+            hand.done(done, log.end());
+        }
+    }
+
     fn flush(&mut self, log: &mut Option<Log>) {
-        if let Some(log) = log {
-            self.lines.flush(SystemTime::now(), log);
+        if let (Some(log), Some(hand)) = (log, &mut self.hand) {
+            self.lines.flush(hand.held(), SystemTime::now(), log);
+            hand.done(hand.held().len(), log.end());
+        }
+    }
+
+    /// The log has so many bytes, and none of them is what is in the hand.
+    fn written(&mut self, log: u64) {
+        if let Some(hand) = &mut self.hand {
+            hand.done(0, log);
         }
     }
 
     /// Reads what is there now, the beginning of a last line included.
     async fn drain(&mut self, log: &mut Option<Log>) {
-        if let Some(pipe) = self.pipe.take() {
-            pipe.drain(|bytes| {
-                self.take(bytes, log);
-                Flow::of(bytes)
+        // What was written before this call is no more than what the pipe holds.
+        let mut left = self.pipe.as_ref().map_or(0, Pipe::capacity);
+        while let (Some(pipe), true) = (&self.pipe, left > 0) {
+            let read = match &mut self.hand {
+                Some(hand) => hand.read(pipe).map(|count| count.map(Read::InHand)),
+                None => pipe.read_now().map(|bytes| bytes.map(Read::Bytes)),
+            };
+            let read = match read {
+                Ok(Some(read)) => read,
+                Ok(None) => break,
+                Err(_) => Read::Bytes(Vec::new()),
+            };
+            left = left.saturating_sub(match &read {
+                Read::InHand(count) => *count,
+                Read::Bytes(bytes) => bytes.len(),
             });
-            self.pipe = if pipe.is_terminal() { self.last_words(pipe, log).await } else { Some(pipe) };
+            self.take(&read, log);
+        }
+        if self.pipe.as_ref().is_some_and(Pipe::is_terminal) {
+            self.last_words(log).await;
         }
         self.flush(log);
     }
 
-    /// Reads a terminal to its end; gives it back when another process still has it.
-    async fn last_words(&mut self, terminal: Pipe, log: &mut Option<Log>) -> Option<Pipe> {
+    /// Reads a terminal to its end, unless another process still has it.
+    async fn last_words(&mut self, log: &mut Option<Log>) {
         for _ in 0..LAST_READS {
-            let Ok(read) = tokio::time::timeout(LAST_WORDS, terminal.read()).await else { break };
-            let bytes = read.unwrap_or_default();
-            self.take(&bytes, log);
-            if Flow::of(&bytes) == Flow::Ended {
-                return None;
+            if self.pipe.is_none() {
+                return;
             }
+            let Ok(read) = tokio::time::timeout(LAST_WORDS, self.next()).await else { return };
+            self.take(&read, log);
         }
-        Some(terminal)
     }
 }

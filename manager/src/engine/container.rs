@@ -90,7 +90,7 @@ impl Container {
         self.learned = event.seq;
         match &event.fact {
             Fact::Created(init) => self.init = init.clone(),
-            Fact::Adopted(pipes, _) => self.init.pipes = *pipes,
+            Fact::Adopted(ends, _) => self.init.ends = *ends,
             Fact::Exited(_) => self.held = None,
             _ => {}
         }
@@ -122,7 +122,7 @@ impl Container {
         };
         if !over && self.init.pid > 0 {
             let held = self.held.take().or_else(|| Held::init(&self.init));
-            self.held = held.map(|held| held.with_pipes(&self.init, shim));
+            self.held = held.map(|held| held.with_output(&self.init, shim));
         }
     }
 

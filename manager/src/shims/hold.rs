@@ -1,15 +1,19 @@
 //! What the manager keeps of a running container for the case that its shim is
-//! killed: its init, by a pidfd that was open before it ended, and the reading
-//! ends of its output, so that it can write on while nobody reads. The manager
-//! never reads them; they are handed to the shim that takes over.
+//! killed: its init, by a pidfd that was open before it ended; the reading
+//! ends of its output or the master of its terminal, so that it can write on while
+//! nobody reads; and the memory in which the shim has what it has read and not logged.
+//! The manager reads none of them; they are handed to the shim that takes over.
+//!
+//! What is kept is copied from the shim (pidfd_getfd(2)), or opened anew below its
+//! `/proc/PID/fd` where that is not allowed, which a terminal does not support.
 
-use super::{Init, Pipe};
+use super::{Init, Pipe, Terminal};
 use crate::model::Ending;
 use crate::sys;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, socketpair};
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
@@ -20,6 +24,8 @@ use std::process::{Command, Stdio};
 pub struct Held {
     init: OwnedFd,
     pipes: [Option<OwnedFd>; 2],
+    hands: [Option<OwnedFd>; 2],
+    terminal: Option<OwnedFd>,
 }
 
 impl Held {
@@ -30,20 +36,32 @@ impl Held {
         }
         let held = sys::pidfd_open(init.pid).ok()?;
         // Looked at afterwards: the descriptor refers to whichever process had the number before.
-        (start_time(init.pid) == Some(init.start_time)).then_some(Self { init: held, pipes: [None, None] })
+        (start_time(init.pid) == Some(init.start_time)).then_some(Self {
+            init: held,
+            pipes: [None, None],
+            hands: [None, None],
+            terminal: None,
+        })
     }
 
-    /// Keeps also the pipes that the shim, which is the process `shim`, reads; as far as
-    /// they can be opened.
+    /// Keeps also what output passes through in the shim, which is the process `shim`; as far as
+    /// that can be had.
     #[must_use]
-    pub fn with_pipes(mut self, init: &Init, shim: Option<i32>) -> Self {
-        for (kept, pipe) in self.pipes.iter_mut().zip(init.pipes) {
-            if let (None, Some(shim), Some(pipe)) = (&kept, shim, pipe) {
-                *kept = open(shim, pipe).unwrap_or_else(|error| {
-                    tracing::debug!(%error, shim, "output is not kept for another shim");
+    pub fn with_output(mut self, init: &Init, shim: Option<i32>) -> Self {
+        let Some(shim) = shim.and_then(|pid| Shim::of(pid).ok()) else { return self };
+        let kept = self.pipes.iter_mut().chain(&mut self.hands);
+        for (kept, wanted) in kept.zip(init.ends.pipes.iter().chain(&init.ends.hands)) {
+            let Some(wanted) = wanted else { continue };
+            if !kept.as_ref().is_some_and(|kept| is(kept, *wanted)) {
+                *kept = shim.file(*wanted).unwrap_or_else(|error| {
+                    tracing::debug!(%error, shim = shim.pid, "output is not kept for another shim");
                     None
                 });
             }
+        }
+        // The memory has proven whose descriptors these are.
+        if let (Some(wanted), None, Some(_)) = (init.ends.terminal, &self.terminal, &self.hands[0]) {
+            self.terminal = shim.terminal(wanted).ok().flatten();
         }
         self
     }
@@ -65,10 +83,18 @@ impl Held {
     /// # Errors
     /// Of socketpair(2) and sendmsg(2).
     pub fn send(&self) -> io::Result<OwnedFd> {
-        let named = [(b'i', Some(&self.init))];
-        let pipes = [b'o', b'e'].into_iter().zip(self.pipes.iter().map(Option::as_ref));
+        let [stdout, stderr] = self.pipes.each_ref().map(Option::as_ref);
+        let [stdout_hand, stderr_hand] = self.hands.each_ref().map(Option::as_ref);
+        let named = [
+            (b'i', Some(&self.init)),
+            (b'o', stdout),
+            (b'e', stderr),
+            (b'O', stdout_hand),
+            (b'E', stderr_hand),
+            (b't', self.terminal.as_ref()),
+        ];
         let (names, fds): (Vec<u8>, Vec<i32>) =
-            named.into_iter().chain(pipes).filter_map(|(n, fd)| Some((n, fd?.as_raw_fd()))).unzip();
+            named.into_iter().filter_map(|(name, fd)| Some((name, fd?.as_raw_fd()))).unzip();
         let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)?;
         let rights = [ControlMessage::ScmRights(&fds)];
         sendmsg::<()>(ours.as_raw_fd(), &[io::IoSlice::new(&names)], &rights, MsgFlags::empty(), None)?;
@@ -76,17 +102,54 @@ impl Held {
     }
 }
 
-/// Another reading end of a pipe that the process `shim` reads; `None` when it is not that pipe.
-fn open(shim: i32, pipe: Pipe) -> io::Result<Option<OwnedFd>> {
-    let by = |path: String, flags: OFlag| -> io::Result<File> {
-        OpenOptions::new().read(true).custom_flags(flags.bits()).open(path)
-    };
-    let found = by(format!("/proc/{shim}/fd/{}", pipe.fd), OFlag::O_PATH)?;
+/// A shim, whose descriptors are copied. That it is still the process that is meant shows each of them.
+struct Shim {
+    pid: i32,
+    pidfd: OwnedFd,
+}
+
+impl Shim {
+    fn of(pid: i32) -> io::Result<Self> {
+        Ok(Self { pid, pidfd: sys::pidfd_open(pid)? })
+    }
+
+    /// Its pipe or file in memory; `None` when that descriptor is something else.
+    fn file(&self, wanted: Pipe) -> io::Result<Option<OwnedFd>> {
+        let copy = sys::pidfd_getfd(self.pidfd.as_fd(), wanted.fd);
+        let copy = copy.map(|copy| is(&copy, wanted).then_some(copy));
+        copy.or_else(|_| reopen(self.pid, wanted))
+    }
+
+    /// The master of this terminal; `None` when that descriptor is something else.
+    fn terminal(&self, wanted: Terminal) -> io::Result<Option<OwnedFd>> {
+        let copy = sys::pidfd_getfd(self.pidfd.as_fd(), wanted.fd)?;
+        let number = sys::terminal_number(copy.as_fd()).ok();
+        Ok((number == Some(wanted.number)).then_some(copy))
+    }
+}
+
+/// Whether it is that very pipe, or file in memory.
+fn is(fd: &OwnedFd, wanted: Pipe) -> bool {
+    nix::sys::stat::fstat(fd).is_ok_and(|stat| stat.st_ino == wanted.inode)
+}
+
+/// Another end of a pipe or file that the process `shim` has; `None` when it is not that one.
+fn reopen(shim: i32, wanted: Pipe) -> io::Result<Option<OwnedFd>> {
+    let path = format!("/proc/{shim}/fd/{}", wanted.fd);
+    let found = OpenOptions::new().read(true).custom_flags(OFlag::O_PATH.bits()).open(path)?;
     let metadata = found.metadata()?;
-    if !metadata.file_type().is_fifo() || metadata.ino() != pipe.inode {
+    let kind = metadata.file_type();
+    if !(kind.is_fifo() || kind.is_file()) || metadata.ino() != wanted.inode {
         return Ok(None);
     }
-    by(format!("/proc/self/fd/{}", found.as_raw_fd()), OFlag::O_NONBLOCK).map(|file| Some(file.into()))
+    // Memory is written to as well.
+    let again = format!("/proc/self/fd/{}", found.as_raw_fd());
+    let options = OpenOptions::new()
+        .read(true)
+        .write(kind.is_file())
+        .custom_flags(OFlag::O_NONBLOCK.bits())
+        .open(again)?;
+    Ok(Some(options.into()))
 }
 
 fn boot_id() -> String {
@@ -116,13 +179,15 @@ pub fn probe(binary: &std::path::Path) -> io::Result<bool> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Ends;
     use super::*;
+    use std::fs::File;
 
     fn child() -> (std::process::Child, Init) {
         let child = Command::new("sh").args(["-c", "read _; exit 5"]).stdin(Stdio::piped()).spawn().unwrap();
         let pid = i32::try_from(child.id()).unwrap();
         let start_time = start_time(pid).unwrap();
-        (child, Init { pid, start_time, boot_id: boot_id(), pipes: [None, None] })
+        (child, Init { pid, start_time, boot_id: boot_id(), ends: Ends::default() })
     }
 
     #[test]
@@ -153,14 +218,27 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_is_kept_only_if_it_is_that_one() {
+    fn what_output_passes_through_is_kept_only_if_it_is_that() {
         let (read, _write) = io::pipe().unwrap();
-        let inode = File::from(OwnedFd::from(read.try_clone().unwrap())).metadata().unwrap().ino();
-        let own = i32::try_from(std::process::id()).unwrap();
-        let pipe = Pipe { fd: read.as_raw_fd(), inode };
-        assert!(open(own, pipe).unwrap().is_some());
-        assert!(open(own, Pipe { inode: inode + 1, ..pipe }).unwrap().is_none());
         let file = tempfile::tempfile().unwrap();
-        assert!(open(own, Pipe { fd: file.as_raw_fd(), inode }).unwrap().is_none());
+        let own = i32::try_from(std::process::id()).unwrap();
+        let shim = Shim::of(own).unwrap();
+        let inode = |file: &File| file.metadata().unwrap().ino();
+        let pipe_inode = inode(&File::from(OwnedFd::from(read.try_clone().unwrap())));
+        for wanted in [
+            Pipe { fd: read.as_raw_fd(), inode: pipe_inode },
+            Pipe { fd: file.as_raw_fd(), inode: inode(&file) },
+        ] {
+            for get in [|s: &Shim, w| s.file(w), |s: &Shim, w| reopen(s.pid, w)] {
+                assert!(is(&get(&shim, wanted).unwrap().unwrap(), wanted));
+                assert!(get(&shim, Pipe { inode: wanted.inode + 1, ..wanted }).unwrap().is_none());
+            }
+        }
+        let master = nix::pty::posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY).unwrap();
+        let number = sys::terminal_number(master.as_fd()).unwrap();
+        let fd = master.as_raw_fd();
+        assert!(shim.terminal(Terminal { fd, number }).unwrap().is_some());
+        assert!(shim.terminal(Terminal { fd, number: number + 1 }).unwrap().is_none());
+        assert!(shim.terminal(Terminal { fd: read.as_raw_fd(), number }).unwrap().is_none());
     }
 }

@@ -37,17 +37,37 @@ pub struct Init {
     pub start_time: u64,
     /// Which boot of the machine that was in.
     pub boot_id: String,
-    /// What the shim reads its stdout and stderr from.
-    pub pipes: [Option<Pipe>; 2],
+    /// What its output passes through in the shim.
+    pub ends: Ends,
 }
 
-/// The reading end of a pipe.
+/// What the output of a container passes through in its shim.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ends {
+    /// Where its stdout and stderr are read.
+    pub pipes: [Option<Pipe>; 2],
+    /// What was read of either, and is not in the log.
+    pub hands: [Option<Pipe>; 2],
+    /// The master of its terminal.
+    pub terminal: Option<Terminal>,
+}
+
+/// The reading end of a pipe, or a file in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pipe {
     /// Its number in the shim.
     pub fd: i32,
-    /// Number of the pipe itself, which no other pipe has (`st_ino`).
+    /// Number of the pipe itself, which no other pipe has (`st_ino`); likewise of the file.
     pub inode: u64,
+}
+
+/// The master of a terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terminal {
+    /// Its number in the shim.
+    pub fd: i32,
+    /// Which terminal of its devpts.
+    pub number: u32,
 }
 
 /// What a shim witnessed.
@@ -55,8 +75,8 @@ pub struct Pipe {
 pub enum Fact {
     /// The runtime made the container.
     Created(Init),
-    /// Another shim took over; where it reads stdout and stderr, and what the log lacks.
-    Adopted([Option<Pipe>; 2], Option<OutputLost>),
+    /// Another shim took over; what output passes through now, and what the log lacks.
+    Adopted(Ends, Option<OutputLost>),
     /// The runtime could not make it.
     CreateFailed(Failure),
     /// The process was executed.

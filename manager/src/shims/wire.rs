@@ -1,7 +1,7 @@
 //! `sextant.shim.v1` into the manager's own types. Only decoding: the requests
 //! to a shim have no content worth a type.
 
-use super::{Fact, Init, Pipe, ShimEvent};
+use super::{Ends, Fact, Init, Pipe, ShimEvent, Terminal};
 use crate::model::{Ending, Exit, Failure, OutputLost, StageRecord};
 use sextant_proto::shim;
 use sextant_runtime::contract::args::Limits;
@@ -32,8 +32,17 @@ pub(super) fn stage(record: shim::StageRecord) -> StageRecord {
     StageRecord { command, stage, start_ns, end_ns, object, pid, failure: why.map(failure) }
 }
 
-fn pipe(pipe: shim::Pipe) -> Pipe {
-    Pipe { fd: pipe.fd, inode: pipe.inode }
+fn ends(
+    pipes: [Option<shim::Pipe>; 2],
+    hands: [Option<shim::Pipe>; 2],
+    terminal: Option<shim::Terminal>,
+) -> Ends {
+    let pipe = |pipe: shim::Pipe| Pipe { fd: pipe.fd, inode: pipe.inode };
+    Ends {
+        pipes: pipes.map(|p| p.map(pipe)),
+        hands: hands.map(|p| p.map(pipe)),
+        terminal: terminal.map(|t| Terminal { fd: t.fd, number: t.number }),
+    }
 }
 
 pub(super) fn event(event: shim::Event) -> ShimEvent {
@@ -43,7 +52,11 @@ pub(super) fn event(event: shim::Event) -> ShimEvent {
             pid: created.pid,
             start_time: created.start_time,
             boot_id: created.boot_id,
-            pipes: [created.stdout, created.stderr].map(|p| p.map(pipe)),
+            ends: ends(
+                [created.stdout, created.stderr],
+                [created.stdout_hand, created.stderr_hand],
+                created.terminal,
+            ),
         }),
         Some(What::Adopted(adopted)) => {
             let lost = adopted.lost.map(|lost| OutputLost {
@@ -52,7 +65,8 @@ pub(super) fn event(event: shim::Event) -> ShimEvent {
                 until: lost.until.map(|at| time(Some(at))),
                 because: lost.because,
             });
-            Fact::Adopted([adopted.stdout, adopted.stderr].map(|p| p.map(pipe)), lost)
+            let hands = [adopted.stdout_hand, adopted.stderr_hand];
+            Fact::Adopted(ends([adopted.stdout, adopted.stderr], hands, adopted.terminal), lost)
         }
         Some(What::CreateFailed(failed)) => Fact::CreateFailed(failure(failed.failure.unwrap_or_default())),
         Some(What::Started(_)) => Fact::Started,

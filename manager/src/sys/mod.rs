@@ -38,6 +38,34 @@ pub(crate) fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// A copy of the descriptor `fd` of the process that `pidfd` refers to (pidfd_getfd(2), Linux 5.6).
+///
+/// # Errors
+/// Of pidfd_getfd(2): EPERM when that process may not be traced, EBADF when it has no such descriptor.
+pub(crate) fn pidfd_getfd(pidfd: BorrowedFd<'_>, fd: i32) -> io::Result<OwnedFd> {
+    // SAFETY: takes integers only.
+    let copy = unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), fd, 0) };
+    if copy < 0 {
+        return Err(Errno::last().into());
+    }
+    let copy = i32::try_from(copy).map_err(io::Error::other)?;
+    // SAFETY: pidfd_getfd returned this descriptor, nothing else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+}
+
+nix::ioctl_read_bad!(pts_number, libc::TIOCGPTN, u32);
+
+/// Which terminal of its devpts a master belongs to (ioctl_tty(2), `TIOCGPTN`).
+///
+/// # Errors
+/// Of ioctl(2): ENOTTY when it is no master.
+pub(crate) fn terminal_number(master: BorrowedFd<'_>) -> io::Result<u32> {
+    let mut number = 0;
+    // SAFETY: `number` is an unsigned int that lives for the length of the call, which writes it.
+    unsafe { pts_number(master.as_raw_fd(), &mut number) }?;
+    Ok(number)
+}
+
 /// Rows and columns of the terminal of our stdin, or else of our stdout (ioctl_tty(2));
 /// `None` where neither is one.
 pub(crate) fn terminal_size() -> Option<(u16, u16)> {

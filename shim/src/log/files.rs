@@ -69,6 +69,36 @@ impl Files {
         self.begin + self.length
     }
 
+    /// What was written from the offset `from` on.
+    ///
+    /// # Errors
+    /// Of open(2) and pread(2); when it is more than `most` bytes, or not there any more.
+    pub(crate) fn read(&self, from: u64, most: u64) -> io::Result<Vec<u8>> {
+        let length = self.end().checked_sub(from).filter(|length| *length <= most);
+        let length =
+            length.ok_or_else(|| io::Error::other("that is not where the log was written to last"))?;
+        let mut bytes = vec![0; usize::try_from(length).map_err(io::Error::other)?];
+        let mut done = 0;
+        let begins = self.rotated.iter().copied().chain([self.begin]);
+        let ends = self.rotated.iter().copied().skip(1).chain([self.begin, self.end()]);
+        for (begin, end) in begins.zip(ends) {
+            let at = from + u64::try_from(done).map_err(io::Error::other)?;
+            if at < begin || at >= end {
+                continue;
+            }
+            let path = if begin == self.begin {
+                self.path.clone()
+            } else {
+                self.path.with_file_name(logfile::name(begin))
+            };
+            let count = usize::try_from(end - at).map_err(io::Error::other)?;
+            let part = bytes.get_mut(done..done + count).ok_or(io::ErrorKind::InvalidData)?;
+            File::open(path)?.read_exact_at(part, at - begin)?;
+            done += count;
+        }
+        if done == bytes.len() { Ok(bytes) } else { Err(io::Error::other("a part of it was removed")) }
+    }
+
     /// Whether so many bytes more make the file larger than it shall be. One that is empty takes anything.
     pub(crate) fn overflows(&self, bytes: usize) -> bool {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);

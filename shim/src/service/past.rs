@@ -1,7 +1,7 @@
 //! What the journal of a killed shim says of the container: the one place where
 //! records are read back into the shim's own types.
 
-use crate::event::{ExecStart, Exit, Handover, Phase};
+use crate::event::{ExecStart, Exit, Handover, OutputEnds, Phase};
 use crate::journal::Reader;
 use crate::oom::OomCounter;
 use crate::pipe::PipeEnd;
@@ -58,8 +58,11 @@ impl Past {
                 self.handover = Handover {
                     start_time: created.start_time,
                     boot_id: created.boot_id,
-                    stdout: created.stdout.map(pipe),
-                    stderr: created.stderr.map(pipe),
+                    ends: OutputEnds {
+                        pipes: [created.stdout.map(pipe), created.stderr.map(pipe)],
+                        // Of the shim that was killed: what counts is handed over.
+                        ..OutputEnds::default()
+                    },
                     oom: created.oom.map(|o| OomCounter { file: o.file.into(), before: o.before }),
                 };
             }

@@ -3,7 +3,7 @@
 
 use crate::command::Refusal;
 use crate::error::Error;
-use crate::event::{Exit, Happening, Phase, Stage};
+use crate::event::{Exit, Happening, Phase, Stage, TerminalEnd};
 use crate::journal::Stamp;
 use crate::pipe::PipeEnd;
 use crate::runtime_cmd::{Fault, FaultKind};
@@ -28,16 +28,22 @@ pub(crate) fn event(stamp: Stamp, what: &Happening) -> Event {
             trace: stages(trace),
             start_time: h.start_time,
             boot_id: h.boot_id.clone(),
-            stdout: h.stdout.map(pipe),
-            stderr: h.stderr.map(pipe),
+            stdout: h.ends.pipes[0].map(pipe),
+            stderr: h.ends.pipes[1].map(pipe),
+            stdout_hand: h.ends.hands[0].map(pipe),
+            stderr_hand: h.ends.hands[1].map(pipe),
+            terminal: h.ends.terminal.map(terminal),
             oom: h.oom.as_ref().map(|oom| wire::OomCounter {
                 file: oom.file.to_string_lossy().into_owned(),
                 before: oom.before,
             }),
         }),
-        Happening::Adopted { stdout, stderr, lost } => What::Adopted(wire::Adopted {
-            stdout: stdout.map(pipe),
-            stderr: stderr.map(pipe),
+        Happening::Adopted { ends, lost } => What::Adopted(wire::Adopted {
+            stdout: ends.pipes[0].map(pipe),
+            stderr: ends.pipes[1].map(pipe),
+            stdout_hand: ends.hands[0].map(pipe),
+            stderr_hand: ends.hands[1].map(pipe),
+            terminal: ends.terminal.map(terminal),
             lost: lost.map(|lost| wire::OutputLost {
                 log_offset: lost.log_offset,
                 from: Some(lost.from.into()),
@@ -86,6 +92,10 @@ pub(crate) fn event(stamp: Stamp, what: &Happening) -> Event {
 /// Whether nothing comes after this record.
 pub(super) fn is_last(event: &Event) -> bool {
     matches!(event.what, Some(What::Deleted(_)))
+}
+
+fn terminal(end: TerminalEnd) -> wire::Terminal {
+    wire::Terminal { fd: end.fd, number: end.number }
 }
 
 fn pipe(end: PipeEnd) -> wire::Pipe {

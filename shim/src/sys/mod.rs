@@ -2,19 +2,20 @@
 //! too narrowly (its `waitid` has no real-time signals). The only `unsafe` of
 //! this crate is here.
 
+mod memory;
 mod orphan;
+mod spawn;
 mod terminal;
 
+pub(crate) use memory::Memory;
 pub(crate) use orphan::{Orphan, decode, orphan};
-pub(crate) use terminal::resize;
+pub(crate) use spawn::spawn;
+pub(crate) use terminal::{readable_bytes, resize, terminal_number};
 
 use nix::errno::Errno;
-use nix::sys::signal::SigSet;
 use nix::sys::signalfd::SignalFd;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::os::unix::process::CommandExt;
-use std::process::Command;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -51,15 +52,6 @@ pub(crate) fn default_sigchld() -> io::Result<()> {
     let result =
         unsafe { nix::sys::signal::signal(nix::sys::signal::SIGCHLD, nix::sys::signal::SigHandler::SigDfl) };
     result.map(drop).map_err(io::Error::from)
-}
-
-/// Lets the child of `command` start with no signal blocked; std hands this
-/// process's mask on.
-pub(crate) fn unblock_signals(command: &mut Command) -> &mut Command {
-    let unblock = || SigSet::empty().thread_set_mask().map_err(io::Error::from);
-    // SAFETY: between fork and exec only pthread_sigmask(3) is called, which is
-    // async-signal-safe; nothing is allocated, and this process has one thread.
-    unsafe { command.pre_exec(unblock) }
 }
 
 /// A descriptor that refers to the process `pid` (pidfd_open(2), Linux 5.3).

@@ -6,7 +6,7 @@ use sextant_proto::shim::{
 };
 use std::fs::OpenOptions;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -41,6 +41,12 @@ impl Fixture {
         let path = format!("/proc/{}/fd/{}", self.shim.id(), pipe.unwrap().fd);
         OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).unwrap().into()
     }
+
+    /// The memory of what it has read of a stream.
+    fn keep_hand(&self, hand: Option<Pipe>) -> OwnedFd {
+        let path = format!("/proc/{}/fd/{}", self.shim.id(), hand.unwrap().fd);
+        OpenOptions::new().read(true).write(true).open(path).unwrap().into()
+    }
 }
 
 fn adopted(event: &Event) -> &Adopted {
@@ -54,7 +60,9 @@ fn adopted(event: &Event) -> &Adopted {
 async fn no_byte_of_a_pipe_that_was_kept_is_lost() {
     let (mut f, go) = gated().await;
     let created = f.created().await;
+    let hands = [(b'O', f.keep_hand(created.stdout_hand)), (b'E', f.keep_hand(created.stderr_hand))];
     let held = [(b'o', f.keep(created.stdout)), (b'e', f.keep(created.stderr))];
+    let held = held.into_iter().chain(hands).collect::<Vec<_>>();
     f.kill();
     // It goes on, and writes while nobody reads.
     std::fs::write(go, "").unwrap();
@@ -69,6 +77,42 @@ async fn no_byte_of_a_pipe_that_was_kept_is_lost() {
     let words: Vec<String> =
         f.log().lines().filter_map(|l| Some(l.split_once(" stdout F ")?.1.into())).collect();
     assert_eq!(words, ["one", "two"]);
+    f.delete().await;
+}
+
+#[tokio::test]
+async fn the_beginning_of_a_line_that_was_read_is_not_lost() {
+    let mut f = Fixture::new("true").await;
+    let go = f.temp.path().join("go");
+    let command =
+        GATED.replace("echo one;", "echo one; printf half;").replace("GO", &go.display().to_string());
+    std::fs::write(f.temp.path().join("bundle/command"), command).unwrap();
+    f.create().await;
+    f.start().await;
+    until(|| f.log().contains("one")).await;
+    let created = f.created().await;
+    let held = [
+        (b'o', f.keep(created.stdout)),
+        (b'e', f.keep(created.stderr)),
+        (b'O', f.keep_hand(created.stdout_hand)),
+        (b'E', f.keep_hand(created.stderr_hand)),
+    ];
+    // The beginning of the line has left the pipe: it is in the hand, and nowhere else.
+    let in_hand = |held: &OwnedFd| {
+        let mut bytes = [0; 4096];
+        std::fs::File::from(held.try_clone().unwrap()).read_exact_at(&mut bytes, 0).unwrap();
+        bytes.windows(4).any(|four| four == b"half")
+    };
+    until(|| in_hand(&held[2].1)).await;
+    f.kill();
+    f.adopt(&held).await;
+    assert_eq!(adopted(&f.events(2, 1).await[0]).lost, None);
+    std::fs::write(go, "").unwrap();
+    until(|| f.log().contains("two")).await;
+    let words: Vec<String> =
+        f.log().lines().filter_map(|l| Some(l.split_once(" stdout F ")?.1.into())).collect();
+    assert_eq!(words, ["one", "halftwo"]);
+    f.wait().await;
     f.delete().await;
 }
 

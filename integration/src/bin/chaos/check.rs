@@ -119,24 +119,10 @@ fn contradictions(life: &Life, events: &[&Event]) -> Vec<String> {
         found.extend(invented(life, how));
     }
     let lost = events.iter().any(|event| event.output_lost.is_some());
-    let adopted = at(Kind::Adopted).is_some();
     if let (Some(log), Some(exit), false) = (&life.log, &life.exit, lost || life.starved) {
-        found.extend(torn(log, exit).filter(|_| !adopted || !has_one_hole(log)));
+        found.extend(torn(log, exit));
     }
     found
-}
-
-/// Whether lines of a log are missing in one place, and all others are there once and in order: what a
-/// killed shim had read and not yet written.
-fn has_one_hole(log: &str) -> bool {
-    let numbers = log.lines().filter_map(|line| line.strip_prefix("line ")?.parse::<u64>().ok());
-    let numbers: Vec<u64> = std::iter::once(0).chain(numbers).collect();
-    let steps = numbers.windows(2).filter_map(|pair| match pair {
-        [before, after] => Some(after.checked_sub(*before)),
-        _ => None,
-    });
-    let (good, other): (Vec<_>, Vec<_>) = steps.partition(|step| *step == Some(1));
-    !good.is_empty() && matches!(other.as_slice(), [Some(hole)] if *hole > 1)
 }
 
 /// An exit that cannot be, of a process that was executed.
@@ -257,19 +243,6 @@ mod tests {
         assert_eq!(one(&other, &WHOLE, How::Code(0)), "exited with Code(0)");
         let differing = Life { killed: true, exit: Some(How::Signal(9)), log: None, ..life() };
         assert!(one(&differing, &WHOLE, How::Code(7)).starts_with("Wait answered"));
-    }
-
-    #[test]
-    fn what_a_killed_shim_had_in_its_hands_is_one_hole() {
-        assert!(has_one_hole("line 1\nline 2\nline 4\nline 5\nend 7 after 5\n"));
-        for log in [
-            "line 1\nline 2\n",
-            "line 1\nline 3\nline 5\n",
-            "line 1\nline 2\nline 2\n",
-            "line 1\nline 3\nline 2\n",
-        ] {
-            assert!(!has_one_hole(log), "{log:?}");
-        }
     }
 
     #[test]
