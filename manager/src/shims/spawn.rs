@@ -138,8 +138,8 @@ fn command(plan: &Plan<'_>) -> Command {
             command.env(name, value);
         }
     }
+    // No directory is changed to: std would fork for it, and copy the manager's page tables.
     command
-        .current_dir("/")
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         // Out of the manager's process group: Ctrl-C on a terminal is not for it.

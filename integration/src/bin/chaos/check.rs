@@ -1,11 +1,14 @@
 //! What must hold in the end, whatever was killed.
 
 use super::gremlin::Done;
-use super::{Life, World};
+use super::{ExecLife, Life, World};
 use sextant_proto::v1::Event;
 use sextant_proto::v1::event::Kind;
 use sextant_proto::v1::exit::How;
 use std::collections::BTreeMap;
+
+/// Characters of a log that are shown with what is wrong.
+const LOG_SHOWN: usize = 4000;
 
 /// How large the daemon is.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +57,8 @@ pub(super) fn all(world: &World, seen: &[Event], told: &[Event]) {
     for (id, life) in &lives {
         let events = of.remove(id.as_str()).unwrap_or_default();
         for what in contradictions(life, &events) {
+            let log = life.log.as_ref().map(|log| log.chars().take(LOG_SHOWN).collect());
+            let life = Life { log, ..life.clone() };
             world.wrong(format!("{id}: {what}; {life:?}; events {:?}", kinds(&events)));
         }
     }
@@ -118,11 +123,32 @@ fn contradictions(life: &Life, events: &[&Event]) -> Vec<String> {
     if let (Some(how), None) = (&told, at(Kind::StartFailed)) {
         found.extend(invented(life, how));
     }
+    found.extend(life.execs.iter().filter_map(|(id, exec)| wrong_exec(id, exec, life, events)));
     let lost = events.iter().any(|event| event.output_lost.is_some());
     if let (Some(log), Some(exit), false) = (&life.log, &life.exit, lost || life.starved) {
-        found.extend(torn(log, exit));
+        found.extend(torn(log, life.pad, exit));
     }
     found
+}
+
+/// What is wrong with one exec: each of its events is told once, in order, and what they say is what was asked for.
+fn wrong_exec(id: &str, exec: &ExecLife, life: &Life, events: &[&Event]) -> Option<String> {
+    let own = events.iter().filter(|event| event.exec == *id);
+    let own: Vec<(Kind, Option<How>)> =
+        own.map(|event| (event.kind(), event.exit.clone().and_then(|exit| exit.how))).collect();
+    let [(Kind::ExecStarted, None), (Kind::ExecExited, Some(how))] = own.as_slice() else {
+        return Some(format!("exec {id}: events {own:?}"));
+    };
+    if exec.told.as_ref().is_some_and(|told| told != how) {
+        return Some(format!("exec {id}: Wait answered {:?}, the event says {how:?}", exec.told));
+    }
+    match how {
+        How::Code(code) if *code == exec.code => None,
+        // With the init of its pid namespace it ends by this signal.
+        How::Signal(9) => None,
+        How::Unknown(because) if !because.is_empty() => None,
+        other => Some(format!("exec {id} exited with {other:?} and not {}, {life:?}", exec.code)),
+    }
 }
 
 /// An exit that cannot be, of a process that was executed.
@@ -136,10 +162,11 @@ fn invented(life: &Life, how: &How) -> Option<String> {
 }
 
 /// A log whose lines are not those that were written.
-fn torn(log: &str, exit: &How) -> Option<String> {
+fn torn(log: &str, pad: usize, exit: &How) -> Option<String> {
     let mut lines = log.lines().peekable();
     let mut expected = 1_u64;
-    while lines.next_if(|line| *line == format!("line {expected}")).is_some() {
+    let pad = "x".repeat(pad);
+    while lines.next_if(|line| *line == format!("line {expected}{pad}")).is_some() {
         expected += 1;
     }
     let written = expected - 1;
@@ -148,7 +175,7 @@ fn torn(log: &str, exit: &How) -> Option<String> {
         How::Code(code) => last == Some(&format!("end {code} after {written}")),
         // Killed in the middle of a line, or after the last one.
         _ => last.is_none_or(|last| {
-            format!("line {expected}").starts_with(last)
+            format!("line {expected}{pad}").starts_with(last)
                 || last.starts_with("end ")
                 || "end".starts_with(last)
         }),
@@ -246,8 +273,34 @@ mod tests {
     }
 
     #[test]
+    fn an_exec_that_is_lost_doubled_or_invented_is_found() {
+        let exec = ExecLife { code: 3, told: Some(How::Code(3)) };
+        let life = Life { execs: BTreeMap::from([("e1".to_owned(), exec)]), ..life() };
+        let whole = |how| {
+            let mut all = events(&[Kind::Created, Kind::Started, Kind::ExecStarted, Kind::ExecExited], how);
+            all[2].exec = "e1".into();
+            all[3] = Event { exec: "e1".into(), exit: all[3].exit.clone(), ..all[3].clone() };
+            all[3].exit = events(&[Kind::Exited], How::Code(3))[0].exit.clone();
+            all.extend(events(&[Kind::Exited, Kind::Deleted], How::Code(7)));
+            all
+        };
+        let found = |events: &[Event]| contradictions(&life, &events.iter().collect::<Vec<_>>());
+        let good = whole(How::Code(7));
+        assert_eq!(found(&good), Vec::<String>::new());
+        let mut lost = good.clone();
+        lost.remove(3);
+        let mut doubled = good.clone();
+        doubled.insert(3, good[3].clone());
+        let mut invented = good.clone();
+        invented[3].exit = events(&[Kind::Exited], How::Code(4))[0].exit.clone();
+        for wrong in [lost, doubled, invented] {
+            assert_eq!(found(&wrong).len(), 1, "{wrong:?}");
+        }
+    }
+
+    #[test]
     fn a_log_with_a_hole_is_found() {
-        let hole = |log: &str| torn(log, &How::Code(7)).is_some();
+        let hole = |log: &str| torn(log, 0, &How::Code(7)).is_some();
         assert!(!hole("line 1\nend 7 after 1\n"));
         for log in [
             "",
@@ -258,7 +311,7 @@ mod tests {
         ] {
             assert!(hole(log), "{log:?}");
         }
-        assert!(torn("line 1\nline 3\n", &How::Signal(9)).is_some());
-        assert!(torn("line 1\nline", &How::Signal(9)).is_none());
+        assert!(torn("line 1\nline 3\n", 0, &How::Signal(9)).is_some());
+        assert!(torn("line 1\nline", 0, &How::Signal(9)).is_none());
     }
 }

@@ -1,13 +1,15 @@
 //! A client: one life of a container after the other, with impatience, and with
 //! repetition of whatever was not answered.
 
+mod beside;
+
 use super::World;
 use sextant_integration::random::Random;
 use sextant_proto::v1::containers_client::ContainersClient;
 use sextant_proto::v1::create_request::Source;
 use sextant_proto::v1::{
-    CreateRequest, DeleteRequest, KillRequest, LogsRequest, RootfsSource, StartRequest, StopRequest,
-    WaitRequest,
+    CreateRequest, DeleteRequest, KillRequest, LogOptions, LogsRequest, RootfsSource, StartRequest,
+    StopRequest, WaitRequest,
 };
 use std::future::Future;
 use std::sync::Arc;
@@ -49,26 +51,40 @@ impl One<'_> {
         let code = i32::try_from(random.below(120)).unwrap_or(0);
         let time = random.below(1500);
         let starved = self.world.starving.load(Ordering::Relaxed);
-        self.world.note(&self.id, |life| (life.code, life.starved) = (code, starved));
-        if !self.create(random, time, code).await {
+        // Some write so much that their logs are rotated.
+        let pad = if random.once_in(3) { 2000 } else { 0 };
+        self.world.note(&self.id, |life| (life.code, life.starved, life.pad) = (code, starved, pad));
+        if !self.create(random, time, code, pad).await {
             return;
         }
         if !random.once_in(10) {
             self.start(random).await;
+            for _ in 0..random.below(3) {
+                self.beside(random).await;
+            }
             self.end(random).await;
         }
         self.delete(random).await;
     }
 
     /// Whether there is a container then.
-    async fn create(&mut self, random: &mut Random, time: u64, code: i32) -> bool {
+    async fn create(&mut self, random: &mut Random, time: u64, code: i32, pad: usize) -> bool {
         let source = RootfsSource {
             rootfs: self.world.rootfs.clone(),
-            command: ["/bin/probe", "work", &time.to_string(), &code.to_string()].map(str::to_owned).into(),
+            command: ["/bin/probe", "work", &time.to_string(), &code.to_string(), &pad.to_string()]
+                .map(str::to_owned)
+                .into(),
             ..RootfsSource::default()
+        };
+        let log = LogOptions {
+            // As small as they may be; nothing of it goes before it was compared.
+            max_file_bytes: 64 << 10,
+            max_files: 100,
+            ..LogOptions::default()
         };
         let request = CreateRequest {
             id: self.id.clone(),
+            log: random.once_in(2).then_some(log),
             source: Some(Source::Rootfs(source)),
             idempotency_key: if random.once_in(3) { String::new() } else { format!("{}-create", self.id) },
             ..CreateRequest::default()
@@ -187,7 +203,7 @@ impl One<'_> {
         self.world.note(&self.id, |life| life.deleted = true);
     }
 
-    /// Asks until it is answered, sometimes with a deadline that is too short.
+    /// Asks until it is answered.
     async fn ask<Q: Clone, A, F>(
         &self,
         random: &mut Random,
@@ -198,25 +214,40 @@ impl One<'_> {
     where
         F: Future<Output = Result<Response<A>, Status>>,
     {
-        let end = Instant::now() + PATIENCE;
-        while Instant::now() < end {
-            let mut request = Request::new(message.clone());
-            if random.once_in(4) {
-                request.set_timeout(Duration::from_millis(10 + random.below(60)));
-            }
-            let longest = end.saturating_duration_since(Instant::now());
-            match tokio::time::timeout(longest, call(self.containers.clone(), request)).await {
-                Ok(Ok(answer)) => return Some(Answer::Yes(answer.into_inner())),
-                Ok(Err(status)) if is_for_now(&status) => {
-                    tokio::time::sleep(Duration::from_millis(10 + random.below(40))).await;
-                }
-                Ok(Err(status)) => return Some(Answer::No(status)),
-                Err(_) => break,
-            }
-        }
-        self.world.wrong(format!("{what} {}: no answer in {} s", self.id, PATIENCE.as_secs()));
-        None
+        let asked = |request| call(self.containers.clone(), request);
+        ask(self.world, random, &format!("{what} {}", self.id), asked, message).await
     }
+}
+
+/// Asks until it is answered, sometimes with a deadline that is too short.
+async fn ask<Q: Clone, A, F>(
+    world: &World,
+    random: &mut Random,
+    what: &str,
+    call: impl Fn(Request<Q>) -> F,
+    message: Q,
+) -> Option<Answer<A>>
+where
+    F: Future<Output = Result<Response<A>, Status>>,
+{
+    let end = Instant::now() + PATIENCE;
+    while Instant::now() < end {
+        let mut request = Request::new(message.clone());
+        if random.once_in(4) {
+            request.set_timeout(Duration::from_millis(10 + random.below(60)));
+        }
+        let longest = end.saturating_duration_since(Instant::now());
+        match tokio::time::timeout(longest, call(request)).await {
+            Ok(Ok(answer)) => return Some(Answer::Yes(answer.into_inner())),
+            Ok(Err(status)) if is_for_now(&status) => {
+                tokio::time::sleep(Duration::from_millis(10 + random.below(40))).await;
+            }
+            Ok(Err(status)) => return Some(Answer::No(status)),
+            Err(_) => break,
+        }
+    }
+    world.wrong(format!("{what}: no answer in {} s", PATIENCE.as_secs()));
+    None
 }
 
 /// Whether trying again is what the status asks for; INTERNAL is a host that fails, as with a full disk.

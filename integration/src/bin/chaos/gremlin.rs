@@ -135,7 +135,7 @@ fn kind_of(pid: i32, world: &World) -> Option<Kind> {
     match program {
         _ if !line.contains(&world.mark) => None,
         "sextant-shim" => Some(Kind::Shim),
-        "sextant-runtime" => Some(Kind::Runtime),
+        "sextant-runtime" | "sextant-runtime-faults" => Some(Kind::Runtime),
         _ => None,
     }
 }

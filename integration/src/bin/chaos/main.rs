@@ -17,6 +17,7 @@ use sextant_proto::v1::containers_client::ContainersClient;
 use sextant_proto::v1::exit::How;
 use sextant_proto::v1::{DeleteRequest, ListRequest};
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,6 +30,8 @@ use tonic::transport::{Channel, Endpoint};
 pub(crate) struct Life {
     /// The status that its process exits with, if nobody ends it before.
     pub(crate) code: i32,
+    /// How much longer than their words its lines are.
+    pub(crate) pad: usize,
     /// Whether its creation was answered with success.
     pub(crate) created: bool,
     /// Likewise its start.
@@ -43,6 +46,17 @@ pub(crate) struct Life {
     pub(crate) log: Option<String>,
     /// Whether its deletion was answered with success.
     pub(crate) deleted: bool,
+    /// Its execs, by their ids, whose creation was answered with success.
+    pub(crate) execs: BTreeMap<String, ExecLife>,
+}
+
+/// What an exec was to exit with.
+#[derive(Clone, Debug)]
+pub(crate) struct ExecLife {
+    /// If nobody ends it before.
+    pub(crate) code: i32,
+    /// What `Wait` answered.
+    pub(crate) told: Option<How>,
 }
 
 /// What all of them share.
@@ -144,7 +158,13 @@ fn small_disk(at: &Path) -> nix::Result<()> {
 
 async fn run(options: &Options, disk: &Path) -> usize {
     // The journal of events is kept whole: the checker reads it from its beginning.
-    let daemon = Daemon::start_in(disk, &["--events-limit", "1073741824"]);
+    let mut args = vec!["--events-limit", "1073741824"];
+    let runtime = faulty_runtime(disk).unwrap_or_else(|e| unreachable(&e));
+    match &runtime {
+        Some(runtime) => args.extend(["--runtime", runtime.as_str()]),
+        None => println!("without fault points: scripts/build --faults makes a runtime that has them"),
+    }
+    let daemon = Daemon::start_in(disk, &args);
     let world = Arc::new(World {
         address: daemon.address(),
         mark: daemon.dir().display().to_string(),
@@ -193,6 +213,25 @@ async fn run(options: &Options, disk: &Path) -> usize {
         world.wrong("something is left behind".into());
     }
     world.wrong.lock().map_or(1, |wrong| wrong.len())
+}
+
+/// A runtime of which one invocation in twenty has a fault at a random stage: it fails there, fails after the
+/// work, or dies. `None` where no build has fault points.
+fn faulty_runtime(dir: &Path) -> std::io::Result<Option<String>> {
+    let Some(real) = sextant_integration::binary_if_built("sextant-runtime-faults") else { return Ok(None) };
+    let stages = "load plan seal store cgroup cgroup-join clone id-map namespace-user namespace-mount mount \
+                  device pivot masked-path identity seccomp exec signal";
+    let script = format!(
+        "#!/bin/bash\nstages=({stages}) actions=(fail fail-after die)\n\
+         if ((RANDOM % 20 == 0)); then\n  \
+         export SEXTANT_FAULT=${{actions[RANDOM % 3]}}:${{stages[RANDOM % ${{#stages[@]}}]}}\nfi\n\
+         exec {} \"$@\"\n",
+        real.display()
+    );
+    let path = dir.join("sextant-runtime");
+    std::fs::write(&path, script)?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700))?;
+    Ok(Some(path.display().to_string()))
 }
 
 /// What clients could not delete any more: nothing of it may stay.

@@ -101,13 +101,15 @@ fn spam(args: &[&str]) -> Result<ExitCode, String> {
 }
 
 /// Writes numbered lines for that many milliseconds, then how many there were, and exits with the status.
+/// A third number makes each line so much longer.
 fn work(args: &[&str]) -> Result<ExitCode, String> {
     let (time, code): (u64, u8) = (number(args, 0)?, number(args, 1)?);
+    let pad = "x".repeat(if args.len() > 2 { number(args, 2)? } else { 0 });
     let end = Instant::now() + Duration::from_millis(time);
     let mut lines = 0_u64;
     while Instant::now() < end {
         lines += 1;
-        super::say(&format!("line {lines}"))?;
+        super::say(&format!("line {lines}{pad}"))?;
         std::thread::sleep(Duration::from_millis(5));
     }
     super::say(&format!("end {code} after {lines}"))?;
