@@ -75,11 +75,13 @@ impl Task {
             return Err(Error::new(attempted(), why).hint("there is nothing to supervise: delete it"));
         }
         self.ledger.publish(|s| {
-            (s.phase, s.exit, s.last_seq) = (past.phase, past.exit, past.last_seq);
+            (s.phase, s.exit, s.life, s.last_seq) = (past.phase, past.exit, past.life, past.last_seq);
         });
         self.execs.adopt(&past.execs);
+        // How far the killed one came with what a life leaves is not known.
+        self.buried = true;
         if let Some(exit) = past.exit {
-            self.streams.finish(Over { exit, timed_out: false });
+            self.streams.get().finish(Over { exit, timed_out: false });
         }
         if past.phase == Phase::Stopped {
             return Ok(());
@@ -119,7 +121,8 @@ impl Task {
             because: NOBODY_READ,
         });
         let [stdout, stderr] = [0, 1].map(|n| pipes.get(n)?.as_ref()?.end().ok());
-        self.init = Some(Init::adopt(process, pipes, (log, &self.streams), past.handover, past.oom_kills));
+        let streams = self.streams.get();
+        self.init = Some(Init::adopt(process, pipes, (log, &streams), past.handover, past.oom_kills));
         self.ledger.record(&Happening::Adopted { stdout, stderr, lost }, |s| s.pid = pid)
     }
 

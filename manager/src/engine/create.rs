@@ -6,9 +6,11 @@ use super::actor::{self, Command};
 use super::container::{Container, first_snapshot};
 use super::directory::Handle;
 use super::error::{Error, Violation};
+use super::halt::Halt;
 use super::mailbox::{self, Mailbox};
 use super::record::{Intent, Record};
 use super::request::Request;
+use super::restarts::Course;
 use super::{Context, blocking, delete};
 use crate::bundle::{self, Facts};
 use crate::model::{Phase, Snapshot, Source, Stdio};
@@ -39,7 +41,8 @@ pub(super) fn prepare(context: &Arc<Context>, record: Record) -> (Container, Han
     let shim = Client::new(&record.id, &paths.socket());
     let (snapshot, snapshots) = watch::channel(first_snapshot(&record));
     let (sender, mailbox) = mailbox::new();
-    let handle = Handle::new(paths.clone(), sender, snapshots, shim.clone());
+    let halt = Halt::new(&paths.dir);
+    let handle = Handle::new(paths.clone(), sender, snapshots, shim.clone(), halt.clone());
     let context = Arc::clone(context);
     let container = Container {
         context,
@@ -53,6 +56,10 @@ pub(super) fn prepare(context: &Arc<Context>, record: Record) -> (Container, Han
         degraded_told: false,
         init: Init::default(),
         held: None,
+        halt,
+        due: None,
+        acts: false,
+        witnessed: None,
     };
     (container, handle, mailbox)
 }
@@ -72,6 +79,9 @@ fn blank(context: &Context, request: &Request) -> Record {
         key: request.key.clone(),
         log: request.log,
         stdio: request.stdio,
+        restart: request.restart.clone(),
+        check: request.check.clone(),
+        course: Course::default(),
     }
 }
 
@@ -197,7 +207,7 @@ async fn make(container: &mut Container, mailbox: &mut Mailbox) -> Result<(), Er
     .await?;
     container.set(|s| s.shim_pid = Some(pid));
     tokio::select! {
-        created = container.shim.create(container.record.stdio) => created.map(drop)?,
+        created = container.shim.create(1, container.record.stdio) => created.map(drop)?,
         because = mailbox.interrupted(Command::ends_creation) => {
             return Err(Error::Cancelled { id: container.id().into(), attempted: "create it", because });
         }
@@ -210,6 +220,7 @@ async fn make(container: &mut Container, mailbox: &mut Mailbox) -> Result<(), Er
         }),
         _ => {
             container.hold();
+            container.acts = true;
             Ok(())
         }
     }

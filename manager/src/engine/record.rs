@@ -6,7 +6,8 @@
 //! two together say what is to be finished or undone (`reconcile`).
 
 use super::error::Error;
-use crate::model::{Failure, IdRange, LogOptions, Stdio};
+use super::restarts::Course;
+use crate::model::{Failure, HealthCheck, IdRange, LogOptions, RestartPolicy, Stdio};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -63,6 +64,15 @@ pub struct Record {
     /// What its process's stdio is.
     #[serde(default)]
     pub stdio: Stdio,
+    /// When it is restarted.
+    #[serde(default)]
+    pub restart: RestartPolicy,
+    /// How it is asked whether it is well.
+    #[serde(default)]
+    pub check: Option<HealthCheck>,
+    /// Its restarts, and the one that is to come.
+    #[serde(default)]
+    pub course: Course,
 }
 
 /// Where the files of one container are.
@@ -179,6 +189,9 @@ pub(crate) mod tests {
             key: Some("key".into()),
             log: LogOptions { max_files: Some(3), ..LogOptions::default() },
             stdio: Stdio { stdin: true, terminal: false },
+            restart: RestartPolicy { max_retries: Some(3), ..RestartPolicy::default() },
+            check: None,
+            course: Course { row: 1, ..Course::default() },
         }
     }
 

@@ -77,14 +77,14 @@ impl Client {
         &self.socket
     }
 
-    /// Makes the container with this stdio; the pid of its init.
+    /// Makes the container for its life of this number, from 1 on, with this stdio; the pid of its init.
     ///
     /// # Errors
     /// [`Error::Failed`] with the failed step, [`Error::Timeout`], [`Error::Unreachable`].
-    pub async fn create(&self, stdio: Stdio) -> Result<i32, Error> {
+    pub async fn create(&self, life: u32, stdio: Stdio) -> Result<i32, Error> {
         let mut stub = self.stub.clone();
         let Stdio { stdin, terminal } = stdio;
-        let request = shim::CreateRequest { stdin, terminal, size: None };
+        let request = shim::CreateRequest { stdin, terminal, size: None, life };
         self.call("create", WORK, stub.create(request)).await.map(|r| r.pid)
     }
 

@@ -68,7 +68,7 @@ pub(crate) mod tests {
         let all = events(&path, 0).unwrap();
         assert_eq!(
             all.iter().map(|e| &e.fact).collect::<Vec<_>>(),
-            [&Fact::Created(Init { pid: 7, ..Init::default() }), &Fact::Started]
+            [&Fact::Created(Init { life: 1, pid: 7, ..Init::default() }), &Fact::Started]
         );
         assert_eq!(events(&path, 1).unwrap().len(), 1);
         assert_eq!(trace(&path).unwrap()[0].stage, "clone");
