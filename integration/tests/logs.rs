@@ -248,7 +248,7 @@ async fn on_a_full_disk_the_container_goes_on_and_what_was_dropped_is_told() {
     let shim = Endpoint::from_shared(format!("unix:{}", socket.display())).unwrap();
     let mut shim = ShimClient::new(shim.connect().await.unwrap());
     tokio::time::timeout(DEADLINE, async {
-        while shim.state(StateRequest {}).await.unwrap().into_inner().log_dropped_bytes == 0 {
+        while shim.state(StateRequest::default()).await.unwrap().into_inner().log_dropped_bytes == 0 {
             signal(&mut client).await;
         }
     })

@@ -166,6 +166,7 @@ fn compose(
         id: config.id.clone(),
         bundle: config.bundle.to_string_lossy().into_owned(),
         journal: config.dir.join("journal"),
+        ledger: Arc::clone(&ledger),
         counters: Arc::clone(&counters),
         streams: streams.clone(),
         execs: execs.clone(),

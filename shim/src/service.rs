@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::event::Phase;
 use crate::execs::Execs;
 use crate::journal::Reader;
+use crate::ledger::Ledger;
 use crate::log::Counters;
 use crate::streams::{Current, Streams};
 use sextant_proto::shim::shim_server::{Shim, ShimServer};
@@ -38,6 +39,8 @@ pub(crate) struct Service {
     pub(crate) bundle: String,
     /// Its journal, for watchers.
     pub(crate) journal: PathBuf,
+    /// The same, as it is written.
+    pub(crate) ledger: Arc<Ledger>,
     /// How much was logged.
     pub(crate) counters: Arc<Counters>,
     /// The stdio of its own process.
@@ -114,7 +117,8 @@ impl Shim for Service {
         }
     }
 
-    async fn state(&self, _: Request<StateRequest>) -> Result<Response<StateResponse>, Status> {
+    async fn state(&self, request: Request<StateRequest>) -> Result<Response<StateResponse>, Status> {
+        self.ledger.is_told(request.into_inner().told_seq);
         let now = self.now();
         Ok(Response::new(StateResponse {
             id: self.id.clone(),
@@ -233,7 +237,7 @@ async fn follow(
     loop {
         let published = snapshot.borrow_and_update().last_seq;
         while sent < published {
-            let event = match reader.next() {
+            let event = match reader.following() {
                 Ok(Some(event)) => event,
                 Ok(None) => {
                     return tell(&events, Status::data_loss(format!("record {} is damaged", sent + 1))).await;

@@ -103,6 +103,7 @@ impl Container {
             }
             self.told = event.seq;
         }
+        self.shim.is_told(self.told);
         self.learned = event.seq;
         match &event.fact {
             Fact::Created(init) => (self.init, self.held) = (init.clone(), None),

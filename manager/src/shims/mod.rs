@@ -21,7 +21,7 @@ use std::time::SystemTime;
 /// One record of a shim's journal, without its stage records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShimEvent {
-    /// From 1 on, without a gap.
+    /// From 1 on; some are missing where the journal was made shorter.
     pub seq: u64,
     /// When it was written.
     pub at: SystemTime,
