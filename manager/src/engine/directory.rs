@@ -131,11 +131,16 @@ impl Handle {
 
     /// Waits for an exit.
     pub(super) async fn wait(&self, what: WaitFor) -> Result<Exit, Error> {
-        let mut snapshots = self.snapshots();
         let life = {
-            let now = snapshots.borrow();
-            now.life + u32::from(what == WaitFor::NextExit && now.exit.is_some())
+            let now = self.snapshots.borrow();
+            now.life.max(1) + u32::from(what == WaitFor::NextExit && now.exit.is_some())
         };
+        self.wait_from(life, what).await
+    }
+
+    /// The same, of the life of this number or a later one.
+    async fn wait_from(&self, life: u32, what: WaitFor) -> Result<Exit, Error> {
+        let mut snapshots = self.snapshots();
         let is_over = |s: &Snapshot| match what {
             // Whoever looks late sees the next life, and in it how the one before ended.
             WaitFor::Exit | WaitFor::NextExit => s.life > life || s.life == life && s.exit.is_some(),
@@ -203,9 +208,12 @@ impl Handle {
 
     /// Signal, grace, SIGKILL, exit.
     pub(super) async fn end(&self, runtime: &Runtime, signal: i32, grace: Duration) -> Result<Exit, Error> {
-        if let Some(exit) = self.snapshot().exit {
+        let Snapshot { exit, life, .. } = self.snapshot();
+        if let Some(exit) = exit {
             return Ok(exit);
         }
+        // Another life may begin as soon as this one has ended.
+        let exit = || self.wait_from(life.max(1), WaitFor::Exit);
         let first = if grace.is_zero() { SIGKILL } else { signal };
         self.kill_or_exited(runtime, first).await?;
         if first != SIGKILL {
@@ -215,12 +223,12 @@ impl Handle {
             {
                 tracing::info!(container = self.snapshot().id, error = error.chain(), "stopped while paused");
             }
-            if let Ok(exit) = tokio::time::timeout(grace, self.wait(WaitFor::Exit)).await {
+            if let Ok(exit) = tokio::time::timeout(grace, exit()).await {
                 return exit;
             }
             self.kill_or_exited(runtime, SIGKILL).await?;
         }
-        tokio::time::timeout(KILLED, self.wait(WaitFor::Exit)).await.unwrap_or_else(|_| {
+        tokio::time::timeout(KILLED, exit()).await.unwrap_or_else(|_| {
             let attempted = format!("stop container {:?}, to which SIGKILL was sent", self.snapshot().id);
             Err(Error::Timeout { attempted, after: KILLED })
         })
