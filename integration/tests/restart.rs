@@ -407,3 +407,35 @@ async fn a_restart_of_a_client_goes_on_when_the_daemon_is_killed() {
     delete(&mut client, &id).await;
     daemon.finish(&[&id]);
 }
+
+#[tokio::test]
+async fn a_journal_of_many_lives_is_made_shorter_and_nobody_notices() {
+    let Some((mut daemon, mut client, id)) = begin("journal").await else { return };
+    let soon = RestartPolicy { max_delay: millis(10), ..policy(When::Always) };
+    start(&mut client, request(&daemon, &id, soon, &["/bin/probe", "exit", "0"])).await;
+    let journal = daemon.dir().join("root/containers").join(&id).join("journal");
+    let length = || std::fs::metadata(&journal).unwrap().len();
+    let mut last = 0;
+    within(async {
+        loop {
+            let now = length();
+            if now < last {
+                return;
+            }
+            last = now;
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    stop(&mut client, &id).await;
+    let before = get(&mut client, &id).await;
+    daemon.kill();
+    daemon.restart();
+    let mut client = daemon.containers().await;
+    // `always`: the next daemon begins another life.
+    until_is(&mut client, &id, |c| c.life > before.life).await;
+    stop(&mut client, &id).await;
+    assert_lives(&events_of(&daemon, &id).await);
+    delete(&mut client, &id).await;
+    daemon.finish(&[&id]);
+}
