@@ -185,9 +185,8 @@ async fn a_container_lives_through_all_its_phases() {
         .into_inner()
         .exit;
     assert_eq!(code(exit), Some(v1::exit::How::Code(7)));
-    let again =
-        containers.start(id("a", |id| v1::StartRequest { id, ..Default::default() })).await.unwrap_err();
-    assert_eq!(again.code(), Code::FailedPrecondition);
+    let over = containers.pause(v1::PauseRequest { id: "a".into(), ..Default::default() }).await.unwrap_err();
+    assert_eq!(over.code(), Code::FailedPrecondition);
     let logs = v1::LogsRequest { id: "a".into(), offset: 0, follow: true, ..Default::default() };
     let mut logs = containers.logs(logs).await.unwrap().into_inner();
     let mut lines = Vec::new();
