@@ -41,7 +41,9 @@ async fn adopted(client: &mut Client, id: &str, before: i32) -> Container {
 }
 
 async fn wait(client: &mut Client, id: &str) -> Option<How> {
-    let answer = tokio::time::timeout(DEADLINE, client.wait(WaitRequest { id: id.into() })).await;
+    let answer =
+        tokio::time::timeout(DEADLINE, client.wait(WaitRequest { id: id.into(), ..Default::default() }))
+            .await;
     answer.expect("wait answers in time").unwrap().into_inner().exit.unwrap().how
 }
 
@@ -54,7 +56,11 @@ async fn log(client: &mut Client, id: &str) -> String {
 
 async fn events(daemon: &Daemon, id: &str) -> Vec<Event> {
     let mut system = daemon.system().await;
-    let stream = system.events(EventsRequest { after_seq: 0, follow: false }).await.unwrap().into_inner();
+    let stream = system
+        .events(EventsRequest { after_seq: 0, follow: false, ..Default::default() })
+        .await
+        .unwrap()
+        .into_inner();
     let events: Vec<Event> = stream.map(Result::unwrap).collect().await;
     assert!(events.iter().map(|e| e.seq).eq(1..=events.len() as u64), "{events:?}");
     events.into_iter().filter(|e| e.container == id).collect()

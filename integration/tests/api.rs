@@ -132,7 +132,10 @@ async fn a_life_call_by_call() {
     assert_eq!(again.into_inner().exit.unwrap().how, Some(How::Code(7)), "stopping twice succeeds");
     assert_eq!(get(&mut client, &id).await.status(), Status::Stopped);
     client.delete(DeleteRequest { id: id.clone(), force: false, ..Default::default() }).await.unwrap();
-    assert_eq!(client.get(GetRequest { id: id.clone() }).await.unwrap_err().code(), Code::NotFound);
+    assert_eq!(
+        client.get(GetRequest { id: id.clone(), ..Default::default() }).await.unwrap_err().code(),
+        Code::NotFound
+    );
     daemon.finish(&[&id]);
 }
 
@@ -268,7 +271,11 @@ async fn events_are_numbered_without_a_gap() {
     }
     let daemon = Daemon::start();
     let (mut client, mut system) = (daemon.containers().await, daemon.system().await);
-    let following = system.events(EventsRequest { after_seq: 0, follow: true }).await.unwrap().into_inner();
+    let following = system
+        .events(EventsRequest { after_seq: 0, follow: true, ..Default::default() })
+        .await
+        .unwrap()
+        .into_inner();
     let ids = [unique("event"), unique("event")];
     for id in &ids {
         run(&mut client, daemon.request(id, &["/bin/probe", "exit", "3"])).await;
@@ -283,7 +290,7 @@ async fn events_are_numbered_without_a_gap() {
         assert_eq!(own[2].exit.as_ref().unwrap().how, Some(How::Code(3)));
     }
     let later: Vec<_> = system
-        .events(EventsRequest { after_seq: 6, follow: false })
+        .events(EventsRequest { after_seq: 6, follow: false, ..Default::default() })
         .await
         .unwrap()
         .into_inner()
@@ -341,7 +348,7 @@ async fn errors_say_what_failed_and_where() {
     }
     let daemon = Daemon::start();
     let mut client = daemon.containers().await;
-    let error = client.get(GetRequest { id: "nobody".into() }).await.unwrap_err();
+    let error = client.get(GetRequest { id: "nobody".into(), ..Default::default() }).await.unwrap_err();
     let info = error.get_details_error_info().unwrap();
     assert_eq!(
         (error.code(), info.reason.as_str(), info.domain.as_str()),

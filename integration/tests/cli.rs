@@ -136,3 +136,51 @@ fn completions_need_no_daemon() {
         assert!(ran.stdout.contains("inspect"), "{shell}");
     }
 }
+
+#[test]
+fn policies_are_flags_and_ps_shows_what_becomes_of_them() {
+    if skip_unless_root() {
+        return;
+    }
+    let daemon = Daemon::start();
+    if !sextant_integration::bundle::add_busybox(&daemon.rootfs(), &["sh", "sleep", "true"]) {
+        return;
+    }
+    let (waits, well) = (unique("waits"), unique("well"));
+    let policy =
+        ["-d", "--restart", "on-failure:3", "--restart-min-delay", "1h", "--restart-max-delay", "1h"];
+    let named = ["--name", &waits, "-l", "app=waits"];
+    daemon.sextant_run(&[&policy[..], &named].concat(), &["/bin/sh", "-c", "exit 4"]).ok();
+    let check = ["-d", "--name", &well, "--health-cmd", "true", "--health-interval", "20ms"];
+    daemon.sextant_run(&check, &["/bin/sleep", "1000"]).ok();
+    let shows = |text: &str| until(DEADLINE, || daemon.sextant(&["ps"]).ok().stdout.contains(text));
+    assert!(shows("restarting") && shows("running (healthy)"));
+    let selected = daemon.sextant(&["ps", "-q", "--selector", "app in (waits)"]).ok().stdout;
+    assert_eq!(selected.trim(), waits);
+    let wrong = daemon.sextant(&["ps", "-l", "app ="]).ok().stdout;
+    assert!(!wrong.contains(&waits), "its value is not empty");
+    let refused = daemon.sextant(&["ps", "-l", "app in waits"]).exited(1);
+    assert!(refused.stderr.contains("at character 8, 'w': ( is expected"), "{}", refused.stderr);
+    let inspect = json(&daemon.sextant(&["inspect", &waits]).ok().stdout);
+    assert_eq!(inspect[0]["restart"]["when"], "on_failure");
+    assert_eq!(
+        (&inspect[0]["restart"]["max_retries"], &inspect[0]["life"]),
+        (&Value::from(3), &Value::from(1))
+    );
+    assert!(inspect[0]["next_restart_at"].is_string());
+    let events = daemon.sextant(&["events", "--container", &waits]).ok().stdout;
+    assert!(events.contains("restarting     attempt 1 in 3600 s"), "{events}");
+    daemon.sextant(&["restart", "-t", "0", &well]).ok();
+    let inspect = json(&daemon.sextant(&["inspect", &well]).ok().stdout);
+    assert_eq!((&inspect[0]["life"], &inspect[0]["last_exit"]["signal"]), (&Value::from(2), &Value::from(9)));
+    assert_eq!(inspect[0]["health_check"]["interval"], 0.02);
+    daemon.sextant(&["stop", &waits]).ok();
+    assert_eq!(daemon.sextant(&["wait", "--condition", "settled", &waits]).ok().stdout.trim(), "4");
+    daemon.sextant(&["rm", "-f", &waits, &well]).ok();
+    // In the foreground it shows the output of all lives.
+    let options = ["--restart", "on-failure:2", "--restart-min-delay", "10ms", "--name", &waits];
+    let ran = daemon.sextant_run(&options, &["/bin/sh", "-c", "echo life; exit 5"]).exited(5);
+    assert_eq!(ran.stdout, "life\nlife\nlife\n");
+    daemon.sextant(&["rm", &waits]).ok();
+    daemon.finish(&[&waits, &well]);
+}

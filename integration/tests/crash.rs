@@ -47,7 +47,9 @@ type Expected = BTreeMap<String, i32>;
 async fn assert_exits(daemon: &Daemon, expected: &Expected) {
     let mut client = daemon.containers().await;
     for (id, code) in expected {
-        let answer = tokio::time::timeout(DEADLINE, client.wait(WaitRequest { id: id.clone() })).await;
+        let answer =
+            tokio::time::timeout(DEADLINE, client.wait(WaitRequest { id: id.clone(), ..Default::default() }))
+                .await;
         let exit = answer
             .unwrap_or_else(|_| panic!("{id}: wait does not answer"))
             .unwrap()
@@ -66,7 +68,11 @@ async fn assert_exits(daemon: &Daemon, expected: &Expected) {
 /// created, started and exited exactly once.
 async fn assert_events(daemon: &Daemon, expected: &Expected) {
     let mut system = daemon.system().await;
-    let stream = system.events(EventsRequest { after_seq: 0, follow: false }).await.unwrap().into_inner();
+    let stream = system
+        .events(EventsRequest { after_seq: 0, follow: false, ..Default::default() })
+        .await
+        .unwrap()
+        .into_inner();
     let events: Vec<_> = stream.map(Result::unwrap).collect().await;
     assert!(events.iter().map(|e| e.seq).eq(1..=events.len() as u64), "{events:?}");
     assert!(events.iter().all(|e| e.kind() != Kind::Gap), "{events:?}");

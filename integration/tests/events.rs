@@ -14,7 +14,11 @@ use tokio_stream::StreamExt;
 
 async fn events(daemon: &Daemon, after_seq: u64) -> Vec<Event> {
     let mut system = daemon.system().await;
-    let stream = system.events(EventsRequest { after_seq, follow: false }).await.unwrap().into_inner();
+    let stream = system
+        .events(EventsRequest { after_seq, follow: false, ..Default::default() })
+        .await
+        .unwrap()
+        .into_inner();
     stream.map(Result::unwrap).collect().await
 }
 
@@ -39,7 +43,7 @@ async fn what_was_forgotten_is_a_gap_and_what_was_told_is_not_told_again() {
     }
     client.create(daemon.request(&short, &["/bin/probe", "exit", "3"])).await.unwrap();
     client.start(StartRequest { id: short.clone(), ..Default::default() }).await.unwrap();
-    client.wait(WaitRequest { id: short.clone() }).await.unwrap();
+    client.wait(WaitRequest { id: short.clone(), ..Default::default() }).await.unwrap();
 
     let now = events(&daemon, 0).await;
     let kinds: Vec<Kind> = now.iter().map(Event::kind).collect();

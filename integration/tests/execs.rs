@@ -91,7 +91,11 @@ async fn wait(daemon: &Daemon, id: &str, exec: &str) -> WaitExecResponse {
 
 async fn events(daemon: &Daemon, exec: &str) -> Vec<Event> {
     let mut system = daemon.system().await;
-    let stream = system.events(EventsRequest { after_seq: 0, follow: false }).await.unwrap().into_inner();
+    let stream = system
+        .events(EventsRequest { after_seq: 0, follow: false, ..Default::default() })
+        .await
+        .unwrap()
+        .into_inner();
     stream.map(Result::unwrap).filter(|e| e.exec == exec).collect().await
 }
 
@@ -275,7 +279,7 @@ async fn the_next_shim_knows_how_an_exec_ended_and_executes() {
     let unheld = CreateExecRequest { hold_output: false, ..request(&id, &["sh", "-c", script]) };
     let exec = create(&daemon, unheld).await.unwrap();
     let mut client = daemon.containers().await;
-    let get = GetRequest { id: id.clone() };
+    let get = GetRequest { id: id.clone(), ..Default::default() };
     let before = client.get(get.clone()).await.unwrap().into_inner().container.unwrap().shim_pid;
     kill(Pid::from_raw(before), Signal::SIGKILL).unwrap();
     let adopted = tokio::time::timeout(DEADLINE, async {

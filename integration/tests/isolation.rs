@@ -41,7 +41,13 @@ async fn life(daemon: &Daemon, id: &str, code: &str) {
     let id = id.to_owned();
     client.create(daemon.request(&id, &["/bin/probe", "exit", code])).await.unwrap();
     client.start(StartRequest { id: id.clone(), ..Default::default() }).await.unwrap();
-    let exit = client.wait(WaitRequest { id: id.clone() }).await.unwrap().into_inner().exit.unwrap();
+    let exit = client
+        .wait(WaitRequest { id: id.clone(), ..Default::default() })
+        .await
+        .unwrap()
+        .into_inner()
+        .exit
+        .unwrap();
     assert_eq!(exit.how, Some(How::Code(code.parse().unwrap())));
     client.delete(DeleteRequest { id, force: false, ..Default::default() }).await.unwrap();
 }
@@ -151,7 +157,7 @@ async fn a_signal_and_a_forced_deletion_do_not_wait_behind_a_start_that_hangs() 
             .unwrap();
         let error = within(start).await.unwrap().unwrap_err();
         assert!([Code::Aborted, Code::FailedPrecondition].contains(&error.code()), "{error:?}");
-        let gone = client.get(GetRequest { id: id.clone() }).await.unwrap_err();
+        let gone = client.get(GetRequest { id: id.clone(), ..Default::default() }).await.unwrap_err();
         assert_eq!(gone.code(), Code::NotFound);
         daemon.leftovers_of(&[&id]).assert_none();
     }

@@ -248,7 +248,7 @@ async fn on_a_full_disk_the_container_goes_on_and_what_was_dropped_is_told() {
     let shim = Endpoint::from_shared(format!("unix:{}", socket.display())).unwrap();
     let mut shim = ShimClient::new(shim.connect().await.unwrap());
     tokio::time::timeout(DEADLINE, async {
-        while shim.state(StateRequest {}).await.unwrap().into_inner().log_dropped_bytes == 0 {
+        while shim.state(StateRequest::default()).await.unwrap().into_inner().log_dropped_bytes == 0 {
             signal(&mut client).await;
         }
     })
@@ -299,7 +299,7 @@ async fn output_costs_the_manager_no_cpu_and_the_shim_no_memory() {
     let shim = start(&daemon, &mut client, &id, &command, LogOptions::default()).await.shim_pid;
     let before = (ticks(daemon.pid()), peak(shim));
     // One call that waits: each question would cost the manager something.
-    let wait = client.wait(WaitRequest { id: id.clone() });
+    let wait = client.wait(WaitRequest { id: id.clone(), ..Default::default() });
     tokio::time::timeout(DEADLINE * 5, wait).await.expect("it ends").unwrap();
     let (used, grown) = (ticks(daemon.pid()) - before.0, peak(shim).saturating_sub(before.1));
     println!("{megabytes} MiB of output: {used} ticks of the manager, the shim grew by {grown} KiB");

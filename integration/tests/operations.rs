@@ -42,7 +42,11 @@ fn delete(id: &str, key: &str) -> DeleteRequest {
 
 async fn kinds(daemon: &Daemon, id: &str) -> Vec<Kind> {
     let mut system = daemon.system().await;
-    let stream = system.events(EventsRequest { after_seq: 0, follow: false }).await.unwrap().into_inner();
+    let stream = system
+        .events(EventsRequest { after_seq: 0, follow: false, ..Default::default() })
+        .await
+        .unwrap()
+        .into_inner();
     let events: Vec<Event> = stream.map(Result::unwrap).collect().await;
     events.iter().filter(|e| e.container == id).map(Event::kind).collect()
 }
@@ -180,7 +184,13 @@ async fn a_deadline_takes_away_who_waits_and_cancelling_undoes() {
         .find()
         .iter()
         .any(|l| l.starts_with("process"))));
-    let found = client.get(GetRequest { id: id.clone() }).await.unwrap().into_inner().container.unwrap();
+    let found = client
+        .get(GetRequest { id: id.clone(), ..Default::default() })
+        .await
+        .unwrap()
+        .into_inner()
+        .container
+        .unwrap();
     assert_eq!(found.status(), Status::Creating, "it goes on");
 
     let mut waiter = client.clone();
@@ -200,7 +210,10 @@ async fn a_deadline_takes_away_who_waits_and_cancelling_undoes() {
     let info = error.get_details_error_info().unwrap();
     assert_eq!((error.code(), info.reason.as_str()), (Code::Aborted, "CANCELLED"), "{error:?}");
     daemon.leftovers_of(&[&id]).assert_none();
-    assert_eq!(client.get(GetRequest { id: id.clone() }).await.unwrap_err().code(), Code::NotFound);
+    assert_eq!(
+        client.get(GetRequest { id: id.clone(), ..Default::default() }).await.unwrap_err().code(),
+        Code::NotFound
+    );
 
     // The name and the key are free; what has been made cannot be cancelled.
     within(client.create(sleeper(&daemon, &id, &id))).await.unwrap();

@@ -56,13 +56,17 @@ async fn resume(client: &mut Client, id: &str) -> Result<Container, tonic::Statu
 }
 
 async fn samples(client: &mut Client, ids: &[&str]) -> Vec<Sample> {
-    let request = StatsRequest { ids: ids.iter().map(ToString::to_string).collect() };
+    let request = StatsRequest { ids: ids.iter().map(ToString::to_string).collect(), ..Default::default() };
     within(client.stats(request)).await.unwrap().into_inner().samples
 }
 
 async fn events(daemon: &Daemon, id: &str) -> Vec<Event> {
     let mut system = daemon.system().await;
-    let stream = system.events(EventsRequest { after_seq: 0, follow: false }).await.unwrap().into_inner();
+    let stream = system
+        .events(EventsRequest { after_seq: 0, follow: false, ..Default::default() })
+        .await
+        .unwrap()
+        .into_inner();
     stream.map(Result::unwrap).filter(|e| e.container == id).collect().await
 }
 
@@ -122,9 +126,11 @@ async fn what_all_containers_use_is_told_without_any_shim() {
         client.stop(StopRequest { id: id.clone(), ..Default::default() }).await.unwrap();
     }
     assert!(samples(&mut client, &[]).await.is_empty(), "only those that live");
-    let stopped = client.stats(StatsRequest { ids: vec![stuck.clone()] }).await.unwrap_err();
+    let stopped =
+        client.stats(StatsRequest { ids: vec![stuck.clone()], ..Default::default() }).await.unwrap_err();
     assert_eq!(stopped.code(), Code::FailedPrecondition);
-    let nobody = client.stats(StatsRequest { ids: vec!["nobody".into()] }).await.unwrap_err();
+    let nobody =
+        client.stats(StatsRequest { ids: vec!["nobody".into()], ..Default::default() }).await.unwrap_err();
     assert_eq!(nobody.code(), Code::NotFound);
     for id in [&stuck, &other] {
         delete(&mut client, id).await;
@@ -141,7 +147,7 @@ async fn a_stream_of_samples_ends_with_its_containers() {
     let mut client = daemon.containers().await;
     start(&daemon, &mut client, daemon.request(&id, &SLEEPER)).await;
     let interval = Some(prost_types::Duration { seconds: 0, nanos: 100_000_000 });
-    let request = StreamStatsRequest { ids: vec![id.clone()], interval };
+    let request = StreamStatsRequest { ids: vec![id.clone()], interval, ..Default::default() };
     let mut stream = client.stream_stats(request.clone()).await.unwrap().into_inner();
     let mut last = None;
     for _ in 0..3 {
@@ -226,7 +232,11 @@ async fn a_paused_container_stays_so_for_the_next_manager_and_the_next_shim() {
     // It may be over at once: the signal was waiting.
     let resumed = resume(&mut client, &id).await.unwrap().status();
     assert!([Status::Running, Status::Stopped].contains(&resumed), "{resumed:?}");
-    let exit = within(client.wait(WaitRequest { id: id.clone() })).await.unwrap().into_inner().exit;
+    let exit = within(client.wait(WaitRequest { id: id.clone(), ..Default::default() }))
+        .await
+        .unwrap()
+        .into_inner()
+        .exit;
     // Before Linux 6.15 a shim that is not the parent may not be told.
     let how = exit.unwrap().how;
     assert!(matches!(how, Some(How::Code(7) | How::Unknown(_))), "{how:?}");
@@ -254,7 +264,7 @@ async fn a_paused_container_is_stopped_killed_and_deleted() {
     let exit = within(client.stop(StopRequest { id: stop.clone(), ..Default::default() })).await.unwrap();
     assert_eq!(exit.into_inner().exit.unwrap().how, Some(How::Code(7)));
     client.kill(KillRequest { id: killed.clone(), signal: 9, all: false }).await.unwrap();
-    let exit = within(client.wait(WaitRequest { id: killed.clone() })).await.unwrap();
+    let exit = within(client.wait(WaitRequest { id: killed.clone(), ..Default::default() })).await.unwrap();
     assert_eq!(exit.into_inner().exit.unwrap().how, Some(How::Signal(9)));
     within(delete(&mut client, deleted)).await;
     let now =
@@ -377,7 +387,7 @@ async fn containers_are_selected_by_labels_and_given_in_pages() {
     }
     let list = async |client: &mut Client, label: Option<(&str, &str)>, size, token: &str| {
         let labels = label.map(|(k, v)| (k.into(), v.into())).into_iter().collect();
-        let request = ListRequest { labels, page_size: size, page_token: token.into() };
+        let request = ListRequest { labels, page_size: size, page_token: token.into(), ..Default::default() };
         let answer = client.list(request).await.unwrap().into_inner();
         let found: Vec<String> = answer.containers.into_iter().map(|c| c.id).collect();
         (found, answer.next_page_token)

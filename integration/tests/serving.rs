@@ -309,8 +309,8 @@ async fn what_is_too_much_is_refused_and_works_again_later() {
     ]);
     let (mut system, mut containers) = (daemon.system().await, daemon.containers().await);
     let follow = EventsRequest { follow: true, ..EventsRequest::default() };
-    let held = [system.events(follow).await.unwrap(), system.events(follow).await.unwrap()];
-    let refused = system.events(follow).await.unwrap_err();
+    let held = [system.events(follow.clone()).await.unwrap(), system.events(follow.clone()).await.unwrap()];
+    let refused = system.events(follow.clone()).await.unwrap_err();
     assert_eq!(limit(&refused), "max-calls-per-connection");
     assert!(refused.message().contains("raise max-calls-per-connection"), "{refused:?}");
     let third = containers.list(ListRequest::default()).await.unwrap();

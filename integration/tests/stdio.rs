@@ -163,7 +163,7 @@ async fn a_client_that_reads_nothing_costs_the_process_nothing() {
     let from = Some(From::FromOffset(0));
     let mut silent = attach(&daemon, AttachOpen { from, ..open(SlowClient::Drop) }).await;
     assert_eq!((good.code().await, good.stdout.len(), good.dropped), (9, 64_000_000, 0));
-    let get = GetRequest { id: id.clone() };
+    let get = GetRequest { id: id.clone(), ..Default::default() };
     let shim = daemon.containers().await.get(get).await.unwrap().into_inner().container.unwrap().shim_pid;
     assert!(memory(shim) < 8 << 20, "{} bytes", memory(shim));
     assert_eq!(silent.code().await, 9);
@@ -281,7 +281,7 @@ async fn a_bundle_says_itself_whether_there_is_a_terminal() {
     bundle = bundle.edit(|config| config["process"]["terminal"] = true.into());
     create(&daemon, request(false, &bundle)).await;
     start(&daemon, &id).await;
-    daemon.containers().await.wait(WaitRequest { id: id.clone() }).await.unwrap();
+    daemon.containers().await.wait(WaitRequest { id: id.clone(), ..Default::default() }).await.unwrap();
     assert_eq!(log(&daemon, &id).await, "hello\r\n");
     delete(&daemon, &id).await;
     daemon.finish(&[&id]);

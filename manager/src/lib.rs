@@ -18,5 +18,6 @@ pub mod logs;
 pub mod model;
 pub mod namespaces;
 pub mod processes;
+pub mod selector;
 pub mod shims;
 mod sys;

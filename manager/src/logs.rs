@@ -115,7 +115,7 @@ impl Reader {
         let removed = self.snapshots.has_changed().is_err();
         let snapshot = self.snapshots.borrow();
         let late = self.query.until.is_some_and(|until| SystemTime::now() >= until);
-        removed || late || snapshot.exit.is_some() || snapshot.phase == Phase::Failed
+        removed || late || snapshot.is_settled() || snapshot.phase == Phase::Failed
     }
 
     /// Those that are asked for, and before them what is missing.

@@ -2,6 +2,12 @@
 //! failures, events. Never on the wire and never in a shim's journal as they
 //! stand here; `api::convert` and `shims::wire` translate.
 
+mod policies;
+
+pub use policies::{
+    Health, HealthCheck, HealthState, OnUnhealthy, Probe, RestartPolicy, RestartWhen, Restarting, WaitFor,
+};
+
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -118,10 +124,24 @@ pub struct Snapshot {
     pub labels: BTreeMap<String, String>,
     /// When the request was taken.
     pub created_at: SystemTime,
-    /// When the process was executed.
+    /// Which of its lives this is, from 1 on; 0 before the first.
+    pub life: u32,
+    /// When the process was executed, in this life.
     pub started_at: Option<SystemTime>,
-    /// How it ended, once it has.
+    /// How it ended, once it has, in this life.
     pub exit: Option<Exit>,
+    /// How the life before this one ended.
+    pub last_exit: Option<Exit>,
+    /// When the next life begins, if one is to come.
+    pub next: Option<SystemTime>,
+    /// Restarts by its policy since a client has started it.
+    pub restarts: u32,
+    /// When it is restarted.
+    pub restart: RestartPolicy,
+    /// How it is asked whether it is well.
+    pub check: Option<HealthCheck>,
+    /// Whether it is; `None` without a check, and while it does not run.
+    pub health: Option<Health>,
     /// The last failure that changed its life.
     pub failure: Option<Failure>,
     /// Its exclusive ids, where the manager chose them.
@@ -130,6 +150,13 @@ pub struct Snapshot {
     pub stdio: Stdio,
     /// When its shim was last heard of.
     pub heard: Instant,
+}
+
+impl Snapshot {
+    /// Whether it has exited and will not be restarted.
+    pub fn is_settled(&self) -> bool {
+        self.exit.is_some() && self.next.is_none()
+    }
 }
 
 /// What the stdio of a container's process is.
@@ -176,6 +203,12 @@ pub enum EventKind {
     ExecStarted,
     /// That process ended.
     ExecExited,
+    /// Its process has ended, and its next life is to come.
+    Restarting,
+    /// Its health check has become good.
+    Healthy,
+    /// Its health check has become bad.
+    Unhealthy,
 }
 
 /// Output is missing in a log: what the container wrote while nobody read.
@@ -216,6 +249,12 @@ pub struct Event {
     pub oom_kills: u64,
     /// Of an exec: which.
     pub exec: Option<String>,
+    /// Which life of the container it is about, from 1 on; 0: it is not known.
+    pub life: u32,
+    /// Of [`EventKind::Restarting`].
+    pub restarting: Option<Restarting>,
+    /// Of [`EventKind::Healthy`] and [`EventKind::Unhealthy`]: what made it so.
+    pub probe: Option<Probe>,
 }
 
 /// What an operation does.
@@ -237,6 +276,8 @@ pub enum Verb {
     Update,
     /// Executes one more process in it.
     Exec,
+    /// Ends it and begins its next life.
+    Restart,
 }
 
 impl std::fmt::Display for Verb {
@@ -250,6 +291,7 @@ impl std::fmt::Display for Verb {
             Self::Resume => "resume",
             Self::Update => "update",
             Self::Exec => "execute a process in",
+            Self::Restart => "restart",
         })
     }
 }
@@ -305,6 +347,10 @@ pub struct NewContainer {
     pub stdio: Stdio,
     /// Key of the operation, where the caller has given one.
     pub key: Option<String>,
+    /// When it is restarted.
+    pub restart: RestartPolicy,
+    /// How it is asked whether it is well.
+    pub check: Option<HealthCheck>,
 }
 
 /// How a container's log is kept; `None` is the shim's default.

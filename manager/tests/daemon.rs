@@ -178,11 +178,15 @@ async fn a_container_lives_through_all_its_phases() {
     assert_eq!(created.status(), v1::Status::Created);
     assert_eq!(containers.create(request).await.unwrap_err().code(), Code::AlreadyExists);
     containers.start(id("a", |id| v1::StartRequest { id, ..Default::default() })).await.unwrap();
-    let exit = containers.wait(id("a", |id| v1::WaitRequest { id })).await.unwrap().into_inner().exit;
+    let exit = containers
+        .wait(id("a", |id| v1::WaitRequest { id, ..Default::default() }))
+        .await
+        .unwrap()
+        .into_inner()
+        .exit;
     assert_eq!(code(exit), Some(v1::exit::How::Code(7)));
-    let again =
-        containers.start(id("a", |id| v1::StartRequest { id, ..Default::default() })).await.unwrap_err();
-    assert_eq!(again.code(), Code::FailedPrecondition);
+    let over = containers.pause(v1::PauseRequest { id: "a".into(), ..Default::default() }).await.unwrap_err();
+    assert_eq!(over.code(), Code::FailedPrecondition);
     let logs = v1::LogsRequest { id: "a".into(), offset: 0, follow: true, ..Default::default() };
     let mut logs = containers.logs(logs).await.unwrap().into_inner();
     let mut lines = Vec::new();
@@ -195,7 +199,7 @@ async fn a_container_lives_through_all_its_phases() {
         .delete(v1::DeleteRequest { id: "a".into(), force: false, ..Default::default() })
         .await
         .unwrap();
-    let gone = containers.get(id("a", |id| v1::GetRequest { id })).await.unwrap_err();
+    let gone = containers.get(id("a", |id| v1::GetRequest { id, ..Default::default() })).await.unwrap_err();
     assert_eq!(gone.code(), Code::NotFound);
     let events = manager.events().await;
     assert_eq!(kinds(&events, "a"), [Kind::Created, Kind::Started, Kind::Exited, Kind::Deleted]);
@@ -249,7 +253,7 @@ async fn exits_during_the_managers_absence_are_known_and_told_once() {
         manager.restart();
         let mut containers = manager.containers().await;
         for n in 0..4 {
-            let wait = id(&format!("c{n}"), |id| v1::WaitRequest { id });
+            let wait = id(&format!("c{n}"), |id| v1::WaitRequest { id, ..Default::default() });
             let exit = containers.wait(wait).await.unwrap().into_inner().exit;
             assert_eq!(code(exit), Some(v1::exit::How::Code(n)));
         }
@@ -269,7 +273,7 @@ async fn exits_during_the_managers_absence_are_known_and_told_once() {
 
 /// `kill -9` of the container's shim; its pid.
 async fn kill_shim(containers: &mut ContainersClient<Channel>, name: &str) -> i32 {
-    let get = containers.get(id(name, |id| v1::GetRequest { id })).await.unwrap();
+    let get = containers.get(id(name, |id| v1::GetRequest { id, ..Default::default() })).await.unwrap();
     let shim = get.into_inner().container.unwrap().shim_pid;
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(shim), nix::sys::signal::Signal::SIGKILL).unwrap();
     shim
@@ -278,7 +282,7 @@ async fn kill_shim(containers: &mut ContainersClient<Channel>, name: &str) -> i3
 /// Until another shim than this one answers; the container.
 async fn adopted(containers: &mut ContainersClient<Channel>, name: &str, before: i32) -> v1::Container {
     loop {
-        let get = containers.get(id(name, |id| v1::GetRequest { id })).await.unwrap();
+        let get = containers.get(id(name, |id| v1::GetRequest { id, ..Default::default() })).await.unwrap();
         let container = get.into_inner().container.unwrap();
         if ![0, before].contains(&container.shim_pid) && container.degraded.is_empty() {
             return container;
@@ -306,7 +310,12 @@ async fn a_container_whose_shim_was_killed_gets_another_and_loses_neither_output
     }
     assert_ne!(kill_shim(&mut containers, "a").await, shim);
     std::fs::write(&go, "").unwrap();
-    let exit = containers.wait(id("a", |id| v1::WaitRequest { id })).await.unwrap().into_inner().exit;
+    let exit = containers
+        .wait(id("a", |id| v1::WaitRequest { id, ..Default::default() }))
+        .await
+        .unwrap()
+        .into_inner()
+        .exit;
     assert_eq!(code(exit), Some(v1::exit::How::Code(7)));
     let logs = v1::LogsRequest { id: "a".into(), offset: 0, follow: true, ..Default::default() };
     let mut logs = containers.logs(logs).await.unwrap().into_inner();
@@ -336,7 +345,12 @@ async fn a_container_that_ends_while_it_has_no_shim_still_has_its_exit() {
     let pid = nix::unistd::Pid::from_raw(started.into_inner().container.unwrap().pid);
     kill_shim(&mut containers, "a").await;
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
-    let exit = containers.wait(id("a", |id| v1::WaitRequest { id })).await.unwrap().into_inner().exit;
+    let exit = containers
+        .wait(id("a", |id| v1::WaitRequest { id, ..Default::default() }))
+        .await
+        .unwrap()
+        .into_inner()
+        .exit;
     assert_eq!(code(exit), Some(v1::exit::How::Signal(15)));
     containers
         .delete(v1::DeleteRequest { id: "a".into(), force: false, ..Default::default() })
@@ -356,9 +370,9 @@ async fn an_exit_that_nobody_could_see_is_unknown_never_made_up() {
             .unwrap();
         containers.start(id(name, |id| v1::StartRequest { id, ..Default::default() })).await.unwrap();
     }
-    let get = containers.get(id("gone", |id| v1::GetRequest { id })).await.unwrap();
+    let get = containers.get(id("gone", |id| v1::GetRequest { id, ..Default::default() })).await.unwrap();
     let gone = get.into_inner().container.unwrap().pid;
-    let get = containers.get(id("lives", |id| v1::GetRequest { id })).await.unwrap();
+    let get = containers.get(id("lives", |id| v1::GetRequest { id, ..Default::default() })).await.unwrap();
     let (lives, shim) = get.into_inner().container.map(|c| (c.pid, c.shim_pid)).unwrap();
     manager.kill();
     let kill = |pid, signal| nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal).unwrap();
@@ -375,7 +389,12 @@ async fn an_exit_that_nobody_could_see_is_unknown_never_made_up() {
     }
     manager.restart();
     let mut containers = manager.containers().await;
-    let exit = containers.wait(id("gone", |id| v1::WaitRequest { id })).await.unwrap().into_inner().exit;
+    let exit = containers
+        .wait(id("gone", |id| v1::WaitRequest { id, ..Default::default() }))
+        .await
+        .unwrap()
+        .into_inner()
+        .exit;
     match code(exit) {
         Some(v1::exit::How::Unknown(because)) => assert!(because.contains("shim was killed"), "{because}"),
         other => panic!("made up: {other:?}"),

@@ -88,11 +88,13 @@ impl Task {
             return Err(Error::new(attempted(), why).hint("there is nothing to supervise: delete it"));
         }
         self.ledger.publish(|s| {
-            (s.phase, s.exit, s.last_seq) = (past.phase, past.exit, past.last_seq);
+            (s.phase, s.exit, s.life, s.last_seq) = (past.phase, past.exit, past.life, past.last_seq);
         });
         self.execs.adopt(&past.execs);
+        // How far the killed one came with what a life leaves is not known.
+        self.buried = true;
         if let Some(exit) = past.exit {
-            self.streams.finish(Over { exit, timed_out: false });
+            self.streams.get().finish(Over { exit, timed_out: false });
         }
         if past.phase == Phase::Stopped {
             return Ok(());
@@ -143,7 +145,8 @@ impl Task {
             until: pipes.iter().all(Option::is_some).then(SystemTime::now),
             because,
         });
-        let init = Init::adopt(process, (pipes, logged, ends), &self.streams, past.handover, past.oom_kills);
+        let streams = self.streams.get();
+        let init = Init::adopt(process, (pipes, logged, ends), &streams, past.handover, past.oom_kills);
         let ends = init.ends();
         self.init = Some(init);
         self.ledger.record(&Happening::Adopted { ends, lost }, |s| s.pid = pid)

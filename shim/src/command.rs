@@ -17,21 +17,25 @@ pub(crate) struct Snapshot {
     pub(crate) pid: i32,
     /// How init ended.
     pub(crate) exit: Option<Exit>,
+    /// Which life this is, from 1 on; 0 before the first.
+    pub(crate) life: u32,
     /// Number of the last record in the journal.
     pub(crate) last_seq: u64,
 }
 
 impl Snapshot {
     /// Before anything happened.
-    pub(crate) const EMPTY: Self = Self { phase: Phase::Empty, pid: 0, exit: None, last_seq: 0 };
+    pub(crate) const EMPTY: Self = Self { phase: Phase::Empty, pid: 0, exit: None, life: 0, last_seq: 0 };
 }
 
 /// Where the answer to a command goes.
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, Refusal>>;
 
-/// The stdio of a container that is to be created.
+/// The life of a container that is to begin, and its stdio.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct New {
+    /// Which, from 1 on.
+    pub(crate) life: u32,
     /// Its stdin is open; else it is /dev/null.
     pub(crate) stdin: bool,
     /// It has a terminal, as its config says.

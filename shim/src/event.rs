@@ -142,6 +142,8 @@ pub(crate) struct Stage {
 pub(crate) enum Happening {
     /// The container's init waits for `start`.
     Created {
+        /// Which of its lives begins.
+        life: u32,
         /// Its init, in the shim's pid namespace.
         pid: i32,
         /// The stages of `create`.

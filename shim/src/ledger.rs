@@ -6,6 +6,7 @@ use crate::command::Snapshot;
 use crate::error::{Error, Result};
 use crate::event::{Happening, Phase};
 use crate::journal::{Journal, Stamp};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -20,18 +21,25 @@ const RETRY: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(crate) struct Ledger {
     journal: Mutex<Journal>,
+    /// Number of the last record that the manager has in its own journal.
+    told: AtomicU64,
     snapshot: watch::Sender<Snapshot>,
 }
 
 impl Ledger {
     /// Of this journal; published through `snapshot`.
     pub(crate) fn new(journal: Journal, snapshot: watch::Sender<Snapshot>) -> Self {
-        Self { journal: Mutex::new(journal), snapshot }
+        Self { journal: Mutex::new(journal), told: AtomicU64::new(0), snapshot }
     }
 
     /// Number of the last record; 0 when there is none.
     pub(crate) fn last_seq(&self) -> u64 {
         self.journal().last_seq()
+    }
+
+    /// The manager has the records up to this one in its own journal: they may be forgotten.
+    pub(crate) fn is_told(&self, seq: u64) {
+        self.told.fetch_max(seq, Ordering::Relaxed);
     }
 
     /// What is published.
@@ -56,6 +64,7 @@ impl Ledger {
     /// since it has come about.
     pub(crate) fn record(&self, what: &Happening, change: impl FnOnce(&mut Snapshot)) -> Result<()> {
         let written = self.journal().append(what);
+        self.journal().keep_short(self.told.load(Ordering::Relaxed));
         self.publish_written(written, change)
     }
 
@@ -76,6 +85,7 @@ impl Ledger {
             tokio::time::sleep(RETRY).await;
             written = self.journal().append(what);
         }
+        self.journal().keep_short(self.told.load(Ordering::Relaxed));
         self.publish_written(written, change)
     }
 

@@ -50,7 +50,7 @@ use crate::reaper::Reaper;
 use crate::runtime_cmd::Runtime;
 use crate::service::Service;
 use crate::signals::{Notice, Signals};
-use crate::streams::{Bounds, Streams};
+use crate::streams::Current;
 use crate::task::Task;
 use clap::Parser;
 use std::process::ExitCode;
@@ -163,15 +163,16 @@ fn compose(
     let (publish, snapshot) = watch::channel(Snapshot::EMPTY);
     let counters = Arc::new(Counters::default());
     let ledger = Arc::new(Ledger::new(journal, publish));
-    let streams = Streams::new(Bounds::default());
+    let streams = Current::new();
     let runtime = Runtime { binary: config.runtime, root: config.runtime_root, reaper: reaper.clone() };
     let execs = Execs::new(config.id.clone(), config.dir.clone(), runtime.clone(), Arc::clone(&ledger));
     let service = Service {
         id: config.id.clone(),
         bundle: config.bundle.to_string_lossy().into_owned(),
         journal: config.dir.join("journal"),
+        ledger: Arc::clone(&ledger),
         counters: Arc::clone(&counters),
-        streams: Arc::clone(&streams),
+        streams: streams.clone(),
         execs: execs.clone(),
         commands: commands.clone(),
         snapshot,
@@ -187,6 +188,7 @@ fn compose(
         execs,
         counters,
         init: None,
+        buried: false,
     };
     (service, task)
 }

@@ -11,16 +11,17 @@ use crate::error::Error;
 use crate::event::Phase;
 use crate::execs::Execs;
 use crate::journal::Reader;
+use crate::ledger::Ledger;
 use crate::log::Counters;
-use crate::streams::Streams;
+use crate::streams::{Current, Streams};
 use sextant_proto::shim::shim_server::{Shim, ShimServer};
 use sextant_proto::shim::{
     AttachRequest, AttachResponse, CloseStdinRequest, CloseStdinResponse, CreateRequest, CreateResponse,
     DeleteRequest, DeleteResponse, Event, ExecRequest, ExecResponse, ExecsRequest, ExecsResponse,
-    KillExecRequest, KillExecResponse, KillRequest, KillResponse, PauseRequest, PauseResponse,
-    ReopenLogRequest, ReopenLogResponse, ResizeRequest, ResizeResponse, ResumeRequest, ResumeResponse,
-    StartRequest, StartResponse, StateRequest, StateResponse, UpdateRequest, UpdateResponse, WaitExecRequest,
-    WaitExecResponse, WaitRequest, WaitResponse, WatchRequest,
+    KillExecRequest, KillExecResponse, KillRequest, KillResponse, PauseRequest, PauseResponse, ProbeRequest,
+    ProbeResponse, ReopenLogRequest, ReopenLogResponse, ResizeRequest, ResizeResponse, ResumeRequest,
+    ResumeResponse, StartRequest, StartResponse, StateRequest, StateResponse, UpdateRequest, UpdateResponse,
+    WaitExecRequest, WaitExecResponse, WaitRequest, WaitResponse, WatchRequest,
 };
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -38,10 +39,12 @@ pub(crate) struct Service {
     pub(crate) bundle: String,
     /// Its journal, for watchers.
     pub(crate) journal: PathBuf,
+    /// The same, as it is written.
+    pub(crate) ledger: Arc<Ledger>,
     /// How much was logged.
     pub(crate) counters: Arc<Counters>,
     /// The stdio of its own process.
-    pub(crate) streams: Arc<Streams>,
+    pub(crate) streams: Current,
     /// Its other processes.
     pub(crate) execs: Execs,
     /// To the container's task.
@@ -67,7 +70,7 @@ impl Service {
     /// The stdio of an exec; of the container's own process where no exec is named.
     fn streams_of(&self, exec: &str) -> Result<Arc<Streams>, Status> {
         if exec.is_empty() {
-            return Ok(Arc::clone(&self.streams));
+            return Ok(self.streams.get());
         }
         self.execs.get(exec).map(|exec| Arc::clone(&exec.streams)).map_err(wire::refusal)
     }
@@ -82,11 +85,12 @@ impl Shim for Service {
     type WatchStream = ReceiverStream<Result<Event, Status>>;
 
     async fn create(&self, request: Request<CreateRequest>) -> Result<Response<CreateResponse>, Status> {
-        if matches!(self.now().phase, Phase::Created | Phase::Running | Phase::Paused | Phase::Stopped) {
-            return Err(Status::already_exists(format!("create {}: it is {}", self.id, self.now().phase)));
+        let CreateRequest { stdin, terminal, size, life } = request.into_inner();
+        let (now, life) = (self.now(), life.max(1));
+        if matches!(now.phase, Phase::Created | Phase::Running | Phase::Paused) || life <= now.life {
+            return Err(Status::already_exists(format!("create {}: it is {}", self.id, now.phase)));
         }
-        let CreateRequest { stdin, terminal, size } = request.into_inner();
-        let new = New { stdin, terminal, size: wire::size(size)? };
+        let new = New { life, stdin, terminal, size: wire::size(size)? };
         let pid = self.ask(|reply| Command::Create(new, reply)).await?;
         Ok(Response::new(CreateResponse { pid }))
     }
@@ -113,7 +117,8 @@ impl Shim for Service {
         }
     }
 
-    async fn state(&self, _: Request<StateRequest>) -> Result<Response<StateResponse>, Status> {
+    async fn state(&self, request: Request<StateRequest>) -> Result<Response<StateResponse>, Status> {
+        self.ledger.is_told(request.into_inner().told_seq);
         let now = self.now();
         Ok(Response::new(StateResponse {
             id: self.id.clone(),
@@ -167,6 +172,10 @@ impl Shim for Service {
 
     async fn exec(&self, request: Request<ExecRequest>) -> Result<Response<ExecResponse>, Status> {
         execs::start(&self.execs, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn probe(&self, request: Request<ProbeRequest>) -> Result<Response<ProbeResponse>, Status> {
+        execs::probe(&self.execs, request.into_inner()).await.map(Response::new)
     }
 
     async fn execs(&self, _: Request<ExecsRequest>) -> Result<Response<ExecsResponse>, Status> {
@@ -228,7 +237,7 @@ async fn follow(
     loop {
         let published = snapshot.borrow_and_update().last_seq;
         while sent < published {
-            let event = match reader.next() {
+            let event = match reader.following() {
                 Ok(Some(event)) => event,
                 Ok(None) => {
                     return tell(&events, Status::data_loss(format!("record {} is damaged", sent + 1))).await;

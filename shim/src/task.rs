@@ -13,6 +13,10 @@
 //!    └──────────► deleted ◄──────── stopped ◄─── (kills created; running and paused with force)
 //! ```
 //!
+//! From stopped, Create begins the next life: it goes to creating once what is left
+//! of the one before is deleted, and back when it fails. Journal, log and execs go
+//! on over all lives; stdio is each one's own.
+//!
 //! A shim that takes over from one that was killed begins where the journal of
 //! that one ends ([`crate::adopt`]).
 //!
@@ -31,7 +35,7 @@ use crate::ledger::Ledger;
 use crate::log::{Counters, Log, Settings};
 use crate::reaper::Ended;
 use crate::runtime_cmd::{Fault, FaultKind, Finished, Runtime};
-use crate::streams::{Ends, Over, Stdin, Streams};
+use crate::streams::{Current, Ends, Over, Stdin};
 use sextant_runtime::contract::args::{Invocation, Limits};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -62,13 +66,15 @@ pub(crate) struct Task {
     /// Its journal, and where its state is published.
     pub(crate) ledger: Arc<Ledger>,
     /// The stdio of its init.
-    pub(crate) streams: Arc<Streams>,
+    pub(crate) streams: Current,
     /// Its other processes.
     pub(crate) execs: Execs,
     /// How much was logged.
     pub(crate) counters: Arc<Counters>,
     /// Its init, while that lives.
     pub(crate) init: Option<Init>,
+    /// What its last life has left may be deleted already.
+    pub(crate) buried: bool,
 }
 
 impl Task {
@@ -140,18 +146,29 @@ impl Task {
     }
 
     async fn create(&mut self, new: New, others: &mut Mailbox) -> Result<i32, Refusal> {
-        self.require("create the container", &[Phase::Empty])?;
+        self.require("create the container", &[Phase::Empty, Phase::Stopped])?;
+        let before = self.ledger.now();
+        if new.life != before.life + 1 {
+            return Err(Refusal::Without("another life of the container comes next"));
+        }
+        if before.phase == Phase::Stopped {
+            self.bury().await?;
+        }
         self.ledger.publish(|s| s.phase = Phase::Creating);
         match self.run_create(new, others).await {
             Ok((pid, trace)) => {
-                let change = |s: &mut Snapshot| (s.phase, s.pid) = (Phase::Created, pid);
+                let change = |s: &mut Snapshot| {
+                    (s.phase, s.pid, s.exit, s.life) = (Phase::Created, pid, None, new.life);
+                };
                 let handover = self.init.as_ref().map(Init::handover).unwrap_or_default();
-                if let Err(e) = self.ledger.record(&Happening::Created { pid, trace, handover }, change) {
+                let created = Happening::Created { life: new.life, pid, trace, handover };
+                if let Err(e) = self.ledger.record(&created, change) {
                     self.init = None;
                     self.undo().await;
-                    self.ledger.publish(|s| (s.phase, s.pid) = (Phase::Empty, 0));
+                    self.ledger.publish(|s| *s = Snapshot { last_seq: s.last_seq, ..before });
                     return Err(e.into());
                 }
+                self.buried = false;
                 Ok(pid)
             }
             Err(fault) => {
@@ -160,10 +177,20 @@ impl Task {
                 }
                 let failure = (*fault.failure).clone();
                 let happening = Happening::CreateFailed { failure, trace: fault.trace.clone() };
-                self.ledger.record(&happening, |s| s.phase = Phase::Empty)?;
+                self.ledger.record(&happening, |s| s.phase = before.phase)?;
                 Err(Refusal::Runtime(fault))
             }
         }
+    }
+
+    /// Deletes what the life before has left, so that the next one can begin.
+    async fn bury(&mut self) -> Result<(), Refusal> {
+        self.execs.end().await;
+        self.buried = true;
+        let invocation = Invocation::Delete { id: self.id.clone(), force: true };
+        self.runtime.run(&invocation, SHORT).await.map_err(Refusal::Runtime)?;
+        self.streams.renew();
+        Ok(())
     }
 
     /// Invokes `create` and takes over what it leaves.
@@ -189,7 +216,7 @@ impl Task {
                 ends = console.receive(new.stdin, new.size).await?;
             }
             let log = Log::open(&self.dir.join("log"), self.log, Arc::clone(&self.counters))?;
-            Init::take_over(&creation, &pid_file, finished, ends, (log, &self.streams))
+            Init::take_over(&creation, &pid_file, finished, ends, (log, &self.streams.get()))
         };
         match made.await {
             Ok(init) => Ok((self.init.insert(init).pid(), trace)),
@@ -277,7 +304,7 @@ impl Task {
         }
         self.end_init().await?;
         if self.ledger.last_seq() > 0 {
-            let force = force == Force::Yes || self.phase() == Phase::Empty;
+            let force = force == Force::Yes || self.phase() == Phase::Empty || self.buried;
             let invocation = Invocation::Delete { id: self.id.clone(), force };
             self.runtime.run(&invocation, SHORT).await.map_err(Refusal::Runtime)?;
         }
@@ -321,7 +348,7 @@ impl Task {
             complain!("{}; the exit is told, but not recorded", e.line());
         }
         self.ledger.sync();
-        self.streams.finish(Over { exit, timed_out: false });
+        self.streams.get().finish(Over { exit, timed_out: false });
     }
 
     /// Removes what a killed `create` has left.

@@ -1,16 +1,21 @@
 //! `sextant.v1.Containers`: decodes, calls the engine, encodes.
 
+use super::container::Mask;
 use super::convert;
+use super::filter;
 use super::logs;
+use super::policies;
 use super::resources;
 use super::status::status;
 use crate::engine::Engine;
 use crate::engine::blocking;
 use crate::engine::error::{Error, Violation};
+use crate::model::Snapshot;
 use crate::shims::client::{Force, Target};
 use crate::shims::journal;
 use crate::{engine, namespaces};
 use sextant_proto::v1;
+use std::ops::ControlFlow;
 use std::time::Duration;
 use tonic::{Request, Response, Status};
 
@@ -44,10 +49,12 @@ fn refused(attempted: &str, field: &str, message: &str) -> Error {
 #[tonic::async_trait]
 impl v1::containers_server::Containers for Containers {
     async fn create(&self, request: Request<v1::CreateRequest>) -> Answer<v1::CreateResponse> {
-        let new = convert::new_container(request.into_inner());
+        let mut request = request.into_inner();
+        let (restart, check) = (request.restart.take(), request.health_check.take());
+        let new = convert::new_container(request);
         let new =
             new.ok_or_else(|| refused("create a container", "source", "neither bundle nor rootfs is given"));
-        let created = match new {
+        let created = match new.and_then(|new| policies::with_policies(new, restart, check)) {
             Ok(new) => self.engine.create(new).await,
             Err(error) => Err(error),
         };
@@ -77,6 +84,16 @@ impl v1::containers_server::Containers for Containers {
         reply(stopped.map(|exit| v1::StopResponse { exit: Some(convert::exit_to_wire(exit)) }))
     }
 
+    async fn restart(&self, request: Request<v1::RestartRequest>) -> Answer<v1::RestartResponse> {
+        let v1::RestartRequest { id, grace, signal: number, idempotency_key } = request.into_inner();
+        let key = convert::key(idempotency_key);
+        let restarted = match grace.map_or(Some(GRACE), convert::duration) {
+            Some(grace) => self.engine.restart(&id, signal(number), grace, key).await,
+            None => Err(refused("restart a container", "grace", "it is negative or too long")),
+        };
+        reply(restarted.map(|s| v1::RestartResponse { container: Some(convert::container_to_wire(s)) }))
+    }
+
     async fn delete(&self, request: Request<v1::DeleteRequest>) -> Answer<v1::DeleteResponse> {
         let v1::DeleteRequest { id, force, idempotency_key } = request.into_inner();
         let force = if force { Force::Yes } else { Force::No };
@@ -85,30 +102,19 @@ impl v1::containers_server::Containers for Containers {
     }
 
     async fn get(&self, request: Request<v1::GetRequest>) -> Answer<v1::GetResponse> {
-        let snapshot = self.engine.get(&request.into_inner().id);
-        reply(snapshot.map(|s| v1::GetResponse { container: Some(convert::container_to_wire(s)) }))
+        let v1::GetRequest { id, read_mask } = request.into_inner();
+        let found = Mask::of(read_mask, "get a container")
+            .and_then(|mask| self.engine.look(&id, |snapshot| mask.apply(snapshot)));
+        reply(found.map(|container| v1::GetResponse { container: Some(container) }))
     }
 
     async fn list(&self, request: Request<v1::ListRequest>) -> Answer<v1::ListResponse> {
-        let v1::ListRequest { labels, page_size, page_token } = request.into_inner();
-        let selected = self.engine.list().into_iter().filter(|s| {
-            let has = |key: &String, value: &String| {
-                s.labels.get(key).is_some_and(|found| value.is_empty() || found == value)
-            };
-            // A token is the last id of the page before: what is made or deleted meanwhile
-            // moves no other container to another page.
-            s.id > page_token && labels.iter().all(|(key, value)| has(key, value))
-        });
-        let size = usize::try_from(page_size).ok().filter(|size| *size > 0).unwrap_or(usize::MAX);
-        let mut selected = selected.map(convert::container_to_wire);
-        let containers: Vec<_> = selected.by_ref().take(size).collect();
-        let last = containers.last().filter(|_| selected.next().is_some());
-        let next_page_token = last.map(|container| container.id.clone()).unwrap_or_default();
-        Ok(Response::new(v1::ListResponse { containers, next_page_token }))
+        reply(list(&self.engine, request.into_inner()))
     }
 
     async fn wait(&self, request: Request<v1::WaitRequest>) -> Answer<v1::WaitResponse> {
-        let exit = self.engine.wait(&request.into_inner().id).await;
+        let request = request.into_inner();
+        let exit = self.engine.wait(&request.id, policies::wait_for(request.condition())).await;
         reply(exit.map(|exit| v1::WaitResponse { exit: Some(convert::exit_to_wire(exit)) }))
     }
 
@@ -146,7 +152,8 @@ impl v1::containers_server::Containers for Containers {
     }
 
     async fn stats(&self, request: Request<v1::StatsRequest>) -> Answer<v1::StatsResponse> {
-        reply(resources::stats(&self.engine, &request.into_inner().ids).await)
+        let v1::StatsRequest { ids, selector } = request.into_inner();
+        reply(resources::stats(&self.engine, &ids, &selector).await)
     }
 
     type StreamStatsStream = resources::Samples;
@@ -174,6 +181,36 @@ impl v1::containers_server::Containers for Containers {
         let trace = trace(&self.engine, &request.into_inner().id).await;
         reply(trace.map(|stages| v1::TraceResponse { stages }))
     }
+}
+
+/// A page of the containers that are asked for.
+fn list(engine: &Engine, request: v1::ListRequest) -> Result<v1::ListResponse, Error> {
+    let attempted = "list the containers";
+    let v1::ListRequest { labels, page_size, page_token, read_mask, selector } = request;
+    let mask = Mask::of(read_mask, attempted)?;
+    let selector = filter::selector(&selector, attempted)?;
+    let has = |snapshot: &Snapshot, key: &String, value: &String| {
+        snapshot.labels.get(key).is_some_and(|found| value.is_empty() || found == value)
+    };
+    let size = usize::try_from(page_size).ok().filter(|size| *size > 0).unwrap_or(usize::MAX);
+    let (mut containers, mut last, mut next_page_token) = (Vec::new(), String::new(), String::new());
+    engine.look_at_all(|snapshot| {
+        // A token is the last id of the page before: what is made or deleted meanwhile
+        // moves no other container to another page.
+        let is_wanted = snapshot.id > page_token
+            && labels.iter().all(|(key, value)| has(snapshot, key, value))
+            && selector.matches(&snapshot.labels);
+        if is_wanted && containers.len() == size {
+            next_page_token = std::mem::take(&mut last);
+            return ControlFlow::Break(());
+        }
+        if is_wanted {
+            last.clone_from(&snapshot.id);
+            containers.push(mask.apply(snapshot));
+        }
+        ControlFlow::Continue(())
+    });
+    Ok(v1::ListResponse { containers, next_page_token })
 }
 
 async fn trace(engine: &Engine, id: &str) -> Result<Vec<v1::StageRecord>, Error> {

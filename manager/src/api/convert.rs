@@ -2,10 +2,12 @@
 //! here only as far as a wire type can say what the manager's cannot; the rest
 //! is checked by the engine.
 
+use super::container::Mask;
+use super::policies;
 use crate::engine::events::{Codec, Whole};
 use crate::model::{
-    Access, BindMount, Ending, Event, EventKind, Exit, Failure, IdRange, Limits, LogOptions, NewContainer,
-    Operation, OutputLost, Phase, RootfsSource, Snapshot, Source, StageRecord, Stdio, Verb,
+    Access, BindMount, Ending, Event, EventKind, Exit, Failure, Limits, LogOptions, NewContainer, Operation,
+    OutputLost, RestartPolicy, RootfsSource, Snapshot, Source, StageRecord, Stdio, Verb,
 };
 use crate::namespaces::Namespaces;
 use sextant_proto::{journal, v1};
@@ -30,7 +32,7 @@ pub fn time(at: SystemTime) -> Option<prost_types::Timestamp> {
     Some(at.into())
 }
 
-fn time_from_wire(at: Option<prost_types::Timestamp>) -> SystemTime {
+pub(super) fn time_from_wire(at: Option<prost_types::Timestamp>) -> SystemTime {
     at.and_then(|t| SystemTime::try_from(t).ok()).unwrap_or(UNIX_EPOCH)
 }
 
@@ -44,7 +46,7 @@ pub fn exit_to_wire(exit: Exit) -> v1::Exit {
     v1::Exit { how: Some(how), at: time(exit.at), oom_killed: exit.oom_killed }
 }
 
-fn exit_from_wire(exit: v1::Exit) -> Exit {
+pub(super) fn exit_from_wire(exit: v1::Exit) -> Exit {
     let how = match exit.how {
         Some(v1::exit::How::Code(code)) => Ending::Code(code),
         Some(v1::exit::How::Signal(signal)) => Ending::Signal(signal),
@@ -54,7 +56,7 @@ fn exit_from_wire(exit: v1::Exit) -> Exit {
     Exit { how, at: time_from_wire(exit.at), oom_killed: exit.oom_killed }
 }
 
-fn failure_to_wire(failure: Failure) -> v1::Failure {
+pub(super) fn failure_to_wire(failure: Failure) -> v1::Failure {
     let Failure { stage, attempted, syscall, errno, object, pointer, hint, message } = failure;
     v1::Failure { stage, attempted, syscall, errno, object, pointer, hint, message }
 }
@@ -64,9 +66,9 @@ fn failure_from_wire(failure: v1::Failure) -> Failure {
     Failure { stage, attempted, syscall, errno, object, pointer, hint, message }
 }
 
-/// An event.
-pub fn event_to_wire(event: Event) -> v1::Event {
-    let kind = match event.kind {
+/// A kind of event.
+pub fn kind_to_wire(kind: EventKind) -> v1::event::Kind {
+    match kind {
         EventKind::Created => v1::event::Kind::Created,
         EventKind::CreateFailed => v1::event::Kind::CreateFailed,
         EventKind::Started => v1::event::Kind::Started,
@@ -83,8 +85,16 @@ pub fn event_to_wire(event: Event) -> v1::Event {
         EventKind::Recovered => v1::event::Kind::Recovered,
         EventKind::ExecStarted => v1::event::Kind::ExecStarted,
         EventKind::ExecExited => v1::event::Kind::ExecExited,
-    };
-    v1::Event {
+        EventKind::Restarting => v1::event::Kind::Restarting,
+        EventKind::Healthy => v1::event::Kind::Healthy,
+        EventKind::Unhealthy => v1::event::Kind::Unhealthy,
+    }
+}
+
+/// An event.
+pub fn event_to_wire(event: Event) -> v1::Event {
+    let (kind, restarting) = (kind_to_wire(event.kind), event.restarting);
+    let event = v1::Event {
         seq: event.seq,
         container: event.container,
         kind: kind.into(),
@@ -101,7 +111,11 @@ pub fn event_to_wire(event: Event) -> v1::Event {
         }),
         oom_kills: event.oom_kills,
         exec: event.exec.unwrap_or_default(),
-    }
+        life: event.life,
+        probe: event.probe.map(policies::probe_to_wire),
+        ..v1::Event::default()
+    };
+    policies::with_restarting(event, restarting)
 }
 
 fn event_from_wire(event: v1::Event) -> Event {
@@ -121,8 +135,12 @@ fn event_from_wire(event: v1::Event) -> Event {
         v1::event::Kind::Recovered => EventKind::Recovered,
         v1::event::Kind::ExecStarted => EventKind::ExecStarted,
         v1::event::Kind::ExecExited => EventKind::ExecExited,
+        v1::event::Kind::Restarting => EventKind::Restarting,
+        v1::event::Kind::Healthy => EventKind::Healthy,
+        v1::event::Kind::Unhealthy => EventKind::Unhealthy,
         v1::event::Kind::Gap | v1::event::Kind::Unspecified => EventKind::Gap,
     };
+    let restarting = policies::restarting_from_wire(&event);
     Event {
         seq: event.seq,
         container: event.container,
@@ -140,39 +158,15 @@ fn event_from_wire(event: v1::Event) -> Event {
         }),
         oom_kills: event.oom_kills,
         exec: Some(event.exec).filter(|exec| !exec.is_empty()),
+        life: event.life,
+        restarting,
+        probe: event.probe.map(policies::probe_from_wire),
     }
 }
 
 /// A container as it is known now.
 pub fn container_to_wire(snapshot: Snapshot) -> v1::Container {
-    let status = match snapshot.phase {
-        Phase::Creating => v1::Status::Creating,
-        Phase::Created => v1::Status::Created,
-        Phase::Running => v1::Status::Running,
-        Phase::Paused => v1::Status::Paused,
-        Phase::Stopped => v1::Status::Stopped,
-        Phase::Deleting => v1::Status::Deleting,
-        Phase::Failed => v1::Status::Failed,
-    };
-    v1::Container {
-        id: snapshot.id,
-        status: status.into(),
-        degraded: snapshot.degraded.unwrap_or_default(),
-        pid: snapshot.pid.unwrap_or(0),
-        shim_pid: snapshot.shim_pid.unwrap_or(0),
-        bundle: snapshot.bundle.to_string_lossy().into_owned(),
-        rootfs: snapshot.rootfs.to_string_lossy().into_owned(),
-        command: snapshot.command,
-        labels: snapshot.labels.into_iter().collect(),
-        created_at: time(snapshot.created_at),
-        started_at: snapshot.started_at.and_then(time),
-        exit: snapshot.exit.map(exit_to_wire),
-        failure: snapshot.failure.map(failure_to_wire),
-        ids: snapshot.ids.map(|IdRange { host_id, size }| v1::IdRange { host_id, size }),
-        age: prost_types::Duration::try_from(snapshot.heard.elapsed()).ok(),
-        terminal: snapshot.stdio.terminal,
-        stdin: snapshot.stdio.stdin,
-    }
+    Mask::all().apply(&snapshot)
 }
 
 /// A stage of the start-up.
@@ -191,7 +185,9 @@ pub fn new_container(request: v1::CreateRequest) -> Option<NewContainer> {
     let labels = request.labels.into_iter().collect();
     let log = request.log.map(log_options).unwrap_or_default();
     let stdio = Stdio { stdin: request.stdin, terminal: request.terminal };
-    Some(NewContainer { id, source, labels, log, stdio, key: key(request.idempotency_key) })
+    // Its policies are put in by those who can refuse them.
+    let (restart, check) = (RestartPolicy::default(), None);
+    Some(NewContainer { id, source, labels, log, stdio, key: key(request.idempotency_key), restart, check })
 }
 
 /// The key of an operation; `None` when it has none.
@@ -210,6 +206,7 @@ pub fn operation_to_wire(operation: Operation) -> v1::Operation {
         Verb::Resume => v1::operation::Verb::Resume,
         Verb::Update => v1::operation::Verb::Update,
         Verb::Exec => v1::operation::Verb::Exec,
+        Verb::Restart => v1::operation::Verb::Restart,
     };
     v1::Operation {
         key: operation.key,

@@ -2,12 +2,15 @@
 //! the engine, encodes. Types of the wire stay in here; a domain error becomes
 //! a status in [`status`] only.
 
+mod container;
 pub mod containers;
 pub mod convert;
 pub mod execs;
+mod filter;
 pub mod limits;
 mod logs;
 pub mod operations;
+mod policies;
 mod resources;
 pub mod status;
 pub mod stdio;

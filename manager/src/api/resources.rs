@@ -3,11 +3,13 @@
 //! is absent.
 
 use super::convert::{duration, time};
+use super::filter;
 use super::status::status;
 use crate::engine::Engine;
 use crate::engine::error::{Error, Violation};
 use crate::engine::stats::Sample;
 use crate::processes::Process;
+use crate::selector::Selector;
 use sextant_proto::v1;
 use sextant_runtime::contract::stats::{Blkio, BlkioEntry, Psi, PsiData};
 use sextant_runtime::observe::Usage;
@@ -24,13 +26,28 @@ const LEAST_INTERVAL: Duration = Duration::from_millis(100);
 /// A limit from here on is none: version 1 has the largest number of pages for that.
 const UNLIMITED: u64 = 1 << 62;
 
+const ATTEMPTED: &str = "tell what containers use";
+
 /// Samples as they are read.
 pub(super) type Samples = ReceiverStream<Result<v1::StatsResponse, Status>>;
 
 /// What containers use now.
-pub(super) async fn stats(engine: &Engine, ids: &[String]) -> Result<v1::StatsResponse, Error> {
-    let samples = engine.stats(ids).await?;
-    Ok(v1::StatsResponse { samples: samples.into_iter().map(sample_to_wire).collect() })
+pub(super) async fn stats(
+    engine: &Engine,
+    ids: &[String],
+    selector: &str,
+) -> Result<v1::StatsResponse, Error> {
+    read(engine, ids, &filter::selector(selector, ATTEMPTED)?).await
+}
+
+/// The same; those that are named are not selected from.
+async fn read(engine: &Engine, ids: &[String], selector: &Selector) -> Result<v1::StatsResponse, Error> {
+    let selects = |sample: &Sample| {
+        let labels = engine.look(&sample.id, |snapshot| selector.matches(&snapshot.labels));
+        !ids.is_empty() || labels.unwrap_or(false)
+    };
+    let samples = engine.stats(ids).await?.into_iter().filter(selects);
+    Ok(v1::StatsResponse { samples: samples.map(sample_to_wire).collect() })
 }
 
 /// The same at an interval. Nothing is read ahead of a slow client.
@@ -39,18 +56,19 @@ pub(super) async fn stream(engine: &Engine, request: v1::StreamStatsRequest) -> 
     let Some(interval) = interval.filter(|interval| *interval >= LEAST_INTERVAL) else {
         let message = format!("it is below {} ms", LEAST_INTERVAL.as_millis());
         let violations = vec![Violation { field: "interval".into(), message, hint: String::new() }];
-        return Err(Error::Refused { attempted: "tell what containers use".into(), violations });
+        return Err(Error::Refused { attempted: ATTEMPTED.into(), violations });
     };
     // A name that does not exist is an error of the call, and not an empty stream.
-    let first = stats(engine, &request.ids).await?;
+    let selector = filter::selector(&request.selector, ATTEMPTED)?;
+    let first = read(engine, &request.ids, &selector).await?;
     let (sender, samples) = mpsc::channel(1);
-    tokio::spawn(send(engine.clone(), request.ids, interval, first, sender));
+    tokio::spawn(send(engine.clone(), (request.ids, selector), interval, first, sender));
     Ok(ReceiverStream::new(samples))
 }
 
 async fn send(
     engine: Engine,
-    mut ids: Vec<String>,
+    (mut ids, selector): (Vec<String>, Selector),
     interval: Duration,
     first: v1::StatsResponse,
     sender: mpsc::Sender<Result<v1::StatsResponse, Status>>,
@@ -68,11 +86,11 @@ async fn send(
             _ = ticks.tick() => {}
             () = sender.closed() => return,
         }
-        ids.retain(|id| engine.get(id).is_ok_and(|s| s.exit.is_none()));
+        ids.retain(|id| engine.get(id).is_ok_and(|s| !s.is_settled()));
         if ids.is_empty() && !all {
             return;
         }
-        next = match stats(&engine, &ids).await {
+        next = match read(&engine, &ids, &selector).await {
             // One ended since it was looked at: it is left out the next time.
             Err(Error::NotFound { .. } | Error::WrongPhase { .. } | Error::Failed { .. }) if !all => {
                 Ok(v1::StatsResponse::default())

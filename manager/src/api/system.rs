@@ -1,6 +1,7 @@
 //! `sextant.v1.System`: what this manager is, and the events of all containers.
 
 use super::convert;
+use super::filter::Wanted;
 use super::status::status;
 use crate::engine::Engine;
 use crate::engine::error::Error;
@@ -60,12 +61,13 @@ impl v1::system_server::System for System {
         &self,
         request: Request<v1::EventsRequest>,
     ) -> Result<Response<Self::EventsStream>, Status> {
-        let v1::EventsRequest { after_seq, follow } = request.into_inner();
-        let reader = self.engine.events().read(after_seq);
+        let request = request.into_inner();
+        let (follow, reader) = (request.follow, self.engine.events().read(request.after_seq));
+        let (engine, wanted) = (self.engine.clone(), Wanted::of(request).map_err(|error| status(&error))?);
         let (sender, events) = mpsc::channel(AHEAD);
         tokio::spawn(async move {
             tokio::select! {
-                result = send(reader, follow, &sender) => if let Err(error) = result {
+                result = send(reader, follow, (engine, wanted), &sender) => if let Err(error) = result {
                     // A client that has gone needs no reason.
                     if sender.send(Err(status(&error))).await.is_err() {
                         tracing::debug!("a reader of events went before its error");
@@ -81,6 +83,7 @@ impl v1::system_server::System for System {
 async fn send(
     mut reader: Reader,
     follow: bool,
+    (engine, mut wanted): (Engine, Wanted),
     sender: &mpsc::Sender<Result<v1::Event, Status>>,
 ) -> Result<(), Error> {
     loop {
@@ -92,6 +95,10 @@ async fn send(
             reader.more().await?;
         }
         for event in events {
+            let kind = convert::kind_to_wire(event.kind);
+            if !wanted.takes(&event, kind, &engine) {
+                continue;
+            }
             if sender.send(Ok(convert::event_to_wire(event))).await.is_err() {
                 return Ok(());
             }

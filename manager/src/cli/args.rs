@@ -3,8 +3,10 @@
 //! [`super::parse`]; what a command does is in [`super::commands`].
 
 mod interactive;
+mod policies;
 
 pub use interactive::{AttachArgs, AttachedArgs, ExecArgs, StdioArgs};
+pub use policies::{Condition, OnUnhealthy, PolicyArgs, WaitArgs};
 
 use super::client::{Address, Credentials};
 use super::parse::{self, At, CpuMillis, EnvVar, Label, LabelSelector, MemoryBytes, Volume};
@@ -50,8 +52,10 @@ pub enum Command {
     /// Create a container; its process waits for `start`
     #[command(override_usage = CREATE_USAGE)]
     Create(CreateArgs),
-    /// Start created containers
+    /// Start created containers, and stopped ones anew
     Start(IdsArgs),
+    /// Stop containers, and start them anew
+    Restart(StopArgs),
     /// Execute one more process in a container that runs, and exit with its code
     Exec(ExecArgs),
     /// Attach to the stdin and output of a container's process, and exit with its code
@@ -81,7 +85,7 @@ pub enum Command {
     /// Print what happened, in one order for all containers
     Events(EventsArgs),
     /// Wait until containers have exited and print their exit codes
-    Wait(IdsArgs),
+    Wait(WaitArgs),
     /// Show a container's namespaces beside the host's
     Ns(OneArgs),
     /// Show where the time of a start-up went
@@ -112,7 +116,7 @@ pub struct RunArgs {
     #[arg(short, long, conflicts_with = "rm")]
     pub detach: bool,
     /// Remove it when it has exited
-    #[arg(long)]
+    #[arg(long, conflicts_with = "restart")]
     pub rm: bool,
     /// How we are attached to it.
     #[command(flatten)]
@@ -140,6 +144,9 @@ pub struct CreateArgs {
     /// Root directory for the command behind `--`
     #[arg(long, value_name = "DIR", requires = "command")]
     pub rootfs: Option<PathBuf>,
+    /// When it is restarted, and how it is asked whether it is well.
+    #[command(flatten)]
+    pub policies: PolicyArgs,
     /// What its stdio is; a bundle has to say itself that there is a terminal.
     #[command(flatten)]
     pub stdio: StdioArgs,
@@ -217,7 +224,7 @@ pub struct IdsArgs {
     pub ids: Vec<String>,
 }
 
-/// `stop`.
+/// `stop` and `restart`.
 #[derive(Debug, Args)]
 pub struct StopArgs {
     /// How long to wait before SIGKILL; 0 kills at once
@@ -265,6 +272,9 @@ pub struct PsArgs {
     /// Only those with a label; without a value, with any. Can be given more than once
     #[arg(short = 'F', long = "filter", value_name = "label=KEY[=VALUE]")]
     pub filters: Vec<LabelSelector>,
+    /// Only those whose labels are so: a=b, a!=b, a in (x,y), a notin (x,y), a, !a, with commas between them
+    #[arg(short = 'l', long, value_name = "SELECTOR")]
+    pub selector: Option<String>,
     /// Print ids only
     #[arg(short, long, conflicts_with = "json")]
     pub quiet: bool,
@@ -368,6 +378,12 @@ pub struct EventsArgs {
     /// Go on with later events as they come
     #[arg(short, long)]
     pub follow: bool,
+    /// Only of this container. Can be given more than once
+    #[arg(long = "container", value_name = "ID")]
+    pub containers: Vec<String>,
+    /// Only of containers whose labels are so, as with `ps`
+    #[arg(short = 'l', long, value_name = "SELECTOR")]
+    pub selector: Option<String>,
     /// Print one JSON object a line
     #[arg(long)]
     pub json: bool,
@@ -418,6 +434,8 @@ mod tests {
             ("sextant run --bundle b --read-only", ArgumentConflict),
             ("sextant create --bundle b -v /a:/b", ArgumentConflict),
             ("sextant run -d --rm --bundle b", ArgumentConflict),
+            ("sextant run --rm --restart always --bundle b", ArgumentConflict),
+            ("sextant run --health-retries 2 --bundle b", MissingRequiredArgument),
         ] {
             assert_eq!(parse(bad).map(|_| ()), Err(kind), "{bad}");
         }

@@ -5,6 +5,7 @@
 use super::client::Client;
 use super::error::{Error, Report};
 use super::view::Exit;
+use sextant_proto::v1::wait_request::Condition;
 use sextant_proto::v1::{Event, EventsRequest, LogEntry, LogsRequest, WaitRequest};
 use std::error::Error as _;
 use std::time::Duration;
@@ -108,14 +109,14 @@ async fn resume<R: Clone, T>(
     }
 }
 
-/// How container `id` ended, as soon as it has.
+/// How container `id` ended, as soon as the exit that `condition` names has come.
 ///
 /// # Errors
 /// What the daemon says.
-pub async fn exit(client: &Client, id: &str) -> Result<Exit, Status> {
+pub async fn exit(client: &Client, id: &str, condition: Condition) -> Result<Exit, Status> {
     let mut patience = Patience::new();
     loop {
-        let request = WaitRequest { id: id.to_owned() };
+        let request = WaitRequest { id: id.to_owned(), condition: condition.into() };
         match client.clone().containers.wait(request).await {
             Ok(answer) => return Ok(answer.into_inner().exit.unwrap_or_default().into()),
             Err(status) => patience.wait(status).await?,

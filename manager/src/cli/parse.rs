@@ -1,6 +1,10 @@
 //! Values of flags, from text. Each function takes what was typed and answers
 //! with the value or with a sentence about what is wrong; clap prints it.
 
+mod policies;
+
+pub use policies::{Restart, duration};
+
 use nix::sys::signal::Signal;
 use std::path::PathBuf;
 use std::str::FromStr;

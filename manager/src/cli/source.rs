@@ -2,12 +2,15 @@
 //! absolute, since the daemon has a working directory of its own; `--env-file`
 //! and variables without a value are read here, since they are the caller's.
 
-use super::args::{CreateArgs, LogArgs, ProcessArgs};
+use super::args::{CreateArgs, LogArgs, OnUnhealthy, PolicyArgs, ProcessArgs};
 use super::error::{EXIT_USAGE, Error, Report};
 use super::parse::{Access, EnvVar, MemoryBytes, Volume};
 use sextant_proto::v1::create_request::Source;
-use sextant_proto::v1::{CreateRequest, Limits, LogOptions, Mount, RootfsSource};
+use sextant_proto::v1::{
+    CreateRequest, HealthCheck, Limits, LogOptions, Mount, RestartPolicy, RootfsSource, health_check,
+};
 use std::path::Path;
+use std::time::Duration;
 
 /// The request that `args` stand for.
 ///
@@ -16,6 +19,7 @@ use std::path::Path;
 /// UTF-8, which the wire cannot carry.
 pub fn request(args: CreateArgs) -> Result<CreateRequest, Error> {
     let stdio = args.stdio;
+    let (restart, health_check) = policies(args.policies);
     let source = match (args.bundle, args.rootfs) {
         (Some(bundle), _) => Source::Bundle(absolute(&bundle)?),
         (None, Some(rootfs)) => Source::Rootfs(from_rootfs(absolute(&rootfs)?, args.process)?),
@@ -32,8 +36,34 @@ pub fn request(args: CreateArgs) -> Result<CreateRequest, Error> {
         source: Some(source),
         stdin: stdio.interactive,
         terminal: stdio.tty,
+        restart,
+        health_check,
         ..Default::default()
     })
+}
+
+fn policies(args: PolicyArgs) -> (Option<RestartPolicy>, Option<HealthCheck>) {
+    let wire = |time: Option<Duration>| time.and_then(|time| time.try_into().ok());
+    let restart = args.restart.map(|restart| RestartPolicy {
+        when: restart.when.into(),
+        max_retries: restart.max_retries,
+        min_delay: wire(args.restart_min_delay),
+        max_delay: wire(args.restart_max_delay),
+        reset_after: wire(args.restart_reset_after),
+    });
+    let check = args.health_cmd.map(|command| HealthCheck {
+        command: vec!["/bin/sh".into(), "-c".into(), command],
+        interval: wire(args.health_interval),
+        timeout: wire(args.health_timeout),
+        start_period: wire(args.health_start_period),
+        retries: args.health_retries.unwrap_or(0),
+        start_interval: wire(args.health_start_interval),
+        on_unhealthy: match args.on_unhealthy {
+            Some(OnUnhealthy::Restart) => health_check::OnUnhealthy::Restart.into(),
+            Some(OnUnhealthy::Nothing) | None => health_check::OnUnhealthy::Nothing.into(),
+        },
+    });
+    (restart, check)
 }
 
 fn log_options(args: &LogArgs) -> LogOptions {
@@ -124,6 +154,7 @@ mod tests {
     use super::*;
     use crate::cli::args::{Cli, Command};
     use clap::Parser;
+    use sextant_proto::v1::restart_policy::When;
 
     fn of(line: &[&str]) -> Result<CreateRequest, Error> {
         let line = ["sextant", "create"].iter().chain(line);
@@ -155,6 +186,21 @@ mod tests {
         assert_eq!(rootfs.limits, Some(Limits { memory_bytes: 1 << 20, cpu_millis: 500, pids: 7 }));
         assert_eq!(rootfs.mounts, [Mount { source: "/a".into(), destination: "/b".into(), readonly: true }]);
         assert_eq!((rootfs.cwd.as_str(), rootfs.hostname.as_str(), rootfs.readonly), ("/w", "h", true));
+    }
+
+    #[test]
+    fn policies_arrive_in_the_request() {
+        let line = "--restart on-failure:3 --restart-max-delay 5s --health-cmd true --health-interval 500ms \
+                    --on-unhealthy restart --bundle b";
+        let request = of(&line.split_whitespace().collect::<Vec<_>>()).unwrap();
+        let (restart, check) = (request.restart.unwrap(), request.health_check.unwrap());
+        assert_eq!((restart.when(), restart.max_retries), (When::OnFailure, 3));
+        assert_eq!((restart.min_delay, restart.max_delay.unwrap().seconds), (None, 5));
+        assert_eq!(check.command, ["/bin/sh", "-c", "true"]);
+        assert_eq!((check.interval.unwrap().nanos, check.retries), (500_000_000, 0));
+        assert_eq!(check.on_unhealthy(), health_check::OnUnhealthy::Restart);
+        let plain = of(&["--bundle", "b"]).unwrap();
+        assert_eq!((plain.restart, plain.health_check), (None, None));
     }
 
     #[test]

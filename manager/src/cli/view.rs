@@ -3,6 +3,10 @@
 //! are the API's; enums are lower-case words; times are RFC 3339 in UTC; what
 //! is not known is null or empty. These forms are stable.
 
+mod policies;
+
+pub use policies::{Health, HealthCheck, Probe, RestartPolicy};
+
 use super::error::EXIT_SIGNAL_BASE;
 use super::time::rfc3339;
 use nix::sys::signal::Signal;
@@ -31,6 +35,13 @@ pub struct Container {
     pub ids: Option<IdRange>,
     pub terminal: bool,
     pub stdin: bool,
+    pub restart: Option<RestartPolicy>,
+    pub life: u32,
+    pub restart_count: u32,
+    pub next_restart_at: Option<String>,
+    pub last_exit: Option<Exit>,
+    pub health: Option<Health>,
+    pub health_check: Option<HealthCheck>,
 }
 
 /// How a process ended: one of `code`, `signal` and `unknown` is set.
@@ -81,6 +92,11 @@ pub struct Event {
     pub output_lost: Option<OutputLost>,
     pub oom_kills: Option<u64>,
     pub exec: Option<String>,
+    pub life: Option<u32>,
+    pub attempt: Option<u32>,
+    pub delay: Option<f64>,
+    pub next_at: Option<String>,
+    pub probe: Option<Probe>,
 }
 
 /// Output that is missing in a log.
@@ -167,6 +183,13 @@ impl From<v1::Container> for Container {
             ids: c.ids.map(|ids| IdRange { host_id: ids.host_id, size: ids.size }),
             terminal: c.terminal,
             stdin: c.stdin,
+            restart: c.restart.map(RestartPolicy::from),
+            life: c.life,
+            restart_count: c.restart_count,
+            next_restart_at: c.next_restart_at.as_ref().map(rfc3339),
+            last_exit: c.last_exit.map(Exit::from),
+            health: c.health.map(Health::from),
+            health_check: c.health_check.map(HealthCheck::from),
         }
     }
 }
@@ -218,6 +241,11 @@ impl From<v1::Event> for Event {
             }),
             oom_kills: Some(e.oom_kills).filter(|kills| *kills > 0),
             exec: Some(e.exec).filter(|exec| !exec.is_empty()),
+            life: Some(e.life).filter(|life| *life > 0),
+            attempt: Some(e.attempt).filter(|attempt| *attempt > 0),
+            delay: e.delay.map(policies::seconds),
+            next_at: e.next_at.as_ref().map(rfc3339),
+            probe: e.probe.map(Probe::from),
         }
     }
 }

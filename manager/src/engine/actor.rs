@@ -5,10 +5,12 @@
 //!                                 pause ▲  │ resume
 //!            create            start    │  ▼         exit
 //! (reserved) ──────▶ Created ────────▶ Running ──────▶ Stopped
-//!     │ failed           │  start failed: exits   ▲       │
-//!     ▼                  └────────────────────────┘       │
-//!  undone ─ cannot ─▶ Failed                              │
-//!                        │            delete              │
+//!     │ failed        ▲  │  start failed: exits   ▲       │ │
+//!     ▼               │  └────────────────────────┘       │ │
+//!  undone ─ cannot    └───────────────────────────────────┘ │
+//!             │         the next life: by its policy        │
+//!             ▼         when it is due, start or restart    │
+//!           Failed                    delete                │
 //!                        └──────▶ Deleting ◀──────────────┘
 //!                                    ├─▶ (gone)
 //!                                    └─▶ Deleting, to be repeated
@@ -26,10 +28,11 @@
 use super::container::Container;
 use super::delete;
 use super::error::Error;
+use super::health::{self, Found};
 use super::mailbox::Mailbox;
-use super::takeover::{TakenOver, take_over};
+use super::takeover::{TakenOver, adopt, take_over};
 use crate::model::{Phase, Snapshot};
-use crate::shims::client::Force;
+use crate::shims::client::{Force, Listener, listener};
 use crate::shims::watch::{News, watch};
 use sextant_runtime::contract::args::Limits;
 use std::future::Future;
@@ -81,6 +84,20 @@ pub(crate) enum Command {
         /// When nothing is left.
         reply: oneshot::Sender<Result<(), Error>>,
     },
+    /// End its process, if it runs, and begin its next life.
+    Restart {
+        /// What is sent first.
+        signal: i32,
+        /// The time until SIGKILL.
+        grace: Duration,
+        /// The container afterwards.
+        reply: oneshot::Sender<Result<Snapshot, Error>>,
+    },
+    /// Begin no further life: a client has stopped it, and has said so where that is kept.
+    Halt {
+        /// When none will begin.
+        reply: oneshot::Sender<Result<(), Error>>,
+    },
     /// Give its creation up, if that has not ended.
     Cancel {
         /// When nothing is left.
@@ -126,11 +143,16 @@ enum Supervision {
     Over,
 }
 
-struct Actor {
-    container: Container,
+/// A container, and who is about it.
+pub(super) struct Actor {
+    pub(super) container: Container,
     supervision: Supervision,
     news: mpsc::Receiver<News>,
     watcher: JoinHandle<()>,
+    /// What its health check finds.
+    found: mpsc::Receiver<Found>,
+    /// Who runs that; `None` where there is none.
+    prober: Option<JoinHandle<()>>,
     /// Attempts to give it another shim since one was there for a while.
     attempts: u32,
     /// When the shim was started or found.
@@ -140,6 +162,9 @@ struct Actor {
 impl Drop for Actor {
     fn drop(&mut self) {
         self.watcher.abort();
+        if let Some(prober) = &self.prober {
+            prober.abort();
+        }
     }
 }
 
@@ -147,9 +172,12 @@ impl Drop for Actor {
 pub(super) async fn run(container: Container, mut mailbox: Mailbox) {
     let (news, watcher) = follow(&container);
     let supervision = Supervision::Shim;
-    let mut actor = Actor { container, supervision, news, watcher, attempts: 0, since: Instant::now() };
+    let (prober, found) = probe(&container);
+    let since = Instant::now();
+    let mut actor = Actor { container, supervision, news, watcher, found, prober, attempts: 0, since };
+    actor.finish_restart();
     loop {
-        let due = actor.due();
+        let (due, next) = (actor.due(), actor.container.due);
         tokio::select! {
             command = mailbox.next() => match command {
                 Some(Command::Start { reply }) => answer(reply, actor.start(&mut mailbox).await),
@@ -162,11 +190,20 @@ pub(super) async fn run(container: Container, mut mailbox: Mailbox) {
                     Ok(()) => return gone(actor, reply),
                     Err(error) => answer(reply, Err(error)),
                 },
+                Some(Command::Restart { signal, grace, reply }) => {
+                    answer(reply, actor.restart(signal, grace, &mut mailbox).await);
+                }
+                Some(Command::Halt { reply }) => {
+                    actor.container.give_up().await;
+                    answer(reply, Ok(()));
+                }
                 Some(Command::Cancel { reply }) => answer(reply, Err(actor.too_late())),
                 None => return,
             },
             Some(news) = actor.news.recv() => actor.hear(news).await,
+            Some(found) = actor.found.recv() => actor.hear_of_health(found).await,
             () = until(due) => actor.look().await,
+            () = until(next) => actor.revive(&mut mailbox).await,
         }
     }
 }
@@ -182,6 +219,15 @@ async fn until(due: Option<Instant>) {
 fn follow(container: &Container) -> (mpsc::Receiver<News>, JoinHandle<()>) {
     let (sender, news) = mpsc::channel(NEWS);
     (news, tokio::spawn(watch(container.shim.clone(), container.learned, sender)))
+}
+
+/// Begins to run its health check, if it has one.
+fn probe(container: &Container) -> (Option<JoinHandle<()>>, mpsc::Receiver<Found>) {
+    let (sender, found) = mpsc::channel(1);
+    let prober = container.record.check.clone().map(|check| {
+        tokio::spawn(health::watch(container.shim.clone(), check, container.snapshot.subscribe(), sender))
+    });
+    (prober, found)
 }
 
 /// Ids, then the name, then the answer: whoever has it can use the name again.
@@ -201,17 +247,28 @@ pub(super) fn answer<T>(reply: oneshot::Sender<Result<T, Error>>, result: Result
 }
 
 impl Actor {
-    async fn start(&mut self, mailbox: &mut Mailbox) -> Result<Snapshot, Error> {
-        let phase = self.container.phase();
+    pub(super) async fn start(&mut self, mailbox: &mut Mailbox) -> Result<Snapshot, Error> {
         let id = self.container.id().to_owned();
-        if phase != Phase::Created {
-            let hint = match phase {
-                Phase::Running => "it runs already",
-                Phase::Stopped => "a container runs once: delete it and create it again",
-                _ => "only a created container can be started",
-            };
-            return Err(Error::WrongPhase { id, attempted: "start it", phase, hint });
+        match self.container.phase() {
+            Phase::Created => {}
+            Phase::Stopped => return self.start_anew(mailbox).await,
+            phase => {
+                let hint = match phase {
+                    Phase::Running => "it runs already",
+                    _ => "only a created or stopped container can be started",
+                };
+                return Err(Error::WrongPhase { id, attempted: "start it", phase, hint });
+            }
         }
+        self.container.due = None;
+        self.container.halt.clear().await?;
+        self.execute(mailbox).await?;
+        Ok(self.container.snapshot.borrow().clone())
+    }
+
+    /// Has the process of a created container executed.
+    pub(super) async fn execute(&mut self, mailbox: &mut Mailbox) -> Result<(), Error> {
+        let id = self.container.id().to_owned();
         let shim = self.container.shim.clone();
         let started = tokio::select! {
             started = self.attend(async move { shim.start().await }) => started,
@@ -225,8 +282,48 @@ impl Actor {
             self.container.degrade(error.chain()).await;
         }
         started?;
-        tracing::info!(container = id, "started");
-        Ok(self.container.snapshot.borrow().clone())
+        tracing::info!(container = id, life = self.container.snapshot.borrow().life, "started");
+        Ok(())
+    }
+
+    /// Goes on with a restart that a client has asked a manager before this one for.
+    fn finish_restart(&self) {
+        let Some((signal, grace)) = self.container.restart_to_finish() else { return };
+        let context = Arc::clone(&self.container.context);
+        let Some(handle) = context.directory.get(self.container.id()) else { return };
+        tokio::spawn(async move {
+            if let Err(error) = handle.end(&context.runtime, signal, grace).await {
+                tracing::warn!(error = error.chain(), "a restart cannot be finished");
+            }
+        });
+    }
+
+    /// Makes sure that there is a shim, of which a stopped container may have been left without.
+    ///
+    /// # Errors
+    /// When none can be started.
+    pub(super) async fn supply(&mut self) -> Result<(), Error> {
+        let is_there = listener(&self.container.paths.socket()).await != Listener::Absent;
+        if !is_there {
+            adopt(&mut self.container).await?;
+        }
+        if !is_there || !matches!(self.supervision, Supervision::Shim) {
+            self.follow_again();
+        }
+        Ok(())
+    }
+
+    fn follow_again(&mut self) {
+        self.watcher.abort();
+        (self.news, self.watcher) = follow(&self.container);
+        (self.supervision, self.since) = (Supervision::Shim, Instant::now());
+    }
+
+    async fn hear_of_health(&mut self, found: Found) {
+        if health::take_in(&mut self.container, found).await {
+            tracing::warn!(container = self.container.id(), "killed, since it is unhealthy");
+            self.kill();
+        }
     }
 
     /// Something that the shim changes, and that is in its journal then.
@@ -268,7 +365,7 @@ impl Actor {
     }
 
     /// Waits for a call to the shim, and hears meanwhile what becomes of it.
-    async fn attend<T>(&mut self, call: impl Future<Output = T>) -> T {
+    pub(super) async fn attend<T>(&mut self, call: impl Future<Output = T>) -> T {
         let mut call = std::pin::pin!(call);
         loop {
             tokio::select! {
@@ -332,9 +429,7 @@ impl Actor {
         self.attempts = self.attempts.saturating_add(1);
         match take_over(&mut self.container, self.attempts).await {
             Ok(TakenOver::Yes) => {
-                self.watcher.abort();
-                (self.news, self.watcher) = follow(&self.container);
-                (self.supervision, self.since) = (Supervision::Shim, Instant::now());
+                self.follow_again();
             }
             Ok(TakenOver::Needless) => {
                 self.supervision = Supervision::Over;

@@ -39,6 +39,9 @@ pub(super) fn compact(all: Vec<(Event, u64)>, bytes: u64) -> Vec<Event> {
 fn last_words<'a>(events: impl Iterator<Item = &'a Event>) -> BTreeSet<u64> {
     let mut told: BTreeMap<&str, &Event> = BTreeMap::new();
     let mut seen: BTreeMap<&str, u64> = BTreeMap::new();
+    // What only these events say: how its health is, and that a restart was told.
+    let mut health: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut restarts: BTreeMap<&str, u64> = BTreeMap::new();
     for event in events {
         let container = event.container.as_str();
         match event.kind {
@@ -46,6 +49,14 @@ fn last_words<'a>(events: impl Iterator<Item = &'a Event>) -> BTreeSet<u64> {
             EventKind::Deleted | EventKind::CreateFailed => {
                 told.remove(container);
                 seen.remove(container);
+                health.remove(container);
+                restarts.remove(container);
+            }
+            EventKind::Healthy | EventKind::Unhealthy => {
+                health.insert(container, event.seq);
+            }
+            EventKind::Restarting => {
+                restarts.insert(container, event.seq);
             }
             EventKind::Exited if event.container_seq == 0 => {
                 seen.insert(container, event.seq);
@@ -58,7 +69,8 @@ fn last_words<'a>(events: impl Iterator<Item = &'a Event>) -> BTreeSet<u64> {
             }
         }
     }
-    told.into_values().map(|event| event.seq).chain(seen.into_values()).collect()
+    let only = [seen, health, restarts].into_iter().flat_map(BTreeMap::into_values);
+    told.into_values().map(|event| event.seq).chain(only).collect()
 }
 
 #[cfg(test)]

@@ -4,10 +4,11 @@
 //! the event.
 
 use super::error::Error;
+use super::halt::Halt;
 use super::ids::Lease;
 use super::record::{Paths, Record};
 use super::{Context, blocking};
-use crate::model::{Ending, Event, EventKind, Exit, Failure, Phase, Snapshot};
+use crate::model::{Ending, Event, EventKind, Exit, Failure, Health, Phase, Snapshot};
 use crate::shims::client::Client;
 use crate::shims::hold::Held;
 use crate::shims::{Fact, Init, ShimEvent, journal};
@@ -35,6 +36,14 @@ pub(super) struct Container {
     pub(super) init: Init,
     /// What is kept for another shim while init lives.
     pub(super) held: Option<Held>,
+    /// Whether a client has stopped it.
+    pub(super) halt: Halt,
+    /// When its next life is to begin, or to be started.
+    pub(super) due: Option<Instant>,
+    /// Whether an exit that is taken in is to be acted upon: not while the past is learnt.
+    pub(super) acts: bool,
+    /// The exit of which a manager before this one was the only witness, and of which life.
+    pub(super) witnessed: Option<(u32, Exit)>,
 }
 
 /// The snapshot of a container of which nothing has happened yet.
@@ -51,8 +60,15 @@ pub(super) fn first_snapshot(record: &Record) -> Snapshot {
         hostname: record.hostname.clone(),
         labels: record.labels.clone(),
         created_at: record.created_at,
+        life: 0,
         started_at: None,
         exit: None,
+        last_exit: None,
+        next: None,
+        restarts: 0,
+        restart: record.restart.clone(),
+        check: record.check.clone(),
+        health: None,
         failure: None,
         ids: record.ids,
         stdio: record.stdio,
@@ -87,14 +103,27 @@ impl Container {
             }
             self.told = event.seq;
         }
+        self.shim.is_told(self.told);
         self.learned = event.seq;
         match &event.fact {
-            Fact::Created(init) => self.init = init.clone(),
+            Fact::Created(init) => (self.init, self.held) = (init.clone(), None),
             Fact::Adopted(ends, _) => self.init.ends = *ends,
             Fact::Exited(_) => self.held = None,
             _ => {}
         }
-        self.set(|snapshot| learn(snapshot, &event));
+        // Before it is seen that it has ended: whoever sees that sees what comes as well.
+        let next = match &event.fact {
+            Fact::Exited(exit) if self.acts && self.snapshot.borrow().exit.is_none() => {
+                self.decide(Some(exit)).await
+            }
+            _ => self.snapshot.borrow().next,
+        };
+        let course = &self.record.course;
+        self.snapshot.send_modify(|snapshot| {
+            snapshot.next = next;
+            learn(snapshot, &event);
+            snapshot.restarts = course.done(snapshot.life);
+        });
         Ok(())
     }
 
@@ -181,7 +210,11 @@ impl Container {
         let exit = Exit { how, at: SystemTime::now(), oom_killed: false };
         self.tell(EventKind::Exited, Some(exit.clone()), None).await?;
         self.held = None;
-        self.set(|snapshot| ended(snapshot, exit));
+        let next = self.decide(Some(&exit)).await;
+        self.set(|snapshot| {
+            snapshot.next = next;
+            ended(snapshot, exit);
+        });
         Ok(())
     }
 
@@ -190,7 +223,14 @@ impl Container {
     fn public(&self, event: &ShimEvent) -> Option<Event> {
         let of = |kind| self.event(kind, event.at, event.seq);
         match &event.fact {
-            Fact::Created(init) => Some(Event { pid: Some(init.pid), ..of(EventKind::Created) }),
+            Fact::Created(init) => {
+                Some(Event { pid: Some(init.pid), life: init.life, ..of(EventKind::Created) })
+            }
+            // Of the first life it is told when it is undone; of a later one nothing else comes.
+            Fact::CreateFailed(failure) if self.snapshot.borrow().life > 0 => {
+                let life = self.snapshot.borrow().life + 1;
+                Some(Event { failure: Some(failure.clone()), life, ..of(EventKind::StartFailed) })
+            }
             Fact::Adopted(_, lost) => Some(Event { output_lost: lost.clone(), ..of(EventKind::Adopted) }),
             Fact::Started => Some(of(EventKind::Started)),
             Fact::StartFailed(failure) => {
@@ -200,6 +240,8 @@ impl Container {
             Fact::Resumed => Some(of(EventKind::Resumed)),
             Fact::Updated => Some(of(EventKind::Updated)),
             Fact::Oom(kills) => Some(Event { oom_kills: *kills, ..of(EventKind::Oom) }),
+            // The manager may have been the witness of it before its shim.
+            Fact::Exited(_) if self.is_witnessed() => None,
             Fact::Exited(exit) => Some(Event { exit: Some(exit.clone()), ..of(EventKind::Exited) }),
             Fact::ExecStarted(exec, pid) => {
                 Some(Event { pid: Some(*pid), exec: Some(exec.clone()), ..of(EventKind::ExecStarted) })
@@ -212,8 +254,19 @@ impl Container {
         }
     }
 
-    fn event(&self, kind: EventKind, at: SystemTime, container_seq: u64) -> Event {
-        let pid = self.snapshot.borrow().pid;
+    /// Whether clients were told the end of the current life.
+    fn is_witnessed(&self) -> bool {
+        let snapshot = self.snapshot.borrow();
+        let before = self.witnessed.as_ref().is_some_and(|(life, _)| *life == snapshot.life);
+        before || snapshot.exit.is_some()
+    }
+
+    /// An event of its current life.
+    pub(super) fn event(&self, kind: EventKind, at: SystemTime, container_seq: u64) -> Event {
+        let (pid, life) = {
+            let snapshot = self.snapshot.borrow();
+            (snapshot.pid, snapshot.life)
+        };
         Event {
             seq: 0,
             container: self.id().into(),
@@ -226,6 +279,9 @@ impl Container {
             output_lost: None,
             oom_kills: 0,
             exec: None,
+            life,
+            restarting: None,
+            probe: None,
         }
     }
 }
@@ -237,7 +293,12 @@ fn learn(snapshot: &mut Snapshot, event: &ShimEvent) {
     match &event.fact {
         Fact::Created(init) => {
             snapshot.pid = Some(init.pid);
-            if before == Phase::Creating {
+            if init.life > snapshot.life {
+                snapshot.life = init.life;
+                snapshot.last_exit = snapshot.exit.take().or(snapshot.last_exit.take());
+                (snapshot.started_at, snapshot.failure, snapshot.next) = (None, None, None);
+            }
+            if matches!(before, Phase::Creating | Phase::Stopped) && snapshot.exit.is_none() {
                 snapshot.phase = Phase::Created;
             }
         }
@@ -245,6 +306,7 @@ fn learn(snapshot: &mut Snapshot, event: &ShimEvent) {
             snapshot.started_at = Some(event.at);
             if matches!(before, Phase::Creating | Phase::Created) {
                 snapshot.phase = Phase::Running;
+                snapshot.health = snapshot.check.as_ref().map(|_| Health::STARTING);
             }
         }
         Fact::Paused if before == Phase::Running => snapshot.phase = Phase::Paused,
@@ -261,7 +323,7 @@ pub(super) fn ended(snapshot: &mut Snapshot, exit: Exit) {
     if snapshot.exit.is_none() {
         snapshot.exit = Some(exit);
     }
-    snapshot.pid = None;
+    (snapshot.pid, snapshot.health) = (None, None);
     if matches!(snapshot.phase, Phase::Creating | Phase::Created | Phase::Running | Phase::Paused) {
         snapshot.phase = Phase::Stopped;
     }

@@ -6,9 +6,11 @@ use super::actor::{self, Command};
 use super::container::{Container, first_snapshot};
 use super::directory::Handle;
 use super::error::{Error, Violation};
+use super::halt::Halt;
 use super::mailbox::{self, Mailbox};
 use super::record::{Intent, Record};
 use super::request::Request;
+use super::restarts::Course;
 use super::{Context, blocking, delete};
 use crate::bundle::{self, Facts};
 use crate::model::{Phase, Snapshot, Source, Stdio};
@@ -40,7 +42,8 @@ pub(super) fn prepare(context: &Arc<Context>, record: Record) -> (Container, Han
     let shim = Client::new(&record.id, &paths.socket());
     let (snapshot, snapshots) = watch::channel(first_snapshot(&record));
     let (sender, mailbox) = mailbox::new();
-    let handle = Handle::new(paths.clone(), sender, snapshots, shim.clone());
+    let halt = Halt::new(&paths.dir);
+    let handle = Handle::new(paths.clone(), sender, snapshots, shim.clone(), halt.clone());
     let context = Arc::clone(context);
     let container = Container {
         context,
@@ -54,6 +57,10 @@ pub(super) fn prepare(context: &Arc<Context>, record: Record) -> (Container, Han
         degraded_told: false,
         init: Init::default(),
         held: None,
+        halt,
+        due: None,
+        acts: false,
+        witnessed: None,
     };
     (container, handle, mailbox)
 }
@@ -73,6 +80,9 @@ fn blank(context: &Context, request: &Request) -> Record {
         key: request.key.clone(),
         log: request.log,
         stdio: request.stdio,
+        restart: request.restart.clone(),
+        check: request.check.clone(),
+        course: Course::default(),
     }
 }
 
@@ -206,7 +216,7 @@ async fn make(
     .await?;
     container.set(|s| s.shim_pid = Some(pid));
     tokio::select! {
-        created = container.shim.create(container.record.stdio) => created.map(drop)?,
+        created = container.shim.create(1, container.record.stdio) => created.map(drop)?,
         because = mailbox.interrupted(Command::ends_creation) => {
             return Err(Error::Cancelled { id: container.id().into(), attempted: "create it", because });
         }
@@ -220,6 +230,7 @@ async fn make(
         }),
         _ => {
             container.hold();
+            container.acts = true;
             Ok(())
         }
     }

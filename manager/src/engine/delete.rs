@@ -43,7 +43,8 @@ pub(super) async fn delete(container: &mut Container, force: Force) -> Result<()
         _ => force,
     };
     write_intent(container, Intent::Delete).await?;
-    container.set(|s| s.phase = Phase::Deleting);
+    container.due = None;
+    container.set(|s| (s.phase, s.next) = (Phase::Deleting, None));
     let removed = finish(container, force, Told::No).await;
     if let Err(error) = &removed {
         let failure = error.to_failure();

@@ -3,9 +3,10 @@
 
 use super::actor::Command;
 use super::error::Error;
+use super::halt::Halt;
 use super::mailbox::MAILBOX;
 use super::record::Paths;
-use crate::model::{Exit, Phase, Snapshot};
+use crate::model::{Exit, Phase, RestartWhen, Snapshot, WaitFor};
 use crate::shims::client::{Client, Listener, Target, listener};
 use crate::shims::runtime::Runtime;
 use nix::libc::SIGKILL;
@@ -37,6 +38,11 @@ impl Directory {
     /// All of them, by name.
     pub(super) fn all(&self) -> Vec<Handle> {
         self.lock().values().cloned().collect()
+    }
+
+    /// What is known of each, by name, as it changes.
+    pub(super) fn snapshots(&self) -> Vec<watch::Receiver<Snapshot>> {
+        self.lock().values().map(Handle::snapshots).collect()
     }
 
     /// Takes the name for this container.
@@ -76,6 +82,7 @@ pub(crate) struct Handle {
     snapshots: watch::Receiver<Snapshot>,
     shim: Client,
     signals: Arc<Semaphore>,
+    halt: Halt,
 }
 
 impl Handle {
@@ -84,8 +91,9 @@ impl Handle {
         mailbox: mpsc::Sender<Command>,
         snapshots: watch::Receiver<Snapshot>,
         shim: Client,
+        halt: Halt,
     ) -> Self {
-        Self { paths, mailbox, snapshots, shim, signals: Arc::new(Semaphore::new(SIGNALS)) }
+        Self { paths, mailbox, snapshots, shim, signals: Arc::new(Semaphore::new(SIGNALS)), halt }
     }
 
     /// Its shim.
@@ -121,12 +129,28 @@ impl Handle {
         answer.await.map_err(|_| Error::NotFound { id: id() })?
     }
 
-    /// Waits for the exit.
-    pub(super) async fn wait(&self) -> Result<Exit, Error> {
+    /// Waits for an exit.
+    pub(super) async fn wait(&self, what: WaitFor) -> Result<Exit, Error> {
+        let life = {
+            let now = self.snapshots.borrow();
+            now.life.max(1) + u32::from(what == WaitFor::NextExit && now.exit.is_some())
+        };
+        self.wait_from(life, what).await
+    }
+
+    /// The same, of the life of this number or a later one.
+    async fn wait_from(&self, life: u32, what: WaitFor) -> Result<Exit, Error> {
         let mut snapshots = self.snapshots();
+        let is_over = |s: &Snapshot| match what {
+            // Whoever looks late sees the next life, and in it how the one before ended.
+            WaitFor::Exit | WaitFor::NextExit => s.life > life || s.life == life && s.exit.is_some(),
+            WaitFor::Settled => s.is_settled(),
+        };
+        let exit = |s: &Snapshot| s.exit.clone().or_else(|| s.last_exit.clone());
         // An error says that the actor has ended; its last word counts.
-        let last = match snapshots.wait_for(|s| s.exit.is_some()).await {
-            Ok(snapshot) => snapshot.exit.clone(),
+        let last = match snapshots.wait_for(is_over).await {
+            Ok(snapshot) => exit(&snapshot),
+            Err(_) if what == WaitFor::NextExit => None,
             Err(_) => self.snapshots.borrow().exit.clone(),
         };
         last.ok_or_else(|| Error::Removed { id: self.snapshots.borrow().id.clone() })
@@ -167,11 +191,29 @@ impl Handle {
         }
     }
 
-    /// Signal, grace, SIGKILL, exit.
+    /// As [`Handle::end`], and it is not restarted. A stopped one is as wanted, once no life is to come.
     pub(super) async fn stop(&self, runtime: &Runtime, signal: i32, grace: Duration) -> Result<Exit, Error> {
-        if let Some(exit) = self.snapshot().exit {
+        let now = self.snapshot();
+        if now.restart.when != RestartWhen::Never || now.next.is_some() {
+            // A full disk keeps nobody from being stopped; it is forgotten with the manager then.
+            if let Err(error) = self.halt.set().await {
+                tracing::warn!(container = now.id, error = error.chain(), "a stop is not on disk");
+            }
+            if self.snapshot().exit.is_some() {
+                self.ask(|reply| Command::Halt { reply }).await?;
+            }
+        }
+        self.end(runtime, signal, grace).await
+    }
+
+    /// Signal, grace, SIGKILL, exit.
+    pub(super) async fn end(&self, runtime: &Runtime, signal: i32, grace: Duration) -> Result<Exit, Error> {
+        let Snapshot { exit, life, .. } = self.snapshot();
+        if let Some(exit) = exit {
             return Ok(exit);
         }
+        // Another life may begin as soon as this one has ended.
+        let exit = || self.wait_from(life.max(1), WaitFor::Exit);
         let first = if grace.is_zero() { SIGKILL } else { signal };
         self.kill_or_exited(runtime, first).await?;
         if first != SIGKILL {
@@ -181,12 +223,12 @@ impl Handle {
             {
                 tracing::info!(container = self.snapshot().id, error = error.chain(), "stopped while paused");
             }
-            if let Ok(exit) = tokio::time::timeout(grace, self.wait()).await {
+            if let Ok(exit) = tokio::time::timeout(grace, exit()).await {
                 return exit;
             }
             self.kill_or_exited(runtime, SIGKILL).await?;
         }
-        tokio::time::timeout(KILLED, self.wait()).await.unwrap_or_else(|_| {
+        tokio::time::timeout(KILLED, exit()).await.unwrap_or_else(|_| {
             let attempted = format!("stop container {:?}, to which SIGKILL was sent", self.snapshot().id);
             Err(Error::Timeout { attempted, after: KILLED })
         })
@@ -197,7 +239,7 @@ impl Handle {
         let Err(error) = self.kill(runtime, signal, Target::Init).await else { return Ok(()) };
         // The exit may be known to the shim a moment before it is known here.
         let settle = Duration::from_millis(500);
-        match tokio::time::timeout(settle, self.wait()).await {
+        match tokio::time::timeout(settle, self.wait(WaitFor::Exit)).await {
             Ok(Ok(_)) => Ok(()),
             _ => Err(error),
         }

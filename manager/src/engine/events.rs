@@ -469,6 +469,9 @@ mod tests {
             output_lost: None,
             oom_kills: 0,
             exec: None,
+            life: 0,
+            restarting: None,
+            probe: None,
         }
     }
 

@@ -122,6 +122,9 @@ pub(super) fn gap(seq: u64) -> Event {
         output_lost: None,
         oom_kills: 0,
         exec: None,
+        life: 0,
+        restarting: None,
+        probe: None,
     }
 }
 

@@ -19,17 +19,21 @@ mod directory;
 pub mod error;
 pub mod events;
 mod execs;
+mod halt;
+mod health;
 pub mod ids;
+mod lives;
 mod mailbox;
 mod mend;
 mod operations;
 mod reconcile;
 pub mod record;
 mod request;
+mod restarts;
 pub mod stats;
 mod takeover;
 
-use crate::model::{Event, Exit, Failure, NewContainer, Operation, Phase, Snapshot, Verb};
+use crate::model::{Event, Exit, Failure, NewContainer, Operation, Phase, Snapshot, Verb, WaitFor};
 use crate::processes::{self, Process};
 use crate::shims::client::{Force, Target};
 use crate::shims::runtime::Runtime;
@@ -41,6 +45,7 @@ use record::Paths;
 use sextant_runtime::contract::args::Limits;
 use sextant_runtime::observe;
 use std::future::Future;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -136,7 +141,7 @@ impl Engine {
         self.once(key, Verb::Create, &id, words, work).await.and_then(snapshot)
     }
 
-    /// Executes the process of a created container.
+    /// Executes the process of a created container; of a stopped one, begins the next life.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::WrongPhase`], [`Error::Exhausted`], or the failed step.
@@ -180,6 +185,28 @@ impl Engine {
             Answer::Exit(exit) => Ok(exit),
             _ => Err(Error::Stopping),
         }
+    }
+
+    /// Ends a container as [`Engine::stop`] does, if it runs, and begins its next life. What was
+    /// begun goes on also when the manager is killed.
+    ///
+    /// # Errors
+    /// As [`Engine::stop`] and [`Engine::start`].
+    pub async fn restart(
+        &self,
+        id: &str,
+        signal: i32,
+        grace: Duration,
+        key: Option<String>,
+    ) -> Result<Snapshot, Error> {
+        request::check_signal(signal)?;
+        let handle = self.handle(id);
+        let work = async move {
+            let restarted = handle?.ask(|reply| actor::Command::Restart { signal, grace, reply }).await;
+            restarted.map(container)
+        };
+        let words = format!("{id} {signal} {grace:?}");
+        self.once(key, Verb::Restart, id, words, work).await.and_then(snapshot)
     }
 
     /// Removes a container and all that was made for it.
@@ -320,12 +347,12 @@ impl Engine {
         }
     }
 
-    /// Waits until it has exited.
+    /// Waits for an exit of it.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Removed`] when it goes without an exit.
-    pub async fn wait(&self, id: &str) -> Result<Exit, Error> {
-        self.handle(id)?.wait().await
+    /// [`Error::NotFound`]; [`Error::Removed`] when it goes without that exit.
+    pub async fn wait(&self, id: &str, what: WaitFor) -> Result<Exit, Error> {
+        self.handle(id)?.wait(what).await
     }
 
     /// What is known of one container; waits for nobody.
@@ -339,6 +366,23 @@ impl Engine {
     /// What is known of all containers, by name; waits for nobody.
     pub fn list(&self) -> Vec<Snapshot> {
         self.context.directory.all().iter().map(Handle::snapshot).collect()
+    }
+
+    /// Looks at what is known of one container, without a copy; waits for nobody.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub fn look<T>(&self, id: &str, look: impl FnOnce(&Snapshot) -> T) -> Result<T, Error> {
+        Ok(look(&self.handle(id)?.snapshots().borrow()))
+    }
+
+    /// Looks at all containers, by name, until `look` has seen enough; waits for nobody.
+    pub fn look_at_all(&self, mut look: impl FnMut(&Snapshot) -> ControlFlow<()>) {
+        for snapshots in self.context.directory.snapshots() {
+            if look(&snapshots.borrow()).is_break() {
+                return;
+            }
+        }
     }
 
     /// Where the files of a container are, and its snapshots as they change.

@@ -14,7 +14,7 @@ use super::create::prepare;
 use super::delete::{self, Told};
 use super::error::Error;
 use super::record::{Intent, Record};
-use super::{Context, actor, blocking};
+use super::{Context, actor, blocking, health};
 use crate::model::{Event, EventKind, Failure, Phase};
 use crate::shims::client::Force;
 use std::collections::BTreeMap;
@@ -117,8 +117,10 @@ async fn one(container: &mut Container, told: &[Event]) -> Result<After, Error> 
             Ok(After::Gone)
         }
         Intent::Create => {
+            container.halt.read().await?;
             container.catch_up().await?;
             if container.phase() != Phase::Creating {
+                take_up(container, told).await;
                 tracing::info!(container = container.id(), phase = %container.phase(), "taken over");
                 return Ok(After::Kept);
             }
@@ -129,16 +131,29 @@ async fn one(container: &mut Container, told: &[Event]) -> Result<After, Error> 
     }
 }
 
+/// Goes on with a container that was made, once its past is known.
+async fn take_up(container: &mut Container, told: &[Event]) {
+    if let Some((life, exit)) = container.witnessed.clone() {
+        container.set(|s| {
+            if s.life == life {
+                ended(s, exit);
+            }
+        });
+    }
+    health::remember(container, told);
+    container.acts = true;
+    container.resume_course(told).await;
+}
+
 /// Takes from the global journal how far the shim's was told, and an exit of
 /// which the manager itself was the witness.
 fn remember(container: &mut Container, told: &[Event]) {
     container.told = told.iter().map(|e| e.container_seq).max().unwrap_or(0);
     let health = told.iter().rev().find(|e| matches!(e.kind, EventKind::Degraded | EventKind::Recovered));
     container.degraded_told = health.is_some_and(|e| e.kind == EventKind::Degraded);
-    let witnessed = told.iter().find(|e| e.kind == EventKind::Exited && e.container_seq == 0);
-    if let Some(exit) = witnessed.and_then(|e| e.exit.clone()) {
-        container.set(|s| ended(s, exit));
-    }
+    let witnessed = told.iter().rev().find(|e| e.kind == EventKind::Exited && e.container_seq == 0);
+    // A manager of old has told of one life only.
+    container.witnessed = witnessed.and_then(|e| Some((e.life.max(1), e.exit.clone()?)));
 }
 
 fn interrupted() -> Failure {

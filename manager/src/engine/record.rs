@@ -9,7 +9,8 @@
 //! two together say what is to be finished or undone (`reconcile`).
 
 use super::error::Error;
-use crate::model::{Failure, IdRange, LogOptions, Stdio};
+use super::restarts::Course;
+use crate::model::{Failure, HealthCheck, IdRange, LogOptions, RestartPolicy, Stdio};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -71,6 +72,15 @@ pub struct Record {
     /// What its process's stdio is.
     #[serde(default)]
     pub stdio: Stdio,
+    /// When it is restarted.
+    #[serde(default)]
+    pub restart: RestartPolicy,
+    /// How it is asked whether it is well.
+    #[serde(default)]
+    pub check: Option<HealthCheck>,
+    /// Its restarts, and the one that is to come.
+    #[serde(default)]
+    pub course: Course,
 }
 
 /// Where the files of one container are.
@@ -136,6 +146,22 @@ impl Record {
     pub fn write(&self, dir: &Path) -> Result<(), Error> {
         let bytes = serde_json::to_vec_pretty(self).map_err(io::Error::from);
         let written = bytes.and_then(|bytes| replace(dir, "record.json", &bytes));
+        written.map_err(Error::io(format!("write {}", dir.join("record.json").display())))
+    }
+
+    /// Writes it over the one that is in `dir`, which was synced: also when the host fails, one of the two
+    /// is there, whole.
+    ///
+    /// # Errors
+    /// As [`Record::write`].
+    pub fn rewrite(&self, dir: &Path) -> Result<(), Error> {
+        let path = dir.join("record.json.new");
+        let bytes = serde_json::to_vec_pretty(self).map_err(io::Error::from);
+        let written = bytes.and_then(|bytes| {
+            std::fs::write(&path, bytes)?;
+            File::open(&path)?.sync_all()?;
+            std::fs::rename(&path, dir.join("record.json"))
+        });
         written.map_err(Error::io(format!("write {}", dir.join("record.json").display())))
     }
 
@@ -232,6 +258,9 @@ pub(crate) mod tests {
             key: Some("key".into()),
             log: LogOptions { max_files: Some(3), ..LogOptions::default() },
             stdio: Stdio { stdin: true, terminal: false },
+            restart: RestartPolicy { max_retries: Some(3), ..RestartPolicy::default() },
+            check: None,
+            course: Course { row: 1, ..Course::default() },
         }
     }
 
@@ -243,7 +272,7 @@ pub(crate) mod tests {
         record.write(dir.path()).unwrap();
         assert_eq!(Record::read(dir.path()).unwrap().as_ref(), Some(&record));
         record.hostname = "b".into();
-        record.write(dir.path()).unwrap();
+        record.rewrite(dir.path()).unwrap();
         Record::sync(dir.path()).await.unwrap();
         assert_eq!(Record::read(dir.path()).unwrap(), Some(record));
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);

@@ -1,8 +1,12 @@
 //! What a request for a container may say. All mistakes are found at once, and
 //! before a name is taken or anything is made. Never looks at the disk.
 
+mod policies;
+
 use super::error::{Error, Violation};
-use crate::model::{Limits, LogOptions, NewContainer, NewExec, RootfsSource, Source, Stdio};
+use crate::model::{
+    HealthCheck, Limits, LogOptions, NewContainer, NewExec, RestartPolicy, RootfsSource, Source, Stdio,
+};
 use sextant_runtime::contract::args::Limits as Update;
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -36,6 +40,8 @@ pub(super) struct Request {
     pub(super) stdio: Stdio,
     pub(super) key: Option<String>,
     pub(super) log: LogOptions,
+    pub(super) restart: RestartPolicy,
+    pub(super) check: Option<HealthCheck>,
 }
 
 /// Checks all of it.
@@ -55,12 +61,16 @@ pub(super) fn check(new: NewContainer) -> Result<Request, Error> {
         Source::Rootfs(source) => check_rootfs(source, &mut mistakes),
     }
     check_log(&new.log, &mut mistakes);
+    policies::check_restart(&new.restart, &mut mistakes);
+    if let Some(check) = &new.check {
+        policies::check_health(check, &mut mistakes);
+    }
     if let Some(key) = &new.key {
         look_at_key(key, &mut mistakes);
     }
     mistakes.into_result(format!("create container {id:?}"))?;
-    let NewContainer { source, labels, stdio, key, log, .. } = new;
-    Ok(Request { id, source, labels, stdio, key, log })
+    let NewContainer { source, labels, stdio, key, log, restart, check, .. } = new;
+    Ok(Request { id, source, labels, stdio, key, log, restart, check })
 }
 
 /// Checks all of a request for an exec, and makes up its name.
@@ -265,6 +275,8 @@ mod tests {
             log: LogOptions::default(),
             stdio: Stdio::default(),
             key: None,
+            restart: RestartPolicy::default(),
+            check: None,
         }
     }
 

@@ -38,27 +38,8 @@ pub(super) async fn take_over(container: &mut Container, attempt: u32) -> Result
     if listener(&socket).await != Listener::Absent {
         return Ok(TakenOver::Yes);
     }
-    container.hold();
-    let shim_dir = container.paths.shim_dir.clone();
-    // It does not survive a restart of the machine.
-    blocking(move || make_dir(&shim_dir)).await?;
-    let settings = &container.context.settings;
-    let spawned = spawn::spawn(spawn::Plan {
-        shim: &settings.shim,
-        id: container.id(),
-        dir: &container.paths.dir,
-        bundle: &container.record.bundle,
-        runtime: &settings.runtime,
-        runtime_root: &settings.runtime_root(),
-        log: container.record.log,
-        socket: &socket,
-        origin: spawn::Origin::Adopt(container.held.as_ref()),
-    })
-    .await;
-    match spawned {
-        Ok(pid) => {
-            tracing::warn!(container = container.id(), pid, "its shim was killed: another has taken over");
-            container.set(|s| s.shim_pid = Some(pid));
+    match adopt(container).await {
+        Ok(()) => {
             container.catch_up().await?;
             Ok(TakenOver::Yes)
         }
@@ -75,6 +56,33 @@ pub(super) async fn take_over(container: &mut Container, attempt: u32) -> Result
             Ok(TakenOver::Needless)
         }
     }
+}
+
+/// Starts another shim for a container whose own is gone.
+///
+/// # Errors
+/// When it cannot be started, or finds nothing to adopt.
+pub(super) async fn adopt(container: &mut Container) -> Result<(), Error> {
+    container.hold();
+    let shim_dir = container.paths.shim_dir.clone();
+    // It does not survive a restart of the machine.
+    blocking(move || make_dir(&shim_dir)).await?;
+    let settings = &container.context.settings;
+    let pid = spawn::spawn(spawn::Plan {
+        shim: &settings.shim,
+        id: container.id(),
+        dir: &container.paths.dir,
+        bundle: &container.record.bundle,
+        runtime: &settings.runtime,
+        runtime_root: &settings.runtime_root(),
+        log: container.record.log,
+        socket: &container.paths.socket(),
+        origin: spawn::Origin::Adopt(container.held.as_ref()),
+    })
+    .await?;
+    tracing::warn!(container = container.id(), pid, "its shim was killed: another has taken over");
+    container.set(|s| s.shim_pid = Some(pid));
+    Ok(())
 }
 
 /// Says in the log whether this kernel tells exit statuses to whoever is not the parent.

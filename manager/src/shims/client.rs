@@ -12,6 +12,8 @@ use std::future::Future;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint, Uri};
@@ -57,13 +59,16 @@ pub struct Client {
     pub(super) id: String,
     socket: PathBuf,
     pub(super) stub: ShimClient<Channel>,
+    /// Number of the last record that is in the manager's own journal.
+    told: Arc<AtomicU64>,
 }
 
 impl Client {
     /// Of the shim of container `id` at `socket`. Connects at the first call,
     /// and again after a connection was lost.
     pub fn new(id: &str, socket: &Path) -> Self {
-        Self { id: id.into(), socket: socket.into(), stub: ShimClient::new(channel(socket)) }
+        let (stub, told) = (ShimClient::new(channel(socket)), Arc::default());
+        Self { id: id.into(), socket: socket.into(), stub, told }
     }
 
     /// A connection of its own, for a stream that its reader may keep waiting: what is not
@@ -72,19 +77,25 @@ impl Client {
         ShimClient::new(channel(&self.socket))
     }
 
+    /// Records up to this one are in the manager's own journal: the shim hears of it with the next
+    /// question for its state, and may forget them.
+    pub fn is_told(&self, seq: u64) {
+        self.told.fetch_max(seq, Ordering::Relaxed);
+    }
+
     /// Where it listens.
     pub fn socket(&self) -> &Path {
         &self.socket
     }
 
-    /// Makes the container with this stdio; the pid of its init.
+    /// Makes the container for its life of this number, from 1 on, with this stdio; the pid of its init.
     ///
     /// # Errors
     /// [`Error::Failed`] with the failed step, [`Error::Timeout`], [`Error::Unreachable`].
-    pub async fn create(&self, stdio: Stdio) -> Result<i32, Error> {
+    pub async fn create(&self, life: u32, stdio: Stdio) -> Result<i32, Error> {
         let mut stub = self.stub.clone();
         let Stdio { stdin, terminal } = stdio;
-        let request = shim::CreateRequest { stdin, terminal, size: None };
+        let request = shim::CreateRequest { stdin, terminal, size: None, life };
         self.call("create", WORK, stub.create(request)).await.map(|r| r.pid)
     }
 
@@ -162,7 +173,8 @@ impl Client {
     /// As [`Client::create`].
     pub async fn state(&self) -> Result<ShimState, Error> {
         let mut stub = self.stub.clone();
-        let state = self.call("ask the state of", QUESTION, stub.state(shim::StateRequest {})).await?;
+        let request = shim::StateRequest { told_seq: self.told.load(Ordering::Relaxed) };
+        let state = self.call("ask the state of", QUESTION, stub.state(request)).await?;
         Ok(ShimState { shim_pid: state.shim_pid })
     }
 

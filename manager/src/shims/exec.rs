@@ -135,7 +135,7 @@ impl Client {
     }
 
     /// Waits for an answer until the deadline.
-    async fn ask<T>(
+    pub(super) async fn ask<T>(
         &self,
         attempted: &str,
         exec: &str,

@@ -187,7 +187,7 @@ mod tests {
         let child = Command::new("sh").args(["-c", "read _; exit 5"]).stdin(Stdio::piped()).spawn().unwrap();
         let pid = i32::try_from(child.id()).unwrap();
         let start_time = start_time(pid).unwrap();
-        (child, Init { pid, start_time, boot_id: boot_id(), ends: Ends::default() })
+        (child, Init { life: 1, pid, start_time, boot_id: boot_id(), ends: Ends::default() })
     }
 
     #[test]

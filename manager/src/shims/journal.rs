@@ -23,12 +23,15 @@ pub fn events(path: &Path, after: u64) -> io::Result<Vec<ShimEvent>> {
     Ok(read(path)?.into_iter().filter(|e| e.seq > after).map(wire::event).collect())
 }
 
-/// The stage records of all invocations of the runtime so far, in order.
+/// The stage records of all invocations of the runtime for the current life, in order.
 ///
 /// # Errors
 /// When the file cannot be read.
 pub fn trace(path: &Path) -> io::Result<Vec<StageRecord>> {
-    Ok(read(path)?.into_iter().flat_map(wire::stages).collect())
+    let mut events = read(path)?;
+    let is_begin = |e: &shim::Event| matches!(e.what, Some(shim::event::What::Created(_)));
+    let begin = events.iter().rposition(is_begin).unwrap_or(0);
+    Ok(events.drain(begin..).flat_map(wire::stages).collect())
 }
 
 #[cfg(test)]
@@ -68,9 +71,15 @@ pub(crate) mod tests {
         let all = events(&path, 0).unwrap();
         assert_eq!(
             all.iter().map(|e| &e.fact).collect::<Vec<_>>(),
-            [&Fact::Created(Init { pid: 7, ..Init::default() }), &Fact::Started]
+            [&Fact::Created(Init { life: 1, pid: 7, ..Init::default() }), &Fact::Started]
         );
         assert_eq!(events(&path, 1).unwrap().len(), 1);
         assert_eq!(trace(&path).unwrap()[0].stage, "clone");
+        let next = vec![shim::StageRecord { stage: "mount/0".into(), ..Default::default() }];
+        let lives = [Vec::new(), next]
+            .map(|trace| shim::event::What::Created(shim::Created { trace, ..Default::default() }));
+        write(&path, lives.into());
+        let stages: Vec<String> = trace(&path).unwrap().into_iter().map(|stage| stage.stage).collect();
+        assert_eq!(stages, ["mount/0"]);
     }
 }

@@ -1,5 +1,5 @@
 //! The manager's side of the shims: starting one ([`spawn`]), calling it with a
-//! deadline ([`client`], [`exec`]), following its journal ([`watch`], [`journal`]), and
+//! deadline ([`client`], [`exec`], [`probe`]), following its journal ([`watch`], [`journal`]), and
 //! what is kept for the case that it is killed ([`hold`]), and the runtime itself
 //! for what a dead shim has left ([`runtime`]). Knows the
 //! wire of `sextant.shim.v1` ([`wire`]) and decides nothing about containers:
@@ -9,6 +9,7 @@ pub mod client;
 pub mod exec;
 pub mod hold;
 pub mod journal;
+pub mod probe;
 pub mod runtime;
 pub mod spawn;
 pub mod watch;
@@ -20,7 +21,7 @@ use std::time::SystemTime;
 /// One record of a shim's journal, without its stage records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShimEvent {
-    /// From 1 on, without a gap.
+    /// From 1 on; some are missing where the journal was made shorter.
     pub seq: u64,
     /// When it was written.
     pub at: SystemTime,
@@ -31,6 +32,8 @@ pub struct ShimEvent {
 /// A container's init, and what is needed to take hold of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Init {
+    /// Which life of the container it is, from 1 on.
+    pub life: u32,
     /// Its pid.
     pub pid: i32,
     /// When it began, in clock ticks since boot; 0 when that is not known.

@@ -49,6 +49,8 @@ pub(super) fn event(event: shim::Event) -> ShimEvent {
     use shim::event::What;
     let fact = match event.what {
         Some(What::Created(created)) => Fact::Created(Init {
+            // A shim of old knows of one life only.
+            life: created.life.max(1),
             pid: created.pid,
             start_time: created.start_time,
             boot_id: created.boot_id,

@@ -166,6 +166,11 @@ impl Containers for Service {
         Ok(Response::new(StopResponse { exit: Some(exit(&id)) }))
     }
 
+    async fn restart(&self, request: Request<RestartRequest>) -> Answer<RestartResponse> {
+        self.note(format!("restart {}", request.into_inner().id));
+        Ok(Response::new(RestartResponse { container: None }))
+    }
+
     async fn delete(&self, request: Request<DeleteRequest>) -> Answer<DeleteResponse> {
         let DeleteRequest { id, force, .. } = request.into_inner();
         self.note(format!("delete {id}{}", if force { " force" } else { "" }));

@@ -31,14 +31,8 @@ impl ExecCgroup {
     /// # Errors
     /// Of mkdir(2).
     pub(super) fn make(init: i32, exec: &str) -> io::Result<Option<Self>> {
-        let read = |who: &str| fs::read_to_string(format!("/proc/{who}/cgroup"));
-        let (theirs, ours) = (read(&init.to_string())?, read("self")?);
-        let mounts = fs::read_to_string("/proc/self/mountinfo")?;
-        let Some((dir, version)) = place(&theirs, &mounts) else { return Ok(None) };
-        if place(&ours, &mounts).is_some_and(|(own, _)| own == dir) {
-            return Ok(None);
-        }
-        let name = format!("exec-{exec}");
+        let Some((dir, version)) = of_init(init)? else { return Ok(None) };
+        let name = name(exec);
         let dir = dir.join(&name);
         fs::create_dir(&dir)?;
         let flag = match version {
@@ -46,6 +40,18 @@ impl ExecCgroup {
             Version::Two => name,
         };
         Ok(Some(Self { dir, flag }))
+    }
+
+    /// Ends whoever is in the one of this name, and removes it, should a shim before this one
+    /// have left it.
+    pub(super) async fn clear(init: i32, exec: &str) {
+        // What cannot be read now is told when one is made.
+        let Ok(Some((dir, _))) = of_init(init) else { return };
+        let left = Self::known(dir.join(name(exec)));
+        if left.dir.is_dir() {
+            left.kill().await;
+            left.remove();
+        }
     }
 
     /// One that a shim before this one has made.
@@ -112,6 +118,20 @@ impl ExecCgroup {
 enum Version {
     One,
     Two,
+}
+
+fn name(exec: &str) -> String {
+    format!("exec-{exec}")
+}
+
+/// The cgroup of `init`; `None` when it has none of its own.
+fn of_init(init: i32) -> io::Result<Option<(PathBuf, Version)>> {
+    let read = |who: &str| fs::read_to_string(format!("/proc/{who}/cgroup"));
+    let (theirs, ours) = (read(&init.to_string())?, read("self")?);
+    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+    let Some(found) = place(&theirs, &mounts) else { return Ok(None) };
+    let own = place(&ours, &mounts).is_some_and(|(own, _)| own == found.0);
+    Ok((!own).then_some(found))
 }
 
 /// Where the cgroup of a process is, from the texts of `/proc/PID/cgroup` and `/proc/self/mountinfo`.

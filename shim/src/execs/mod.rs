@@ -13,6 +13,7 @@
 
 mod cgroup;
 mod family;
+mod probe;
 mod run;
 
 use crate::command::Refusal;
@@ -26,7 +27,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 
 /// Execs that run at once, at most.
 const RUNNING: usize = 128;
@@ -89,6 +90,8 @@ pub(crate) struct Exec {
     pub(crate) streams: Arc<Streams>,
     key: String,
     hash: u64,
+    /// Whether its start and its end are journalled.
+    recorded: bool,
     state: watch::Sender<State>,
 }
 
@@ -112,6 +115,15 @@ pub(crate) enum State {
 
 impl Exec {
     fn new(id: String, spec: &Spec) -> Arc<Self> {
+        Self::make(id, spec, true)
+    }
+
+    /// One of which nothing is journalled.
+    fn unrecorded(id: String, spec: &Spec) -> Arc<Self> {
+        Self::make(id, spec, false)
+    }
+
+    fn make(id: String, spec: &Spec, recorded: bool) -> Arc<Self> {
         Arc::new(Self {
             id,
             command: shown(&spec.command),
@@ -120,6 +132,7 @@ impl Exec {
             streams: Streams::new(spec.bounds),
             key: spec.key.clone(),
             hash: spec.hash,
+            recorded,
             state: watch::Sender::new(State::Starting),
         })
     }
@@ -191,6 +204,8 @@ struct Shared {
     ledger: Arc<Ledger>,
     /// The oldest first.
     table: Mutex<Vec<Arc<Exec>>>,
+    /// Taken while a probe runs.
+    probing: Arc<Semaphore>,
 }
 
 impl Shared {
@@ -221,7 +236,8 @@ impl Shared {
 impl Execs {
     /// None yet, of the container `id` whose directory is `dir`.
     pub(crate) fn new(id: String, dir: PathBuf, runtime: Runtime, ledger: Arc<Ledger>) -> Self {
-        Self(Arc::new(Shared { id, dir, runtime, ledger, table: Mutex::default() }))
+        let (table, probing) = (Mutex::default(), Arc::new(Semaphore::new(1)));
+        Self(Arc::new(Shared { id, dir, runtime, ledger, table, probing }))
     }
 
     /// Executes a process as `name`, or finds the one that was for the same key: its name and
@@ -305,6 +321,7 @@ impl Execs {
                 streams: Streams::new(Bounds::default()),
                 key: start.key.clone(),
                 hash: start.request_hash,
+                recorded: true,
                 state: watch::Sender::new(State::Starting),
             });
             self.0.table().push(Arc::clone(&exec));

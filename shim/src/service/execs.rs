@@ -4,7 +4,9 @@ use super::wire;
 use crate::execs::{Exec, Execs, Spec, State};
 use crate::streams::{Bounds, Over};
 use prost::Message;
-use sextant_proto::shim::{ExecRequest, ExecResponse, ExecState, WaitExecResponse};
+use sextant_proto::shim::{
+    ExecRequest, ExecResponse, ExecState, ProbeRequest, ProbeResponse, WaitExecResponse,
+};
 use std::hash::{DefaultHasher, Hasher};
 use std::time::Duration;
 use tonic::Status;
@@ -14,6 +16,20 @@ pub(super) async fn start(execs: &Execs, request: ExecRequest) -> Result<ExecRes
     let (name, spec) = spec(request)?;
     let (exec, pid) = execs.start(name, spec).await.map_err(wire::refusal)?;
     Ok(ExecResponse { exec, pid })
+}
+
+/// Executes a process of a health check to its end.
+pub(super) async fn probe(execs: &Execs, request: ProbeRequest) -> Result<ProbeResponse, Status> {
+    let ProbeRequest { command, timeout_ms, output_bytes } = request;
+    if command.first().is_none_or(String::is_empty) || timeout_ms == 0 {
+        return Err(Status::invalid_argument("probe the container: it needs a program and a time limit"));
+    }
+    let timeout = Some(Duration::from_millis(timeout_ms));
+    let (over, output) = execs
+        .probe(Spec { command, timeout, ..Spec::default() }, output_bytes)
+        .await
+        .map_err(wire::refusal)?;
+    Ok(ProbeResponse { exit: Some(wire::exit(&over.exit)), timed_out: over.timed_out, output })
 }
 
 fn spec(mut request: ExecRequest) -> Result<(String, Spec), Status> {

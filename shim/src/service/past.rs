@@ -19,13 +19,15 @@ const EXECS: usize = 256;
 pub(crate) struct Past {
     /// Where it is in its life.
     pub(crate) phase: Phase,
+    /// Which life that is, from 1 on; 0 before the first.
+    pub(crate) life: u32,
     /// Its init, which may have ended since; 0 when there was none.
     pub(crate) pid: i32,
     /// What was recorded for whoever takes over.
     pub(crate) handover: Handover,
-    /// How many OOM kills were recorded.
+    /// How many OOM kills of this life were recorded.
     pub(crate) oom_kills: u64,
-    /// How init ended.
+    /// How init of this life ended.
     pub(crate) exit: Option<Exit>,
     /// Its execs, in the order of their starts, with their ends.
     pub(crate) execs: Vec<(ExecStart, Option<Over>)>,
@@ -40,8 +42,9 @@ impl Past {
     /// Of pread(2).
     pub(crate) fn read(journal: &mut Reader) -> io::Result<Self> {
         let (phase, handover) = (Phase::Empty, Handover::default());
+        let (life, pid, oom_kills, last_seq) = (0, 0, 0, 0);
         let mut past =
-            Self { phase, pid: 0, handover, oom_kills: 0, exit: None, execs: Vec::new(), last_seq: 0 };
+            Self { phase, life, pid, handover, oom_kills, exit: None, execs: Vec::new(), last_seq };
         while let Some(event) = journal.next()? {
             past.last_seq = event.seq;
             if let Some(what) = event.what {
@@ -55,6 +58,8 @@ impl Past {
         match what {
             What::Created(created) => {
                 (self.phase, self.pid) = (Phase::Created, created.pid);
+                self.life = created.life.max(1);
+                (self.oom_kills, self.exit) = (0, None);
                 self.handover = Handover {
                     start_time: created.start_time,
                     boot_id: created.boot_id,

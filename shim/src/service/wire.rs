@@ -23,7 +23,8 @@ const MAX_MESSAGE: usize = 1 << 10;
 /// The record of what happened.
 pub(crate) fn event(stamp: Stamp, what: &Happening) -> Event {
     let what = match what {
-        Happening::Created { pid, trace, handover: h } => What::Created(wire::Created {
+        Happening::Created { life, pid, trace, handover: h } => What::Created(wire::Created {
+            life: *life,
             pid: *pid,
             trace: stages(trace),
             start_time: h.start_time,

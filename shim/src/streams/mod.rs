@@ -4,10 +4,12 @@
 //! attached client, and it costs the process nothing that a client does not read
 //! or goes away, unless that client has asked to be waited for.
 
+mod current;
 mod queue;
 mod replay;
 mod stdin;
 
+pub(crate) use current::Current;
 pub(crate) use queue::{Slow, Told};
 pub(crate) use stdin::{Stdin, Written};
 
@@ -234,6 +236,13 @@ impl Streams {
     /// Gives the memory of its output back.
     pub(crate) fn forget_output(&self) {
         self.state().replay.forget();
+    }
+
+    /// The last bytes of its output that are kept, of both streams as they came, at most so many.
+    pub(crate) fn last(&self, bytes: u64) -> Vec<u8> {
+        let state = self.state();
+        let from = state.written.saturating_sub(bytes);
+        state.replay.from(from).flat_map(|chunk| chunk.bytes.to_vec()).collect()
     }
 
     /// How it has ended, as soon as it has.

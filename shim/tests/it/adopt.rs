@@ -123,7 +123,7 @@ async fn a_container_goes_on_and_is_supervised_by_another_shim() {
     let length = f.log().len();
     f.kill();
     f.adopt(&[]).await;
-    let state = f.client.state(StateRequest {}).await.unwrap().into_inner();
+    let state = f.client.state(StateRequest::default()).await.unwrap().into_inner();
     assert_eq!((state.status(), state.pid, state.last_seq), (Status::Running, pid, 3));
     let events = f.events(2, 1).await;
     let lost = adopted(&events[0]).lost.clone().unwrap();
@@ -184,7 +184,7 @@ async fn a_start_that_the_killed_shim_did_not_record_is_found() {
     let mut start = Command::new(root.join("runtime"));
     assert!(start.arg("--root").arg(root.join("root")).args(["start", "c1"]).status().unwrap().success());
     f.adopt(&[]).await;
-    assert_eq!(f.client.state(StateRequest {}).await.unwrap().into_inner().status(), Status::Running);
+    assert_eq!(f.client.state(StateRequest::default()).await.unwrap().into_inner().status(), Status::Running);
     assert!(matches!(f.events(2, 1).await[0].what, Some(What::Started(_))));
     f.delete().await;
 }
@@ -194,7 +194,7 @@ async fn a_container_has_one_shim_and_nothing_is_not_taken_over() {
     let mut f = Fixture::new("exec sleep 1000").await;
     f.create().await;
     assert!(f.refused().contains("another shim holds it"), "{}", f.refused());
-    within(f.client.state(StateRequest {})).await.unwrap();
+    within(f.client.state(StateRequest::default())).await.unwrap();
     f.delete().await;
     let mut f = Fixture::new("true").await;
     f.kill();

@@ -71,7 +71,7 @@ async fn a_pid_that_is_no_orphan_of_the_creation_is_not_taken_over() {
     script(&f, "echo 1 > \"$pid_file\"; exit 0");
     let status = f.client.create(CreateRequest::default()).await.unwrap_err();
     assert!(status.message().starts_with("take over the container's init, pid 1: "), "{status:?}");
-    let state = f.client.state(StateRequest {}).await.unwrap().into_inner();
+    let state = f.client.state(StateRequest::default()).await.unwrap().into_inner();
     assert_eq!((state.status(), state.pid), (Status::Empty, 0));
     std::fs::remove_file(f.file("init.pid")).unwrap();
     f.delete().await;
@@ -168,7 +168,7 @@ async fn a_forced_deletion_ends_a_creation_that_hangs() {
     script(&f, "exec sleep 1000");
     let mut hanging = connect(socket(f.temp.path())).await;
     let create = tokio::spawn(async move { hanging.create(CreateRequest::default()).await });
-    while f.client.state(StateRequest {}).await.unwrap().into_inner().status() != Status::Creating {}
+    while f.client.state(StateRequest::default()).await.unwrap().into_inner().status() != Status::Creating {}
     f.delete().await;
     let error = within(create).await.unwrap().unwrap_err();
     assert!(failure(&error).message.contains("is to be deleted"), "{error:?}");

@@ -8,7 +8,7 @@ use std::path::Path;
 use tonic::Code;
 
 async fn state(f: &mut Fixture) -> (Status, i32, u64) {
-    let state = f.client.state(StateRequest {}).await.unwrap().into_inner();
+    let state = f.client.state(StateRequest::default()).await.unwrap().into_inner();
     (state.status(), state.pid, state.last_seq)
 }
 

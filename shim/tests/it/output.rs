@@ -26,7 +26,7 @@ async fn both_streams_are_logged() {
     assert_eq!(f.live().await, How::Code(0));
     assert_eq!(output(&f, "stdout"), b"out\nno end");
     assert_eq!(output(&f, "stderr"), b"err\nno stdin\n");
-    let state = f.client.state(StateRequest {}).await.unwrap().into_inner();
+    let state = f.client.state(StateRequest::default()).await.unwrap().into_inner();
     assert_eq!(state.log_bytes, std::fs::metadata(f.file("log")).unwrap().len());
     assert_eq!(state.log_dropped_bytes, 0);
     f.delete().await;

@@ -139,7 +139,7 @@ impl One<'_> {
         if !self.world.lives().get(&self.id).is_some_and(|life| life.started) {
             return;
         }
-        let request = WaitRequest { id: self.id.clone() };
+        let request = WaitRequest { id: self.id.clone(), ..Default::default() };
         match self.ask(random, "wait", |mut c, r| async move { c.wait(r).await }, request).await {
             Some(Answer::Yes(answer)) => {
                 let how = answer.exit.and_then(|exit| exit.how);

@@ -13,7 +13,7 @@ pub(super) async fn follow(world: Arc<World>) -> Vec<Event> {
     let mut system = SystemClient::new(world.channel());
     loop {
         let after_seq = seen.last().map_or(0, |event| event.seq);
-        let request = EventsRequest { after_seq, follow: true };
+        let request = EventsRequest { after_seq, follow: true, ..Default::default() };
         if let Ok(answer) = system.events(request).await {
             let mut stream = answer.into_inner();
             while let Ok(Ok(Some(event))) =

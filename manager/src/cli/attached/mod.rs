@@ -281,7 +281,13 @@ async fn typed(
         }
         if last_words {
             // An answer to something else says that what was typed before has left as well.
-            drop(client.clone().containers.get(GetRequest { id: plan.target.container.clone() }).await);
+            drop(
+                client
+                    .clone()
+                    .containers
+                    .get(GetRequest { id: plan.target.container.clone(), ..Default::default() })
+                    .await,
+            );
         }
         if detached {
             return;

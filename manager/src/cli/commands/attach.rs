@@ -37,7 +37,7 @@ async fn has_terminal(client: &Client, target: &Target) -> Result<bool, Error> {
             Ok(answer.into_inner().exec.is_some_and(|exec| exec.terminal))
         }
         None => {
-            let answer = client.clone().containers.get(GetRequest { id }).await;
+            let answer = client.clone().containers.get(GetRequest { id, ..Default::default() }).await;
             let answer = answer.map_err(Error::request(attempted))?;
             Ok(answer.into_inner().container.is_some_and(|container| container.terminal))
         }

@@ -10,7 +10,13 @@ use sextant_proto::v1::{self, EventsRequest};
 use std::process::ExitCode;
 
 pub(super) async fn run(client: &Client, args: &EventsArgs) -> Result<ExitCode, Error> {
-    let request = EventsRequest { after_seq: args.after, follow: args.follow };
+    let request = EventsRequest {
+        after_seq: args.after,
+        follow: args.follow,
+        containers: args.containers.clone(),
+        selector: args.selector.clone().unwrap_or_default(),
+        ..Default::default()
+    };
     let json = args.json;
     follow::events(client, request, |event| {
         if json { output::print_json_line(&Event::from(event)) } else { output::print(&line(event)) }
@@ -19,7 +25,8 @@ pub(super) async fn run(client: &Client, args: &EventsArgs) -> Result<ExitCode, 
     Ok(ExitCode::SUCCESS)
 }
 
-/// How it ended, why it failed, what is missing, how many were killed, or its pid.
+/// How it ended, why it failed, what is missing, when it is restarted, what its health check
+/// said, how many were killed, or its pid.
 fn detail(event: &Event) -> String {
     if let Some(exit) = &event.exit {
         return format!("exit {}", exit.summary());
@@ -32,6 +39,12 @@ fn detail(event: &Event) -> String {
         let until = lost.until.as_deref().unwrap_or("its end");
         let because = &lost.because;
         return format!("output from {from} to {until} is lost behind byte {}: {because}", lost.log_offset);
+    }
+    if let (Some(attempt), Some(delay)) = (event.attempt, event.delay) {
+        return format!("attempt {attempt} in {delay} s");
+    }
+    if let Some(probe) = &event.probe {
+        return probe.summary();
     }
     match (event.oom_kills, event.pid) {
         (Some(kills), _) => format!("{kills} killed so far"),
@@ -81,5 +94,13 @@ mod tests {
         assert_eq!(json["output_lost"]["log_offset"], 9);
         let oom = v1::Event { kind: Kind::Oom.into(), oom_kills: 2, pid: 7, ..v1::Event::default() };
         assert!(line(oom).ends_with("2 killed so far\n"));
+        let delay = Some(prost_types::Duration { seconds: 1, nanos: 500_000_000 });
+        let restarting =
+            v1::Event { kind: Kind::Restarting.into(), attempt: 3, delay, ..v1::Event::default() };
+        assert!(line(restarting).ends_with("restarting     attempt 3 in 1.5 s\n"));
+        let probe =
+            Some(v1::Probe { timed_out: true, output: b"no\nanswer\n".into(), ..v1::Probe::default() });
+        let unhealthy = v1::Event { kind: Kind::Unhealthy.into(), probe, ..v1::Event::default() };
+        assert!(line(unhealthy).ends_with("unhealthy      timed out: answer\n"));
     }
 }

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 pub(super) async fn run(client: &Client, args: IdsArgs) -> Result<ExitCode, Error> {
     let request = |mut client: Client, id| async move {
-        client.containers.get(GetRequest { id }).await.map(tonic::Response::into_inner)
+        client.containers.get(GetRequest { id, ..Default::default() }).await.map(tonic::Response::into_inner)
     };
     let mut found: Vec<Container> = Vec::new();
     let outcome = each(client, args, "inspect", request, |_, answer: GetResponse| {

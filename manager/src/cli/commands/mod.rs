@@ -16,6 +16,7 @@ mod ns;
 mod pause;
 mod processes;
 mod ps;
+mod restart;
 mod resume;
 mod rm;
 mod run;
@@ -52,6 +53,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Error> {
         Command::Exec(args) => exec::run(&client, args).await,
         Command::Attach(args) => attach::run(&client, args).await,
         Command::Start(args) => start::run(&client, args).await,
+        Command::Restart(args) => restart::run(&client, args).await,
         Command::Stop(args) => stop::run(&client, args).await,
         Command::Kill(args) => kill::run(&client, args).await,
         Command::Rm(args) => rm::run(&client, args).await,

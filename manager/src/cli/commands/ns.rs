@@ -45,7 +45,8 @@ pub(super) async fn run(client: &Client, args: OneArgs) -> Result<ExitCode, Erro
     let id = args.id;
     let failed = || Error::request(format!("show the namespaces of {id}"));
     let mut containers = client.clone().containers;
-    let container = containers.get(GetRequest { id: id.clone() }).await.map_err(failed())?;
+    let container =
+        containers.get(GetRequest { id: id.clone(), ..Default::default() }).await.map_err(failed())?;
     let answer = containers.namespaces(NamespacesRequest { id: id.clone() }).await.map_err(failed())?;
     let view = view(container.into_inner().container.unwrap_or_default(), answer.into_inner());
     if args.json {

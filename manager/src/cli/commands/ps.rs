@@ -15,11 +15,13 @@ const MAX_COMMAND: usize = 40;
 
 pub(super) async fn run(client: &Client, args: &PsArgs) -> Result<ExitCode, Error> {
     let labels = args.filters.iter().map(|label| (label.key.clone(), label.value.clone())).collect();
-    let request = v1::ListRequest { labels, ..Default::default() };
+    let selector = args.selector.clone().unwrap_or_default();
+    let request = v1::ListRequest { labels, selector, ..Default::default() };
     let answer = client.clone().containers.list(request).await;
     let mut containers = answer.map_err(Error::request("list the containers"))?.into_inner().containers;
     if !args.all {
-        containers.retain(|c| matches!(c.status(), v1::Status::Running | v1::Status::Paused));
+        let runs = |c: &v1::Container| matches!(c.status(), v1::Status::Running | v1::Status::Paused);
+        containers.retain(|c| runs(c) || c.next_restart_at.is_some());
     }
     containers.sort_by_key(|c| (c.created_at.map(|at| (at.seconds, at.nanos)), c.id.clone()));
     if args.json {
@@ -52,17 +54,22 @@ fn render(paint: Paint, containers: Vec<v1::Container>, now: i64) -> String {
 }
 
 fn status(view: &Container) -> Cell {
-    let colour = match view.status.as_str() {
+    let health = view.health.as_ref().map(|health| health.state.as_str());
+    let status = match &view.next_restart_at {
+        Some(_) => "restarting",
+        None => view.status.as_str(),
+    };
+    let colour = match status {
         _ if view.degraded.is_some() => Colour::Red,
+        _ if health == Some("unhealthy") => Colour::Red,
         "running" => Colour::Green,
         "failed" => Colour::Red,
         "stopped" => Colour::Dim,
         _ => Colour::Yellow,
     };
-    let text = match &view.degraded {
-        Some(_) => format!("{} (degraded)", view.status),
-        None => view.status.clone(),
-    };
+    let notes = [health, view.degraded.as_ref().map(|_| "degraded")];
+    let notes: Vec<&str> = notes.into_iter().flatten().collect();
+    let text = if notes.is_empty() { status.to_owned() } else { format!("{status} ({})", notes.join(", ")) };
     Cell::coloured(text, colour)
 }
 
@@ -90,10 +97,24 @@ mod tests {
             ..v1::Container::default()
         };
         assert_eq!(
-            render(Paint::Plain, vec![running, stopped], 100),
+            render(Paint::Plain, vec![running, stopped.clone()], 100),
             "ID   STATUS              PID  COMMAND       CREATED  EXIT\n\
              web  running (degraded)  42   sh -c echo\\n  30s ago\n\
              db   stopped                                         137 (SIGKILL)\n"
+        );
+        let restarting = v1::Container { next_restart_at: Some(Timestamp::default()), ..stopped };
+        let health = v1::Health { state: v1::health::State::Healthy.into(), ..v1::Health::default() };
+        let healthy = v1::Container {
+            id: "web".into(),
+            status: v1::Status::Running.into(),
+            health: Some(health),
+            ..v1::Container::default()
+        };
+        assert_eq!(
+            render(Paint::Plain, vec![healthy, restarting], 100),
+            "ID   STATUS             PID  COMMAND  CREATED  EXIT\n\
+             web  running (healthy)\n\
+             db   restarting                                137 (SIGKILL)\n"
         );
     }
 }

@@ -11,6 +11,7 @@ use crate::cli::error::{EXIT_RUN_FAILED, Error, Report};
 use crate::cli::signals::{Caught, Target};
 use crate::cli::view::Exit;
 use crate::cli::{follow, output};
+use sextant_proto::v1::wait_request::Condition;
 use sextant_proto::v1::{DeleteRequest, LogsRequest, SlowClient, StartRequest, StopRequest};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -115,11 +116,11 @@ async fn stop(client: &Client, id: &str) -> Result<(), Error> {
     answer.map(drop).map_err(Error::request(format!("stop {id}, whose output nobody reads any more")))
 }
 
-/// Copies its output until it has exited.
+/// Copies its output until it has exited and is not restarted.
 async fn until_exit(client: &Client, id: &str) -> Result<Exit, Error> {
     let logs = |offset, follow| LogsRequest { id: id.to_owned(), offset, follow, ..Default::default() };
     let offset = follow::logs(client, logs(0, true), |entry| show(&entry)).await?;
-    let exit = follow::exit(client, id).await;
+    let exit = follow::exit(client, id, Condition::Settled).await;
     let exit =
         exit.map_err(|status| Error::request(format!("wait for {id}"))(status).exits(EXIT_RUN_FAILED))?;
     // A daemon that was told to end closes the stream early; there may be more.

@@ -16,13 +16,13 @@ pub(super) async fn run(client: &Client, args: StatsArgs) -> Result<ExitCode, Er
     let mut client = client.clone();
     let mut show = Show { json: args.json, before: BTreeMap::new() };
     if !args.stream {
-        let answer = client.containers.stats(StatsRequest { ids: args.ids }).await;
+        let answer = client.containers.stats(StatsRequest { ids: args.ids, ..Default::default() }).await;
         let samples = answer.map_err(Error::request(ATTEMPTED))?.into_inner().samples;
         show.once(samples)?;
         return Ok(ExitCode::SUCCESS);
     }
     let interval = args.interval.and_then(|interval| interval.try_into().ok());
-    let request = StreamStatsRequest { ids: args.ids, interval };
+    let request = StreamStatsRequest { ids: args.ids, interval, ..Default::default() };
     let answer = client.containers.stream_stats(request).await;
     let mut stream = answer.map_err(Error::request(ATTEMPTED))?.into_inner();
     loop {
