@@ -103,7 +103,7 @@ async fn a_process_is_executed_and_attached_to() {
     let command = vec!["/bin/probe".into(), "cat".into()];
     let request = CreateExecRequest { command, stdin: true, ..Default::default() };
     let mut process = container.exec(request).await.unwrap();
-    process.input.stdin("one").await;
+    process.input.stdin("one\n").await;
     let Some(Heard::Output(_)) = within(process.output.next()).await.unwrap() else { panic!("it was heard") };
     let exec = process.exec.id.clone();
     drop(process);
@@ -112,7 +112,7 @@ async fn a_process_is_executed_and_attached_to() {
     let (input, mut output) = client.attach(open, None).await.unwrap();
     assert!(output.attached.stdin && !output.attached.terminal);
     let Some(Heard::Output(piece)) = within(output.next()).await.unwrap() else { panic!("it was heard") };
-    assert_eq!((piece.data.as_slice(), piece.offset), (b"one".as_slice(), 0));
+    assert_eq!((piece.data.as_slice(), piece.offset), (b"one\n".as_slice(), 0));
     input.close_stdin().await;
     let ended = within(output.collect()).await.unwrap().ended;
     assert_eq!(ended.exit.unwrap().how, Some(How::Code(0)));
