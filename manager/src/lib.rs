@@ -15,6 +15,7 @@ pub mod engine;
 pub mod files;
 pub mod info;
 pub mod logs;
+pub mod metrics;
 pub mod model;
 pub mod namespaces;
 pub mod processes;

@@ -136,6 +136,11 @@ impl Events {
         self.committed.borrow().seq
     }
 
+    /// Size of the journal.
+    pub fn bytes(&self) -> u64 {
+        self.committed.borrow().bytes
+    }
+
     /// Reads the events numbered above `after`.
     pub fn read(&self, after: u64) -> Reader {
         let committed = self.committed.clone();

@@ -21,6 +21,7 @@ pub mod events;
 mod execs;
 pub mod ids;
 mod mailbox;
+pub(crate) mod measure;
 mod mend;
 mod operations;
 mod reconcile;
@@ -29,6 +30,7 @@ mod request;
 pub mod stats;
 mod takeover;
 
+use crate::metrics::Metrics;
 use crate::model::{Event, Exit, Failure, NewContainer, Operation, Phase, Snapshot, Verb};
 use crate::processes::{self, Process};
 use crate::shims::client::{Force, Target};
@@ -82,6 +84,7 @@ pub(crate) struct Context {
     pub(crate) directory: Directory,
     pub(crate) operations: Operations,
     pub(crate) samples: stats::Samples,
+    pub(crate) metrics: Metrics,
 }
 
 /// All containers of one root directory. Cloning shares them.
@@ -102,8 +105,9 @@ impl Engine {
         let runtime = Runtime { binary: settings.runtime.clone(), root: settings.runtime_root() };
         let ranges = ids::Ranges::new(settings.ids);
         let (directory, operations) = (Directory::default(), Operations::default());
-        let samples = stats::Samples::default();
-        let context = Arc::new(Context { settings, runtime, events, ranges, directory, operations, samples });
+        let (samples, metrics) = (stats::Samples::default(), Metrics::default());
+        let context =
+            Arc::new(Context { settings, runtime, events, ranges, directory, operations, samples, metrics });
         reconcile::all(&context, history).await?;
         takeover::probe(&context);
         Ok(Self { context })
@@ -117,6 +121,11 @@ impl Engine {
     /// The events of all containers.
     pub fn events(&self) -> &Events {
         &self.context.events
+    }
+
+    /// What was counted so far.
+    pub fn metrics(&self) -> &Metrics {
+        &self.context.metrics
     }
 
     /// Makes a container. Runs to its end also when the caller does not wait
@@ -275,6 +284,7 @@ impl Engine {
         request: String,
         work: impl Future<Output = Result<Answer, Error>> + Send + 'static,
     ) -> Result<Answer, Error> {
+        let work = measure::operation(&self.context.metrics, verb, id, key.as_deref(), work);
         let Some(key) = key else { return work.await };
         request::check_key(&key)?;
         let asked = Asked { key, verb, container: id.into(), request: Some(request) };

@@ -28,7 +28,7 @@ pub fn events(path: &Path, after: u64) -> io::Result<Vec<ShimEvent>> {
 /// # Errors
 /// When the file cannot be read.
 pub fn trace(path: &Path) -> io::Result<Vec<StageRecord>> {
-    Ok(read(path)?.into_iter().flat_map(wire::stages).collect())
+    Ok(read(path)?.into_iter().flat_map(|event| wire::event(event).stages).collect())
 }
 
 #[cfg(test)]
