@@ -33,9 +33,7 @@ func main() {
 func run(address, rootfs, id string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	// Before 1.58, grpc-go sends the path of the socket as the host; sextantd takes no such host.
-	connection, err := grpc.DialContext(ctx, address, grpc.WithInsecure(), grpc.WithBlock(),
-		grpc.WithAuthority("localhost"))
+	connection, err := grpc.DialContext(ctx, address, grpc.WithInsecure(), grpc.WithBlock())
 	if err != nil {
 		return fmt.Errorf("reach sextantd: %w", err)
 	}

@@ -21,3 +21,5 @@ pub mod namespaces;
 pub mod processes;
 pub mod shims;
 mod sys;
+#[cfg(feature = "otel")]
+pub mod telemetry;

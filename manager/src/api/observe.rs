@@ -87,6 +87,8 @@ where
         let id = self.observer.id(request.headers());
         let method = method(request.uri().path()).to_owned();
         let span = span(&id, &method, request.extensions().get());
+        #[cfg(feature = "otel")]
+        crate::telemetry::go_on(&span, request.headers());
         let known = is_known(&method).then_some(method.as_str());
         let call = Call { told: self.observer.metrics.request(known), span: span.clone() };
         let answer = span.in_scope(|| self.inner.call(request));

@@ -94,9 +94,8 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(REQUEST)
         .serve_connection(TokioIo::new(stream), service);
-    match tokio::time::timeout(CONNECTION, served).await {
-        Ok(Err(error)) => tracing::debug!(%error, "a connection for metrics broke"),
-        Ok(Ok(())) | Err(_) => {}
+    if let Ok(Err(error)) = tokio::time::timeout(CONNECTION, served).await {
+        tracing::debug!(%error, "a connection for metrics broke");
     }
     drop(place);
 }

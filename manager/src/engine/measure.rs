@@ -1,33 +1,54 @@
 //! What the engine tells of itself: each operation in the log and in the metrics,
 //! and what there is at the moment of a scrape. Waits for nobody.
 
-use super::Engine;
 use super::error::Error;
 use super::mailbox::MAILBOX;
-use crate::metrics::{Metrics, Now, Process, Shim, shim};
+use super::{Context, Engine};
+use crate::metrics::{Now, Process, Shim, shim};
 use crate::model::Verb;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::SystemTime;
 use tracing::Instrument;
 
 /// The same work, timed and counted. Whatever is logged meanwhile has the container and the key.
 pub(super) fn operation<T>(
-    metrics: &Metrics,
+    context: &Arc<Context>,
     verb: Verb,
     id: &str,
     key: Option<&str>,
     work: impl Future<Output = Result<T, Error>> + Send + 'static,
 ) -> impl Future<Output = Result<T, Error>> + Send + 'static {
     let span = tracing::info_span!("operation", %verb, container = id, key);
-    let timing = metrics.operation(verb);
+    let timing = context.metrics.operation(verb);
+    #[cfg(feature = "otel")]
+    let journal = context.settings.paths(id).journal();
     async move {
         let result = work.await;
         let outcome = result.as_ref().map_or_else(Error::reason, |_| "ok");
         let took = timing.end(outcome);
         tracing::info!(outcome, ms = milliseconds(took), "done");
+        #[cfg(feature = "otel")]
+        if result.is_ok() && matches!(verb, Verb::Create | Verb::Start) {
+            tokio::spawn(stages(journal, verb).in_current_span());
+        }
         result
     }
     .instrument(span)
+}
+
+/// Hands the stages of a start-up on to the collector.
+#[cfg(feature = "otel")]
+async fn stages(journal: std::path::PathBuf, verb: Verb) {
+    let attempted = format!("read {}", journal.display());
+    let read = move || crate::shims::journal::trace(&journal).map_err(Error::io(attempted));
+    match super::blocking(read).await {
+        Ok(mut records) => {
+            records.retain(|record| record.command == verb.to_string());
+            crate::telemetry::stages(&records);
+        }
+        Err(error) => tracing::debug!(error = error.chain(), "the stages of a start-up are not exported"),
+    }
 }
 
 /// For a log: with three places.

@@ -284,7 +284,7 @@ impl Engine {
         request: String,
         work: impl Future<Output = Result<Answer, Error>> + Send + 'static,
     ) -> Result<Answer, Error> {
-        let work = measure::operation(&self.context.metrics, verb, id, key.as_deref(), work);
+        let work = measure::operation(&self.context, verb, id, key.as_deref(), work);
         let Some(key) = key else { return work.await };
         request::check_key(&key)?;
         let asked = Asked { key, verb, container: id.into(), request: Some(request) };

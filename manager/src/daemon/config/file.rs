@@ -10,7 +10,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// The keys, for who has mistyped one.
-const KEYS: [&str; 21] = [
+const KEYS: [&str; 22] = [
     "root",
     "state",
     "listen",
@@ -29,6 +29,7 @@ const KEYS: [&str; 21] = [
     "metrics-listen",
     "metrics-allow-remote",
     "metrics-per-container",
+    "telemetry-endpoint",
     "shutdown",
     "log",
     "log-format",
@@ -97,6 +98,7 @@ fn put(given: &mut Given, name: &str, value: &Spanned<DeValue<'_>>) -> Result<()
         "metrics-listen" => given.metrics_listen = text()?,
         "metrics-allow-remote" => given.metrics_allow_remote = Some(boolean(value)?),
         "metrics-per-container" => given.metrics_per_container = Some(boolean(value)?),
+        "telemetry-endpoint" => given.telemetry_endpoint = text()?,
         "shutdown" => given.shutdown = Some(one_of::<Shutdown>(value)?),
         "log" => given.log = text()?,
         "log-format" => given.log_format = Some(one_of::<LogFormat>(value)?),

@@ -82,6 +82,9 @@ pub struct Given {
     #[arg(long, env = "SEXTANT_METRICS_PER_CONTAINER", value_name = "BOOL", num_args = 0..=1,
         default_missing_value = "true")]
     pub metrics_per_container: Option<bool>,
+    /// A collector of OpenTelemetry, over gRPC: http://HOST:PORT; in builds with the feature otel [default: none]
+    #[arg(long, env = "SEXTANT_TELEMETRY_ENDPOINT", value_name = "URL")]
+    pub telemetry_endpoint: Option<String>,
     /// What becomes of running containers when the daemon is told to stop [default: leave]
     #[arg(long, env = "SEXTANT_SHUTDOWN")]
     pub shutdown: Option<Shutdown>,

@@ -77,6 +77,8 @@ pub struct Config {
     pub metrics_listen: Option<Listen>,
     /// Whether some of them have the names of containers.
     pub metrics_per_container: bool,
+    /// The collector that spans are sent to.
+    pub telemetry_endpoint: Option<String>,
     /// What becomes of containers at the end.
     pub shutdown: Shutdown,
     /// What is logged.
@@ -116,6 +118,9 @@ impl fmt::Display for Config {
             writeln!(f, "metrics-listen = \"{at}\"")?;
         }
         writeln!(f, "metrics-per-container = {}", self.metrics_per_container)?;
+        if let Some(endpoint) = &self.telemetry_endpoint {
+            writeln!(f, "telemetry-endpoint = {endpoint:?}")?;
+        }
         writeln!(f, "shutdown = \"{}\"\nlog = {:?}", name(self.shutdown), self.log)?;
         writeln!(f, "log-format = \"{}\"", name(self.log_format))
     }
@@ -185,6 +190,9 @@ impl Decision {
         let metrics_listen = self.metrics_listen();
         let metrics_per_container =
             self.take("metrics-per-container", |g| &mut g.metrics_per_container).unwrap_or(true);
+        let endpoint = self.take("telemetry-endpoint", |g| &mut g.telemetry_endpoint);
+        let telemetry_endpoint =
+            self.note("telemetry-endpoint", endpoint.map(telemetry).transpose()).flatten();
         let shutdown = self.take("shutdown", |g| &mut g.shutdown).unwrap_or(Shutdown::Leave);
         let log = self.take("log", |g| &mut g.log).unwrap_or_else(|| "info".into());
         let filter =
@@ -202,6 +210,7 @@ impl Decision {
                 events_limit,
                 metrics_listen,
                 metrics_per_container,
+                telemetry_endpoint,
                 shutdown,
                 log,
                 log_format,
@@ -345,6 +354,22 @@ fn metrics_listen(address: &str) -> Result<(Listen, Reach), String> {
         false => Reach::OtherHosts,
     };
     Ok((Listen::Tcp(host.into()), reach))
+}
+
+/// The endpoint, if there is one and this build knows what to do with it.
+fn telemetry(endpoint: String) -> Result<String, String> {
+    if !cfg!(feature = "otel") {
+        return Err(format!(
+            "{endpoint}: this sextantd was built without OpenTelemetry; build one with \
+             cargo build --release -p sextant-manager --features otel"
+        ));
+    }
+    match endpoint.strip_prefix("http://") {
+        Some(host) if !host.is_empty() => Ok(endpoint),
+        _ => {
+            Err(format!("{endpoint}: a collector is http://HOST:PORT, on this host or behind a proxy of it"))
+        }
+    }
 }
 
 fn gid(group: &str) -> Result<nix::unistd::Gid, String> {

@@ -61,6 +61,19 @@ fn metrics_are_for_this_host_unless_others_are_let_in() {
 }
 
 #[test]
+fn a_collector_is_taken_by_those_who_can_use_it() {
+    let with = |endpoint: &str| decide(&[&BINARIES[..], &[endpoint]].concat());
+    let taken = with("--telemetry-endpoint=http://127.0.0.1:4317");
+    match cfg!(feature = "otel") {
+        true => {
+            assert_eq!(taken.unwrap().telemetry_endpoint.as_deref(), Some("http://127.0.0.1:4317"));
+            assert!(with("--telemetry-endpoint=127.0.0.1:4317").unwrap_err()[0].contains("http://HOST:PORT"));
+        }
+        false => assert!(taken.unwrap_err()[0].contains("--features otel")),
+    }
+}
+
+#[test]
 fn binaries_default_to_the_daemons_directory() {
     let mistakes = decide(&[]).unwrap_err();
     assert!(mistakes[0].contains("/bin/sextant-runtime"), "{mistakes:?}");
