@@ -8,7 +8,7 @@
 use crate::model::StageRecord;
 use http::HeaderMap;
 use opentelemetry::propagation::{Extractor, TextMapPropagator};
-use opentelemetry::trace::{Span as _, SpanBuilder, Status, Tracer as _, TracerProvider as _};
+use opentelemetry::trace::{Span as _, SpanBuilder, Status, TracerProvider as _};
 use opentelemetry::{KeyValue, global};
 use opentelemetry_otlp::{SpanExporter, WithExportConfig};
 use opentelemetry_sdk::Resource;
