@@ -29,6 +29,7 @@ use sextant_proto::v1::execs_server::ExecsServer;
 use sextant_proto::v1::operations_server::OperationsServer;
 use sextant_proto::v1::stdio_server::StdioServer;
 use sextant_proto::v1::system_server::SystemServer;
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::OnceLock;
 use stdio::Stdio;
@@ -56,9 +57,12 @@ pub async fn router(
     reporter.set_serving::<OperationsServer<Operations>>().await;
     reporter.set_serving::<SystemServer<System>>().await;
     let reflection = || {
-        tonic_reflection::server::Builder::configure()
+        let builder = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+        // Those that are served: the descriptors have that of the shim as well.
+        let services: BTreeSet<&str> = methods().iter().filter_map(|each| each.split('/').next()).collect();
+        services.into_iter().fold(builder, |builder, name| builder.with_service_name(name))
     };
     Ok(Server::builder()
         // HTTP/2's own limit makes a client wait without a word: it lies above ours.

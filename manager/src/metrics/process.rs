@@ -40,8 +40,8 @@ impl Process {
 /// Memory of a shim, in bytes: what is resident, and what of that belongs to it alone (not to files, such as
 /// its binary, which all shims share). `None` when it has gone.
 ///
-/// One small read, which does not stop the process: `smaps_rollup`, which has the proportional set size, walks
-/// its page tables, and costs ten times as much.
+/// One small read: `smaps_rollup`, which has the proportional set size, walks the page tables under the lock of
+/// the process, and costs four times as much.
 pub fn shim(pid: i32) -> Option<(u64, u64)> {
     memory(&pid.to_string())
 }
