@@ -457,19 +457,29 @@ async fn health_and_reflection() {
         assert_eq!(answer.status, 1, "{service:?} is serving");
     }
     let mut reflection = ServerReflectionClient::new(daemon.channel().await);
-    let ask = ServerReflectionRequest {
-        message_request: Some(MessageRequest::ListServices(String::new())),
-        ..Default::default()
-    };
-    let mut answers = reflection.server_reflection_info(tokio_stream::once(ask)).await.unwrap().into_inner();
+    let ours =
+        ["Containers", "Execs", "Stdio", "Operations", "System"].map(|name| format!("sextant.v1.{name}"));
+    let ask = |what| ServerReflectionRequest { message_request: Some(what), ..Default::default() };
+    let asked = std::iter::once(MessageRequest::ListServices(String::new()))
+        .chain(ours.iter().cloned().map(MessageRequest::FileContainingSymbol));
+    let asked = tokio_stream::iter(asked.map(ask).collect::<Vec<_>>());
+    let mut answers = reflection.server_reflection_info(asked).await.unwrap().into_inner();
     let Some(MessageResponse::ListServicesResponse(list)) =
         answers.message().await.unwrap().unwrap().message_response
     else {
         panic!("no list of services");
     };
     let names: Vec<&str> = list.service.iter().map(|s| s.name.as_str()).collect();
-    for name in ["sextant.v1.Containers", "sextant.v1.System", "grpc.health.v1.Health"] {
+    for name in ours.iter().map(String::as_str).chain(["grpc.health.v1.Health"]) {
         assert!(names.contains(&name), "{name}: {names:?}");
+    }
+    assert!(!names.contains(&"sextant.shim.v1.Shim"), "it is not served here: {names:?}");
+    for name in &ours {
+        let described = answers.message().await.unwrap().unwrap().message_response;
+        let Some(MessageResponse::FileDescriptorResponse(files)) = described else {
+            panic!("{name}: {described:?}")
+        };
+        assert!(!files.file_descriptor_proto.is_empty(), "{name} is described");
     }
 }
 

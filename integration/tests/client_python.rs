@@ -22,8 +22,15 @@ fn a_python_client_runs_a_container() {
     client.arg(here.join("python/client.py")).arg(here.join("../proto/proto"));
     client.arg(daemon.address()).arg(daemon.rootfs()).arg(&id);
     let ran = run(&mut client, daemon.dir()).ok();
-    assert!(ran.stdout.contains("stdout: ready"), "{ran:?}");
-    assert!(ran.stdout.contains("exit: 23"), "{ran:?}");
-    assert!(ran.stdout.contains("error: NOT_FOUND CONTAINER_NOT_FOUND"), "{ran:?}");
+    let lines = [
+        "stdout: ready",
+        "exec: to the exec",
+        "exec exit: 0",
+        "\nexit: 23",
+        "error: NOT_FOUND CONTAINER_NOT_FOUND",
+    ];
+    for line in lines {
+        assert!(ran.stdout.contains(line), "{line:?} is not in {ran:?}");
+    }
     daemon.finish(&[&id]);
 }

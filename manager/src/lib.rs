@@ -15,9 +15,12 @@ pub mod engine;
 pub mod files;
 pub mod info;
 pub mod logs;
+pub mod metrics;
 pub mod model;
 pub mod namespaces;
 pub mod processes;
 pub mod selector;
 pub mod shims;
 mod sys;
+#[cfg(feature = "otel")]
+pub mod telemetry;

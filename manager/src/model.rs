@@ -314,7 +314,7 @@ pub struct Operation {
 }
 
 /// One timed stage of an invocation of the runtime.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StageRecord {
     /// The invocation: `create`, `start`, `delete`.
     pub command: String,

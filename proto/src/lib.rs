@@ -1,8 +1,11 @@
 //! The wire of Sextant: what clients say to the manager ([`v1`]), what the
 //! manager says to a shim ([`shim`]), and how a shim's journal is framed
 //! ([`journal`]), and how the files of a log are named ([`logfile`]). Nothing here
-//! does any I/O, but for listing these.
+//! does any I/O, but for listing these; and, with the feature `client`, the client of
+//! the manager (`client`).
 
+#[cfg(feature = "client")]
+pub mod client;
 pub mod journal;
 pub mod logfile;
 

@@ -33,6 +33,11 @@ pub struct Limits {
 pub struct Count(Arc<AtomicUsize>);
 
 impl Count {
+    /// How many places are taken.
+    pub fn now(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
     /// A place, unless `most` are taken.
     pub fn take(&self, most: usize) -> Option<Place> {
         let more = |now| (now < most).then_some(now + 1);
@@ -50,9 +55,21 @@ impl Drop for Place {
     }
 }
 
+/// Who is at the other end of a connection, as far as the kernel or TLS says.
+#[derive(Clone, Debug, Default)]
+pub struct Who {
+    /// Its user, over a unix socket.
+    pub uid: Option<u32>,
+    /// Its process, over a unix socket.
+    pub pid: Option<i32>,
+    /// Where it is, over TCP.
+    pub address: Option<Arc<str>>,
+}
+
 /// One connection, as its calls see it.
 #[derive(Clone, Debug)]
 pub struct Peer {
+    who: Who,
     calls: Count,
     /// Its place among the connections; none: there were too many already.
     place: Option<Arc<Place>>,
@@ -60,8 +77,13 @@ pub struct Peer {
 
 impl Peer {
     /// A new connection.
-    pub fn new(connections: &Count, limits: &Limits) -> Self {
-        Self { calls: Count::default(), place: connections.take(limits.connections).map(Arc::new) }
+    pub fn new(who: Who, connections: &Count, limits: &Limits) -> Self {
+        Self { who, calls: Count::default(), place: connections.take(limits.connections).map(Arc::new) }
+    }
+
+    /// Who is there.
+    pub fn who(&self) -> &Who {
+        &self.who
     }
 }
 
@@ -73,9 +95,9 @@ pub struct Door {
 }
 
 impl Door {
-    /// Nobody is inside.
-    pub fn new(limits: Limits) -> Self {
-        Self { limits, calls: Count::default() }
+    /// Whoever is inside has a place of `calls`.
+    pub fn new(limits: Limits, calls: Count) -> Self {
+        Self { limits, calls }
     }
 
     /// The places that a call takes, here and at its connection.
@@ -204,32 +226,32 @@ mod tests {
 
     #[test]
     fn each_limit_refuses_by_its_name() {
-        let (door, connections) = (Door::new(LIMITS), Count::default());
-        let first = Peer::new(&connections, &LIMITS);
+        let (door, connections) = (Door::new(LIMITS, Count::default()), Count::default());
+        let first = Peer::new(Who::default(), &connections, &LIMITS);
         let refused = |peer| door.enter(Some(peer)).unwrap_err().get_error_details();
         let limit = |details: ErrorDetails| details.error_info().unwrap().metadata["limit"].clone();
         let held: Vec<_> = [(); 2].map(|()| door.enter(Some(&first)).unwrap()).into();
         assert_eq!(limit(refused(&first)), "max-calls-per-connection");
-        let beyond = Peer::new(&connections, &LIMITS);
+        let beyond = Peer::new(Who::default(), &connections, &LIMITS);
         assert_eq!(limit(refused(&beyond)), "max-connections");
-        let other = Peer { calls: Count::default(), place: first.place.clone() };
+        let other = Peer { who: Who::default(), calls: Count::default(), place: first.place.clone() };
         let last = door.enter(Some(&other)).unwrap();
         assert_eq!(limit(refused(&other)), "max-calls");
         drop((held, last));
         assert!(door.enter(Some(&other)).is_ok());
         drop((first, other));
-        assert!(door.enter(Some(&Peer::new(&connections, &LIMITS))).is_ok());
+        assert!(door.enter(Some(&Peer::new(Who::default(), &connections, &LIMITS))).is_ok());
     }
 
     #[test]
     fn a_refused_call_gives_back_what_it_had_taken() {
-        let door = Door::new(Limits { calls: 2, calls_per_connection: 1, ..LIMITS });
-        let peer = Peer::new(&Count::default(), &LIMITS);
+        let door = Door::new(Limits { calls: 2, calls_per_connection: 1, ..LIMITS }, Count::default());
+        let peer = Peer::new(Who::default(), &Count::default(), &LIMITS);
         let held = door.enter(Some(&peer)).unwrap();
         for _ in 0..5 {
             assert!(door.enter(Some(&peer)).is_err());
         }
-        let other = Peer { calls: Count::default(), place: peer.place.clone() };
+        let other = Peer { who: Who::default(), calls: Count::default(), place: peer.place.clone() };
         assert!(door.enter(Some(&other)).is_ok());
         drop(held);
     }

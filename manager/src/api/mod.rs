@@ -9,6 +9,8 @@ pub mod execs;
 mod filter;
 pub mod limits;
 mod logs;
+pub mod metrics;
+pub mod observe;
 pub mod operations;
 mod policies;
 mod resources;
@@ -19,16 +21,20 @@ pub mod system;
 use crate::engine::Engine;
 use containers::Containers;
 use execs::Execs;
-use limits::{Door, Limits};
+use limits::Door;
+use metrics::Exporter;
+use observe::Observer;
 use operations::Operations;
+use prost::Message;
 use sextant_proto::DESCRIPTORS;
 use sextant_proto::v1::containers_server::ContainersServer;
 use sextant_proto::v1::execs_server::ExecsServer;
 use sextant_proto::v1::operations_server::OperationsServer;
 use sextant_proto::v1::stdio_server::StdioServer;
 use sextant_proto::v1::system_server::SystemServer;
+use std::collections::BTreeSet;
 use std::io;
-use std::time::SystemTime;
+use std::sync::OnceLock;
 use stdio::Stdio;
 use system::System;
 use tonic::transport::{Server, server::Router};
@@ -44,9 +50,9 @@ const AHEAD: u32 = 64 << 10;
 /// When the descriptors cannot be read.
 pub async fn router(
     engine: Engine,
-    started_at: SystemTime,
-    limits: Limits,
-) -> io::Result<Router<Stack<Door, Identity>>> {
+    exporter: Exporter,
+) -> io::Result<Router<Stack<Door, Stack<Observer, Identity>>>> {
+    let limits = exporter.limits;
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter.set_serving::<ContainersServer<Containers>>().await;
     reporter.set_serving::<ExecsServer<Execs>>().await;
@@ -54,9 +60,12 @@ pub async fn router(
     reporter.set_serving::<OperationsServer<Operations>>().await;
     reporter.set_serving::<SystemServer<System>>().await;
     let reflection = || {
-        tonic_reflection::server::Builder::configure()
+        let builder = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+        // Those that are served: the descriptors have that of the shim as well.
+        let services: BTreeSet<&str> = methods().iter().filter_map(|each| each.split('/').next()).collect();
+        services.into_iter().fold(builder, |builder, name| builder.with_service_name(name))
     };
     Ok(Server::builder()
         // HTTP/2's own limit makes a client wait without a word: it lies above ours.
@@ -66,7 +75,8 @@ pub async fn router(
         .initial_stream_window_size(AHEAD)
         // All streams of a connection together: one that nobody reads keeps no other waiting.
         .initial_connection_window_size(windows(limits.calls_per_connection))
-        .layer(Door::new(limits))
+        .layer(Observer::new(engine.metrics().clone()))
+        .layer(Door::new(limits, exporter.calls.clone()))
         .add_service(
             ContainersServer::new(Containers { engine: engine.clone() })
                 .max_decoding_message_size(limits.message),
@@ -81,12 +91,30 @@ pub async fn router(
             OperationsServer::new(Operations { engine: engine.clone() })
                 .max_decoding_message_size(limits.message),
         )
-        .add_service(
-            SystemServer::new(System { engine, started_at }).max_decoding_message_size(limits.message),
-        )
+        .add_service(SystemServer::new(System { engine, exporter }).max_decoding_message_size(limits.message))
         .add_service(health)
         .add_service(reflection().build_v1().map_err(io::Error::other)?)
         .add_service(reflection().build_v1alpha().map_err(io::Error::other)?))
+}
+
+/// Every method that is served, as `package.Service/Method`.
+fn methods() -> &'static [String] {
+    static METHODS: OnceLock<Vec<String>> = OnceLock::new();
+    METHODS.get_or_init(|| {
+        [DESCRIPTORS, tonic_health::pb::FILE_DESCRIPTOR_SET, tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET]
+            .into_iter()
+            .filter_map(|set| prost_types::FileDescriptorSet::decode(set).ok())
+            .flat_map(|set| set.file)
+            .filter(|file| file.package() != "sextant.shim.v1")
+            .flat_map(|file| {
+                let name = |service: &str, method: &str| format!("{}.{service}/{method}", file.package());
+                let of = |service: &prost_types::ServiceDescriptorProto| {
+                    service.method.iter().map(|m| name(service.name(), m.name())).collect::<Vec<_>>()
+                };
+                file.service.iter().flat_map(of).collect::<Vec<_>>()
+            })
+            .collect()
+    })
 }
 
 /// Bytes that so many streams may have sent ahead together; HTTP/2 has a limit of 2^31 - 1.

@@ -31,9 +31,8 @@ pub const DOMAIN: &str = "sextant";
 
 /// The status of an error, with all details.
 pub fn status(error: &Error) -> Status {
-    let (code, reason) = class(error);
     let mut details = ErrorDetails::new();
-    details.set_error_info(reason, DOMAIN, metadata(error));
+    details.set_error_info(error.reason(), DOMAIN, metadata(error));
     match error {
         Error::Refused { violations, .. } => {
             details.set_bad_request(violations.iter().map(violation).collect::<Vec<_>>());
@@ -54,7 +53,7 @@ pub fn status(error: &Error) -> Status {
         _ => {}
     }
     // Details travel in an HTTP/2 header; so does the message.
-    Status::with_error_details(code, clipped(error.chain()), details)
+    Status::with_error_details(code(error), clipped(error.chain()), details)
 }
 
 /// Longest message; headers have a limit of their own (16 KiB in most clients).
@@ -68,24 +67,17 @@ fn clipped(mut text: String) -> String {
     text
 }
 
-fn class(error: &Error) -> (Code, &'static str) {
+fn code(error: &Error) -> Code {
     match error {
-        Error::Refused { .. } => (Code::InvalidArgument, "INVALID_REQUEST"),
-        Error::NotFound { .. } => (Code::NotFound, "CONTAINER_NOT_FOUND"),
-        Error::Exists { .. } => (Code::AlreadyExists, "CONTAINER_EXISTS"),
-        Error::WrongPhase { .. } => (Code::FailedPrecondition, "WRONG_STATUS"),
-        Error::Exhausted { .. } => (Code::ResourceExhausted, "LIMIT_REACHED"),
-        Error::Failed { .. } => (Code::FailedPrecondition, "STEP_FAILED"),
-        Error::Timeout { .. } => (Code::DeadlineExceeded, "SHIM_TIMEOUT"),
-        Error::Unreachable { .. } => (Code::Unavailable, "SHIM_UNREACHABLE"),
-        Error::Io { .. } => (Code::Internal, "HOST_ERROR"),
-        Error::Removed { .. } => (Code::Aborted, "CONTAINER_REMOVED"),
-        Error::Cancelled { .. } => (Code::Aborted, "CANCELLED"),
-        Error::KeyReused { .. } => (Code::InvalidArgument, "KEY_REUSED"),
-        Error::NoOperation { .. } => (Code::NotFound, "OPERATION_NOT_FOUND"),
-        Error::NoExec { .. } => (Code::NotFound, "EXEC_NOT_FOUND"),
-        Error::Without { .. } => (Code::FailedPrecondition, "NOT_THERE"),
-        Error::Stopping => (Code::Unavailable, "STOPPING"),
+        Error::Refused { .. } | Error::KeyReused { .. } => Code::InvalidArgument,
+        Error::NotFound { .. } | Error::NoOperation { .. } | Error::NoExec { .. } => Code::NotFound,
+        Error::Exists { .. } => Code::AlreadyExists,
+        Error::WrongPhase { .. } | Error::Failed { .. } | Error::Without { .. } => Code::FailedPrecondition,
+        Error::Exhausted { .. } => Code::ResourceExhausted,
+        Error::Timeout { .. } => Code::DeadlineExceeded,
+        Error::Unreachable { .. } | Error::Stopping => Code::Unavailable,
+        Error::Io { .. } => Code::Internal,
+        Error::Removed { .. } | Error::Cancelled { .. } => Code::Aborted,
     }
 }
 

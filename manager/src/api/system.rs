@@ -2,14 +2,16 @@
 
 use super::convert;
 use super::filter::Wanted;
+use super::metrics::Exporter;
 use super::status::status;
 use crate::engine::Engine;
 use crate::engine::error::Error;
 use crate::engine::events::Reader;
 use crate::info::{CgroupLayout, kernel};
+use crate::metrics::CONTENT_TYPE;
 use sextant_proto::v1;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
@@ -25,8 +27,8 @@ const SETTLED: Duration = Duration::from_secs(1);
 pub struct System {
     /// Does the work.
     pub engine: Engine,
-    /// When the manager was started.
-    pub started_at: SystemTime,
+    /// Tells the metrics, and when the manager was started.
+    pub exporter: Exporter,
 }
 
 #[tonic::async_trait]
@@ -50,9 +52,14 @@ impl v1::system_server::System for System {
             pid: nix::unistd::getpid().as_raw(),
             containers: count(containers),
             running: count(running),
-            started_at: convert::time(self.started_at),
+            started_at: convert::time(self.exporter.started_at),
             last_event_seq,
         }))
+    }
+
+    async fn metrics(&self, _: Request<v1::MetricsRequest>) -> Result<Response<v1::MetricsResponse>, Status> {
+        let text = self.exporter.text().await.map_err(|error| status(&error))?;
+        Ok(Response::new(v1::MetricsResponse { text, content_type: CONTENT_TYPE.into() }))
     }
 
     type EventsStream = ReceiverStream<Result<v1::Event, Status>>;

@@ -92,6 +92,8 @@ pub enum Command {
     Trace(TraceArgs),
     /// Show the daemon, its host and its directories
     Info(InfoArgs),
+    /// Print what the daemon counts and measures, as Prometheus reads it
+    Metrics,
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
 }

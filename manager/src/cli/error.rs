@@ -15,6 +15,7 @@ use super::client::Address;
 use super::output::{Colour, Paint};
 use super::width::printable;
 use nix::libc::{EACCES, EISDIR, ENOENT, ENOEXEC};
+use sextant_proto::client;
 use std::fmt;
 use std::io;
 use std::process::ExitCode;
@@ -142,6 +143,15 @@ impl Error {
     pub fn request(attempted: impl Into<String>) -> impl FnOnce(tonic::Status) -> Self {
         let attempted = attempted.into();
         |status| Report::request(attempted, status).into()
+    }
+
+    /// Turns what a client's function says into an error, for `map_err`.
+    pub fn client(attempted: impl Into<String>) -> impl FnOnce(client::Error) -> Self {
+        let attempted = attempted.into();
+        |error| match error {
+            client::Error::Connect { address, source } => Self::connect(address, source),
+            other => Report::request(attempted, other.into_status()).into(),
+        }
     }
 
     /// The same failure, of a process that could not be executed: its exit code is 127 when there

@@ -14,7 +14,6 @@ pub mod client;
 pub mod commands;
 pub mod detach;
 pub mod error;
-pub mod follow;
 pub mod gantt;
 pub mod output;
 pub mod parse;

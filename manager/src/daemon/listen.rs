@@ -8,6 +8,7 @@ use super::config::{Config, Listen};
 use super::lock::{self, Lock};
 use super::stream::By;
 use super::tls;
+use crate::api::limits::Who;
 use crate::engine::error::Error;
 use nix::unistd::Gid;
 use std::io;
@@ -108,6 +109,17 @@ pub(super) enum Accepted {
 }
 
 impl Accepted {
+    /// Who is at the other end.
+    pub(super) fn who(&self) -> Who {
+        match self {
+            Self::Unix(stream) => {
+                let peer = stream.peer_cred().ok();
+                Who { uid: peer.map(|peer| peer.uid()), pid: peer.and_then(|peer| peer.pid()), address: None }
+            }
+            Self::Tcp(_, _, address) => Who { address: Some(address.as_str().into()), ..Who::default() },
+        }
+    }
+
     /// The connection, once TLS is agreed on; `None` is told in the log.
     pub(super) async fn secured(self) -> Option<By> {
         let (stream, acceptor, address) = match self {
@@ -148,7 +160,7 @@ pub(super) struct Own {
 ///
 /// # Errors
 /// [`Error::Io`].
-fn own(path: &Path, group: Option<Gid>) -> Result<Own, Error> {
+pub(super) fn own(path: &Path, group: Option<Gid>) -> Result<Own, Error> {
     let attempted = || format!("listen on {}", path.display());
     let invalid = || Error::io(attempted())(io::ErrorKind::InvalidInput.into());
     let (dir, name) = path.parent().zip(path.file_name()).ok_or_else(invalid)?;
@@ -196,7 +208,11 @@ impl Drop for Own {
 }
 
 impl Own {
-    async fn accept(&self) -> io::Result<UnixStream> {
+    /// The next connection of who may connect.
+    ///
+    /// # Errors
+    /// As accept(2).
+    pub(super) async fn accept(&self) -> io::Result<UnixStream> {
         loop {
             let (stream, _) = self.listener.accept().await?;
             match stream.peer_cred() {

@@ -3,6 +3,7 @@
 
 pub mod config;
 mod dirs;
+mod exporter;
 mod listen;
 mod lock;
 mod notify;
@@ -13,6 +14,7 @@ mod tls;
 use config::Config;
 
 use crate::api::convert::CODEC;
+use crate::api::metrics::Exporter;
 use crate::engine::{Engine, Settings, error::Error, events::Events};
 use crate::files;
 use std::time::SystemTime;
@@ -35,10 +37,15 @@ pub async fn run(config: Config) -> Result<(), Error> {
     tracing::info!(root = %root.display(), state = %state.display(), "starting");
     let engine = Engine::open(config.settings.clone(), events, history).await?;
     let (containers, running) = engine.count();
+    let exporter = Exporter::new(engine.clone(), started_at, config.limits, config.metrics_per_container);
+    let _scraped = match &config.metrics_listen {
+        Some(at) => Some(exporter::start(at, exporter.clone()).await?),
+        None => None,
+    };
     let sockets = listen::listen(&config).await?;
     let addresses: Vec<String> = sockets.iter().map(listen::Socket::address).collect();
     tracing::info!(listen = addresses.join(","), containers, running, "serving");
-    let served = serve::serve(engine, started_at, sockets, &config, signals).await;
+    let served = serve::serve(engine, exporter, sockets, &config, signals).await;
     tracing::info!("stopped; containers live on");
     served
 }

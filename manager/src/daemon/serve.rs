@@ -4,13 +4,14 @@ use super::config::{Config, Shutdown};
 use super::listen::Socket;
 use super::notify;
 use super::stream::Stream;
+use crate::api::metrics::Exporter;
 use crate::api::{self, limits};
 use crate::engine::Engine;
 use crate::engine::error::Error;
 use crate::model::Phase;
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -55,7 +56,7 @@ impl Signals {
 /// [`Error::Io`] when it cannot serve.
 pub(super) async fn serve(
     engine: Engine,
-    started_at: SystemTime,
+    exporter: Exporter,
     sockets: Vec<Socket>,
     config: &Config,
     mut signals: Signals,
@@ -63,13 +64,13 @@ pub(super) async fn serve(
     let attempted = || Error::io("serve");
     let (stop, stopped) = oneshot::channel::<()>();
     let (sender, connections) = mpsc::channel(16);
-    let counted = Counted { connections: limits::Count::default(), limits: config.limits };
+    let counted = Counted { connections: exporter.connections.clone(), limits: config.limits };
     let mut acceptors = JoinSet::new();
     for socket in sockets {
         acceptors.spawn(accept(socket, counted.clone(), sender.clone()));
     }
     drop(sender);
-    let router = api::router(engine.clone(), started_at, config.limits).await.map_err(attempted())?;
+    let router = api::router(engine.clone(), exporter).await.map_err(attempted())?;
     let serving = router.serve_with_incoming_shutdown(ReceiverStream::new(connections), async {
         // A dropped sender is a reason to stop as well.
         stopped.await.unwrap_or_default();
@@ -134,8 +135,9 @@ async fn accept(socket: Socket, counted: Counted, connections: mpsc::Sender<io::
         };
         let (counted, connections) = (counted.clone(), connections.clone());
         tokio::spawn(async move {
+            let who = accepted.who();
             if let Some(by) = accepted.secured().await {
-                let peer = limits::Peer::new(&counted.connections, &counted.limits);
+                let peer = limits::Peer::new(who, &counted.connections, &counted.limits);
                 // An error says that nobody serves any more.
                 connections.send(Ok(Stream { by, peer })).await.unwrap_or_default();
             }

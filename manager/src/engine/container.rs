@@ -99,8 +99,9 @@ impl Container {
         }
         if event.seq > self.told {
             if let Some(event) = self.public(&event) {
-                self.context.events.append(event).await?;
+                self.publish(event).await?;
             }
+            event.stages.iter().for_each(|stage| self.context.metrics.stage(stage));
             self.told = event.seq;
         }
         self.shim.is_told(self.told);
@@ -166,7 +167,14 @@ impl Container {
         failure: Option<Failure>,
     ) -> Result<(), Error> {
         let event = Event { exit, failure, ..self.event(kind, SystemTime::now(), 0) };
-        self.context.events.append(event).await.map(|_| ())
+        self.publish(event).await
+    }
+
+    async fn publish(&self, event: Event) -> Result<(), Error> {
+        let kind = event.kind;
+        self.context.events.append(event).await?;
+        self.context.metrics.event(kind);
+        Ok(())
     }
 
     /// Its shim does not answer: told once, until it recovers.

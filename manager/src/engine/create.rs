@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
+use tracing::Instrument;
 
 /// Where the answer to a creation comes.
 pub(super) type Answer = oneshot::Receiver<Result<Snapshot, Error>>;
@@ -32,7 +33,13 @@ pub(super) fn begin(context: &Arc<Context>, request: Request) -> Result<Answer, 
     let (reply, answer) = oneshot::channel();
     let (container, handle, mailbox) = prepare(context, blank(context, &request));
     context.directory.reserve(&container.record.id, handle)?;
-    tokio::spawn(run(container, request, mailbox, reply));
+    // What is logged of the creation belongs to the request; what comes later does not.
+    let made = attempt(container, request, mailbox, reply).in_current_span();
+    tokio::spawn(async move {
+        if let Some((container, mailbox)) = made.await {
+            actor::run(container, mailbox).await;
+        }
+    });
     Ok(answer)
 }
 
@@ -86,13 +93,13 @@ fn blank(context: &Context, request: &Request) -> Record {
     }
 }
 
-/// From the taken name to the answer, and on as the container's actor.
-async fn run(
+/// From the taken name to the answer; the container, for its actor, unless nothing is left of it.
+async fn attempt(
     mut container: Container,
     request: Request,
     mut mailbox: Mailbox,
     reply: oneshot::Sender<Result<Snapshot, Error>>,
-) {
+) -> Option<(Container, Mailbox)> {
     let id = request.id.clone();
     let context = Arc::clone(&container.context);
     let mut deletions = Vec::new();
@@ -130,9 +137,7 @@ async fn run(
             actor::answer(reply, Ok(()));
         }
     }
-    if let Some(container) = kept {
-        actor::run(container, mailbox).await;
-    }
+    kept.map(|container| (container, mailbox))
 }
 
 /// How far a creation came.

@@ -106,6 +106,16 @@ impl Handle {
         self.snapshots.borrow().clone()
     }
 
+    /// What is known now, without a copy; `look` is not to wait.
+    pub(super) fn look<T>(&self, look: impl FnOnce(&Snapshot) -> T) -> T {
+        look(&self.snapshots.borrow())
+    }
+
+    /// How many commands wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.mailbox.max_capacity().saturating_sub(self.mailbox.capacity())
+    }
+
     /// What is known, as it changes.
     pub(super) fn snapshots(&self) -> watch::Receiver<Snapshot> {
         self.snapshots.clone()

@@ -134,6 +134,28 @@ impl Error {
         move |source| Self::Io { attempted, source: Arc::new(source) }
     }
 
+    /// Its kind, as clients know it: the reason of their `ErrorInfo` (docs/errors.md).
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Refused { .. } => "INVALID_REQUEST",
+            Self::NotFound { .. } => "CONTAINER_NOT_FOUND",
+            Self::Exists { .. } => "CONTAINER_EXISTS",
+            Self::WrongPhase { .. } => "WRONG_STATUS",
+            Self::Exhausted { .. } => "LIMIT_REACHED",
+            Self::Failed { .. } => "STEP_FAILED",
+            Self::Timeout { .. } => "SHIM_TIMEOUT",
+            Self::Unreachable { .. } => "SHIM_UNREACHABLE",
+            Self::Io { .. } => "HOST_ERROR",
+            Self::Removed { .. } => "CONTAINER_REMOVED",
+            Self::Cancelled { .. } => "CANCELLED",
+            Self::KeyReused { .. } => "KEY_REUSED",
+            Self::NoOperation { .. } => "OPERATION_NOT_FOUND",
+            Self::NoExec { .. } => "EXEC_NOT_FOUND",
+            Self::Without { .. } => "NOT_THERE",
+            Self::Stopping => "STOPPING",
+        }
+    }
+
     /// The error as a failure record, for an event or a snapshot.
     pub fn to_failure(&self) -> Failure {
         let message = self.chain();

@@ -178,6 +178,11 @@ impl Events {
         self.committed.borrow().seq
     }
 
+    /// Size of the journal.
+    pub fn bytes(&self) -> u64 {
+        self.committed.borrow().bytes
+    }
+
     /// The same, once all that was added before is on disk.
     pub async fn settled(&self) -> u64 {
         let (mut committed, upto) = (self.committed.clone(), self.written.load(Ordering::Acquire));

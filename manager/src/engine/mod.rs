@@ -24,6 +24,7 @@ mod health;
 pub mod ids;
 mod lives;
 mod mailbox;
+pub(crate) mod measure;
 mod mend;
 mod operations;
 mod reconcile;
@@ -33,6 +34,7 @@ mod restarts;
 pub mod stats;
 mod takeover;
 
+use crate::metrics::Metrics;
 use crate::model::{Event, Exit, Failure, NewContainer, Operation, Phase, Snapshot, Verb, WaitFor};
 use crate::processes::{self, Process};
 use crate::shims::client::{Force, Target};
@@ -87,6 +89,7 @@ pub(crate) struct Context {
     pub(crate) directory: Directory,
     pub(crate) operations: Operations,
     pub(crate) samples: stats::Samples,
+    pub(crate) metrics: Metrics,
 }
 
 /// All containers of one root directory. Cloning shares them.
@@ -107,8 +110,9 @@ impl Engine {
         let runtime = Runtime { binary: settings.runtime.clone(), root: settings.runtime_root() };
         let ranges = ids::Ranges::new(settings.ids);
         let (directory, operations) = (Directory::default(), Operations::default());
-        let samples = stats::Samples::default();
-        let context = Arc::new(Context { settings, runtime, events, ranges, directory, operations, samples });
+        let (samples, metrics) = (stats::Samples::default(), Metrics::default());
+        let context =
+            Arc::new(Context { settings, runtime, events, ranges, directory, operations, samples, metrics });
         reconcile::all(&context, history).await?;
         takeover::probe(&context);
         Ok(Self { context })
@@ -122,6 +126,11 @@ impl Engine {
     /// The events of all containers.
     pub fn events(&self) -> &Events {
         &self.context.events
+    }
+
+    /// What was counted so far.
+    pub fn metrics(&self) -> &Metrics {
+        &self.context.metrics
     }
 
     /// Makes a container. Runs to its end also when the caller does not wait
@@ -302,6 +311,7 @@ impl Engine {
         request: String,
         work: impl Future<Output = Result<Answer, Error>> + Send + 'static,
     ) -> Result<Answer, Error> {
+        let work = measure::operation(&self.context, verb, id, key.as_deref(), work);
         let Some(key) = key else { return work.await };
         request::check_key(&key)?;
         let asked = Asked { key, verb, container: id.into(), request: Some(request) };

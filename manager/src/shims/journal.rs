@@ -31,7 +31,7 @@ pub fn trace(path: &Path) -> io::Result<Vec<StageRecord>> {
     let mut events = read(path)?;
     let is_begin = |e: &shim::Event| matches!(e.what, Some(shim::event::What::Created(_)));
     let begin = events.iter().rposition(is_begin).unwrap_or(0);
-    Ok(events.drain(begin..).flat_map(wire::stages).collect())
+    Ok(events.drain(begin..).flat_map(|event| wire::event(event).stages).collect())
 }
 
 #[cfg(test)]

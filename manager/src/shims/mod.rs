@@ -15,10 +15,10 @@ pub mod spawn;
 pub mod watch;
 mod wire;
 
-use crate::model::{Exit, Failure, OutputLost};
+use crate::model::{Exit, Failure, OutputLost, StageRecord};
 use std::time::SystemTime;
 
-/// One record of a shim's journal, without its stage records.
+/// One record of a shim's journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShimEvent {
     /// From 1 on; some are missing where the journal was made shorter.
@@ -27,6 +27,8 @@ pub struct ShimEvent {
     pub at: SystemTime,
     /// What happened.
     pub fact: Fact,
+    /// The stages of the runtime that led to it.
+    pub stages: Vec<StageRecord>,
 }
 
 /// A container's init, and what is needed to take hold of it.

@@ -27,7 +27,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub enum News {
     /// A record of the journal.
-    Event(ShimEvent),
+    Event(Box<ShimEvent>),
     /// The shim has answered.
     Heard {
         /// Its pid.
@@ -99,7 +99,7 @@ async fn follow(
                 Ok(Some(event)) => {
                     let event = wire::event(event);
                     *after = event.seq;
-                    news.send(News::Event(event)).await?;
+                    news.send(News::Event(Box::new(event))).await?;
                 }
                 Ok(None) => return Ok("its shim ended the watch".into()),
                 Err(status) => return Ok(format!("the watch of its shim broke: {}", status.message())),

@@ -47,6 +47,8 @@ fn ends(
 
 pub(super) fn event(event: shim::Event) -> ShimEvent {
     use shim::event::What;
+    let (seq, at) = (event.seq, time(event.at));
+    let stages = stages_of(event.what.as_ref()).iter().cloned().map(stage).collect();
     let fact = match event.what {
         Some(What::Created(created)) => Fact::Created(Init {
             // A shim of old knows of one life only.
@@ -83,7 +85,7 @@ pub(super) fn event(event: shim::Event) -> ShimEvent {
         Some(What::Deleted(_)) => Fact::Deleted,
         None => Fact::Unknown,
     };
-    ShimEvent { seq: event.seq, at: time(event.at), fact }
+    ShimEvent { seq, at, fact, stages }
 }
 
 pub(super) fn limits(limits: &Limits) -> shim::Limits {
@@ -93,14 +95,13 @@ pub(super) fn limits(limits: &Limits) -> shim::Limits {
 }
 
 /// The stage records that an event carries.
-pub(super) fn stages(event: shim::Event) -> Vec<StageRecord> {
+fn stages_of(what: Option<&shim::event::What>) -> &[shim::StageRecord] {
     use shim::event::What;
-    let trace = match event.what {
-        Some(What::Created(e)) => e.trace,
-        Some(What::CreateFailed(e)) => e.trace,
-        Some(What::Started(e)) => e.trace,
-        Some(What::StartFailed(e)) => e.trace,
-        _ => Vec::new(),
-    };
-    trace.into_iter().map(stage).collect()
+    match what {
+        Some(What::Created(e)) => &e.trace,
+        Some(What::CreateFailed(e)) => &e.trace,
+        Some(What::Started(e)) => &e.trace,
+        Some(What::StartFailed(e)) => &e.trace,
+        _ => &[],
+    }
 }

@@ -44,7 +44,7 @@ async fn live(client: &mut Client, options: &Options, id: &str) -> Result<[Durat
     step(0);
     client.start(StartRequest { id: id.into(), ..Default::default() }).await.map_err(said("start"))?;
     step(1);
-    client.wait(WaitRequest { id: id.into() }).await.map_err(said("wait"))?;
+    client.wait(WaitRequest { id: id.into(), ..Default::default() }).await.map_err(said("wait"))?;
     step(2);
     client.delete(DeleteRequest { id: id.into(), ..Default::default() }).await.map_err(said("delete"))?;
     step(3);

@@ -11,30 +11,21 @@ pub use raw::stdin_is_terminal;
 use super::client::Client;
 use super::detach::{DetachKeys, Matcher};
 use super::error::{Error, Report};
-use super::follow::Patience;
 use super::output;
 use super::signals::{Caught, Target};
 use super::view::Exit;
 use keyboard::Keyboard;
 use raw::Raw;
+use sextant_proto::client::{self, Heard, Input, Output, Patience};
 use sextant_proto::v1::attach_open::From;
-use sextant_proto::v1::attach_request::What as Said;
-use sextant_proto::v1::attach_response::What as Heard;
 use sextant_proto::v1::log_entry::Stream;
-use sextant_proto::v1::{
-    AttachOpen, AttachRequest, AttachResponse, CloseStdinRequest, GetRequest, SlowClient, WindowSize,
-};
+use sextant_proto::v1::{AttachOpen, GetRequest, SlowClient, WindowSize};
 use std::process::ExitCode;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Status, Streaming};
+use tonic::Status;
 
 /// Exit code after an exec whose time was over, as timeout(1)'s.
 pub const EXIT_TIMED_OUT: u8 = 124;
-
-/// Messages to the daemon that wait to be sent.
-const AHEAD: usize = 4;
 
 /// How we attach.
 #[derive(Debug)]
@@ -102,44 +93,38 @@ pub async fn attach(
     begin: impl AsyncFnOnce() -> Result<(), Error>,
 ) -> Result<Ended, Error> {
     let mut session = Session::new(plan)?;
-    let (mut patience, mut begin) = (Patience::new(), Some(begin));
+    let (mut patience, mut begin) = (Patience::default(), Some(begin));
     loop {
-        let attempted = || format!("attach to {}", plan.target);
-        let status = match session.open(client).await {
-            Err(status) => status,
-            Ok((mut stream, say)) => {
-                // The first message says that whatever the process writes will be heard.
-                match stream.message().await {
-                    Err(status) => status,
-                    Ok(first) => {
-                        patience = Patience::new();
-                        session.takes_input = matches!(first, Some(AttachResponse { what: Some(Heard::Attached(a)) }) if a.stdin);
-                        if let Some(begin) = begin.take() {
-                            begin().await?;
-                        }
-                        let raw = session.raw()?;
-                        let after = session.run(client, stream, say, caught).await;
-                        if raw.is_some() && !matches!(after, Ok(After::Ended(Ended::Exited { .. }))) {
-                            drop(raw);
-                            // Whatever comes next is not to stand in a line of the process.
-                            output::write_all(std::io::stderr().lock(), b"\n")?;
-                        }
-                        match after? {
-                            After::Ended(ended) => return Ok(ended),
-                            After::Lost(status) => status,
-                        }
-                    }
+        let lost = match client.attach(session.open(), plan.tty.then(size).flatten()).await {
+            Err(error) => error,
+            // Whatever the process writes from here on will be heard.
+            Ok((input, heard)) => {
+                patience = Patience::default();
+                session.takes_input = heard.attached.stdin;
+                if let Some(begin) = begin.take() {
+                    begin().await?;
+                }
+                let raw = session.raw()?;
+                let after = session.run(client, heard, input, caught).await;
+                if raw.is_some() && !matches!(after, Ok(After::Ended(Ended::Exited { .. }))) {
+                    drop(raw);
+                    // Whatever comes next is not to stand in a line of the process.
+                    output::write_all(std::io::stderr().lock(), b"\n")?;
+                }
+                match after? {
+                    After::Ended(ended) => return Ok(ended),
+                    After::Lost(error) => error,
                 }
             }
         };
-        patience.wait(status).await.map_err(|status| Report::request(attempted(), status))?;
+        patience.wait(lost).await.map_err(Error::client(format!("attach to {}", plan.target)))?;
     }
 }
 
 /// What became of one connection.
 enum After {
     Ended(Ended),
-    Lost(Status),
+    Lost(client::Error),
 }
 
 struct Session<'a> {
@@ -165,32 +150,20 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// Asks to be attached; the answer, and where to say more.
-    async fn open(
-        &self,
-        client: &Client,
-    ) -> Result<(Streaming<AttachResponse>, mpsc::Sender<AttachRequest>), Status> {
+    /// To what, and from where on.
+    fn open(&self) -> AttachOpen {
         let from = match (self.offset, self.plan.replay) {
             (Some(offset), _) => Some(From::FromOffset(offset)),
             (None, Some(bytes)) => Some(From::ReplayBytes(bytes)),
             (None, None) => None,
         };
-        let open = AttachOpen {
+        AttachOpen {
             container: self.plan.target.container.clone(),
             exec: self.plan.target.exec.clone().unwrap_or_default(),
             slow: self.plan.slow.into(),
             from,
             no_output: false,
-        };
-        let (say, said) = mpsc::channel(AHEAD);
-        let mut first = vec![Said::Open(open)];
-        first.extend(self.plan.tty.then(size).flatten().map(Said::Resize));
-        for what in first {
-            // There is room, and the other end is in this function.
-            drop(say.try_send(AttachRequest { what: Some(what) }));
         }
-        let stream = client.clone().stdio.attach(ReceiverStream::new(said)).await?.into_inner();
-        Ok((stream, say))
     }
 
     /// Our terminal becomes raw where the process has one of its own and reads ours.
@@ -203,8 +176,8 @@ impl<'a> Session<'a> {
     async fn run(
         &mut self,
         client: &Client,
-        stream: Streaming<AttachResponse>,
-        say: mpsc::Sender<AttachRequest>,
+        heard: Output,
+        input: Input,
         caught: &mut Caught,
     ) -> Result<After, Error> {
         if self.plan.stdin && self.takes_input && self.keyboard.is_none() {
@@ -213,23 +186,19 @@ impl<'a> Session<'a> {
         let Self { plan, keyboard, matcher, resized, offset, .. } = self;
         let proxy = plan.sig_proxy && !plan.tty;
         tokio::select! {
-            after = listen(stream, offset, plan) => after,
-            () = typed(client, keyboard, matcher, &say, plan) => Ok(After::Ended(Ended::Detached)),
-            () = sizes(resized, &say, plan) => Ok(After::Ended(Ended::Detached)),
+            after = listen(heard, offset, plan) => after,
+            () = typed(client, keyboard, matcher, &input, plan) => Ok(After::Ended(Ended::Detached)),
+            () = sizes(resized, &input, plan) => Ok(After::Ended(Ended::Detached)),
             error = caught.hand_on(client, &plan.target, proxy) => Err(error),
         }
     }
 }
 
 /// Writes what the process writes, until it has ended or the connection is lost.
-async fn listen(
-    mut stream: Streaming<AttachResponse>,
-    offset: &mut Option<u64>,
-    plan: &Plan,
-) -> Result<After, Error> {
+async fn listen(mut process: Output, offset: &mut Option<u64>, plan: &Plan) -> Result<After, Error> {
     loop {
-        match stream.message().await {
-            Ok(Some(AttachResponse { what: Some(Heard::Output(piece)) })) => {
+        match process.next().await {
+            Ok(Some(Heard::Output(piece))) => {
                 let length = u64::try_from(piece.data.len()).unwrap_or(u64::MAX);
                 *offset = Some(piece.offset.saturating_add(length));
                 match piece.stream() {
@@ -239,20 +208,22 @@ async fn listen(
                     }
                 }
             }
-            Ok(Some(AttachResponse { what: Some(Heard::Dropped(bytes)) })) => {
+            Ok(Some(Heard::Dropped(bytes))) => {
                 // On the terminal of a program it would be in the way.
                 if !plan.tty {
                     let words = format!("sextant: {bytes} bytes of output are missing here\n");
                     output::write_all(std::io::stderr().lock(), words.as_bytes())?;
                 }
             }
-            Ok(Some(AttachResponse { what: Some(Heard::Exit(over)) })) => {
+            Ok(Some(Heard::Ended(over))) => {
                 let exit = over.exit.unwrap_or_default().into();
                 return Ok(After::Ended(Ended::Exited { exit, timed_out: over.timed_out }));
             }
-            Ok(Some(AttachResponse { what: Some(Heard::Attached(_)) | None })) => {}
-            Ok(None) => return Ok(After::Lost(Status::unavailable("the stream ended without an exit"))),
-            Err(status) => return Ok(After::Lost(status)),
+            Ok(None) => {
+                let status = Status::unavailable("the stream ended without an exit");
+                return Ok(After::Lost(status.into()));
+            }
+            Err(error) => return Ok(After::Lost(error)),
         }
     }
 }
@@ -262,7 +233,7 @@ async fn typed(
     client: &Client,
     keyboard: &mut Option<Keyboard>,
     matcher: &mut Matcher,
-    say: &mpsc::Sender<AttachRequest>,
+    input: &Input,
     plan: &Plan,
 ) {
     let Some(keys) = keyboard else { return std::future::pending().await };
@@ -277,7 +248,7 @@ async fn typed(
         };
         let last_words = detached && !pass.is_empty();
         if !pass.is_empty() {
-            tell(say, Said::Stdin(pass)).await;
+            input.stdin(pass).await;
         }
         if last_words {
             // An answer to something else says that what was typed before has left as well.
@@ -295,24 +266,19 @@ async fn typed(
     }
     *keyboard = None;
     if !plan.tty {
-        tell(say, Said::CloseStdin(CloseStdinRequest::default())).await;
+        input.close_stdin().await;
     }
     std::future::pending().await
 }
 
 /// Hands on each new size of our terminal.
-async fn sizes(resized: &mut Signal, say: &mpsc::Sender<AttachRequest>, plan: &Plan) {
+async fn sizes(resized: &mut Signal, input: &Input, plan: &Plan) {
     while plan.tty && resized.recv().await.is_some() {
         if let Some(size) = size() {
-            tell(say, Said::Resize(size)).await;
+            input.resize(size).await;
         }
     }
     std::future::pending().await
-}
-
-/// A connection that is lost is noticed by who listens.
-async fn tell(say: &mpsc::Sender<AttachRequest>, what: Said) {
-    drop(say.send(AttachRequest { what: Some(what) }).await);
 }
 
 /// The size of our terminal, where we have one.

@@ -5,7 +5,7 @@ use crate::cli::client::Client;
 use crate::cli::error::Error;
 use crate::cli::view::Event;
 use crate::cli::width::printable;
-use crate::cli::{follow, output, time};
+use crate::cli::{output, time};
 use sextant_proto::v1::{self, EventsRequest};
 use std::process::ExitCode;
 
@@ -18,10 +18,13 @@ pub(super) async fn run(client: &Client, args: &EventsArgs) -> Result<ExitCode, 
         ..Default::default()
     };
     let json = args.json;
-    follow::events(client, request, |event| {
-        if json { output::print_json_line(&Event::from(event)) } else { output::print(&line(event)) }
-    })
-    .await?;
+    let mut events = client.events(request);
+    while let Some(event) = events.next().await.map_err(Error::client("read the events"))? {
+        match json {
+            true => output::print_json_line(&Event::from(event))?,
+            false => output::print(&line(event))?,
+        }
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -4,7 +4,7 @@ use crate::cli::args::LogsArgs;
 use crate::cli::client::Client;
 use crate::cli::error::Error;
 use crate::cli::output::{Colour, Paint};
-use crate::cli::{follow, output, time};
+use crate::cli::{output, time};
 use sextant_proto::v1::log_entry::Stream;
 use sextant_proto::v1::log_missing::Because;
 use sextant_proto::v1::{LogEntry, LogMissing, LogsRequest};
@@ -26,21 +26,33 @@ pub(super) async fn run(client: &Client, args: LogsArgs) -> Result<ExitCode, Err
         }
         .into(),
     };
-    if args.timestamps {
-        let mut stamps = Stamps::default();
-        follow::logs(client, request, |mut entry| {
+    let mut stamps = args.timestamps.then(Stamps::default);
+    show_all(client, request, |mut entry| {
+        if let Some(stamps) = &mut stamps {
             entry.data = stamps.stamp(&entry);
-            show(&entry)
-        })
-        .await?;
-    } else {
-        follow::logs(client, request, |entry| show(&entry)).await?;
-    }
+        }
+        entry
+    })
+    .await?;
     Ok(ExitCode::SUCCESS)
 }
 
+/// Shows every entry that `request` asks for, as `dress` makes it. Gives the offset behind the last one.
+pub(super) async fn show_all(
+    client: &Client,
+    request: LogsRequest,
+    mut dress: impl FnMut(LogEntry) -> LogEntry,
+) -> Result<u64, Error> {
+    let attempted = format!("read the log of {}", request.id);
+    let mut log = client.logs(request);
+    while let Some(entry) = log.next().await.map_err(Error::client(&attempted))? {
+        show(&dress(entry))?;
+    }
+    Ok(log.request().offset)
+}
+
 /// Writes output to our stream of the same name. What is missing is said on stderr.
-pub(super) fn show(entry: &LogEntry) -> Result<(), Error> {
+fn show(entry: &LogEntry) -> Result<(), Error> {
     if let Some(missing) = &entry.missing {
         let paint = Paint::detect(std::io::stderr().is_terminal());
         let note = paint.colour(Colour::Dim, &note(missing));

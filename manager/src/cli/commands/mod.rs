@@ -12,6 +12,7 @@ mod info;
 mod inspect;
 mod kill;
 mod logs;
+mod metrics;
 mod ns;
 mod pause;
 mod processes;
@@ -70,6 +71,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Error> {
         Command::Ns(args) => ns::run(&client, args).await,
         Command::Trace(args) => trace::run(&client, args).await,
         Command::Info(args) => info::run(&client, &args).await,
+        Command::Metrics => metrics::run(&client).await,
         Command::Completions(args) => completions::run(&args),
     }
 }

@@ -2,17 +2,18 @@
 //! hand signals on to it, and exit as it does.
 
 use super::create::create;
-use super::logs::show;
+use super::logs::show_all;
 use super::stop::wire;
 use crate::cli::args::{AttachedArgs, RunArgs, StdioArgs};
 use crate::cli::attached::{self, Ended, Plan, attach};
 use crate::cli::client::Client;
 use crate::cli::error::{EXIT_RUN_FAILED, Error, Report};
+use crate::cli::output;
 use crate::cli::signals::{Caught, Target};
 use crate::cli::view::Exit;
-use crate::cli::{follow, output};
 use sextant_proto::v1::wait_request::Condition;
 use sextant_proto::v1::{DeleteRequest, LogsRequest, SlowClient, StartRequest, StopRequest};
+use std::convert::identity;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -119,13 +120,12 @@ async fn stop(client: &Client, id: &str) -> Result<(), Error> {
 /// Copies its output until it has exited and is not restarted.
 async fn until_exit(client: &Client, id: &str) -> Result<Exit, Error> {
     let logs = |offset, follow| LogsRequest { id: id.to_owned(), offset, follow, ..Default::default() };
-    let offset = follow::logs(client, logs(0, true), |entry| show(&entry)).await?;
-    let exit = follow::exit(client, id, Condition::Settled).await;
-    let exit =
-        exit.map_err(|status| Error::request(format!("wait for {id}"))(status).exits(EXIT_RUN_FAILED))?;
+    let offset = show_all(client, logs(0, true), identity).await?;
+    let exit = client.wait_for(id, Condition::Settled).await;
+    let exit = exit.map_err(|error| Error::client(format!("wait for {id}"))(error).exits(EXIT_RUN_FAILED))?;
     // A daemon that was told to end closes the stream early; there may be more.
-    follow::logs(client, logs(offset, false), |entry| show(&entry)).await?;
-    Ok(exit)
+    show_all(client, logs(offset, false), identity).await?;
+    Ok(exit.into())
 }
 
 /// Its own code; 128 + N after signal N.

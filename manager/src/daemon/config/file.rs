@@ -10,7 +10,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// The keys, for who has mistyped one.
-const KEYS: [&str; 18] = [
+const KEYS: [&str; 22] = [
     "root",
     "state",
     "listen",
@@ -26,6 +26,10 @@ const KEYS: [&str; 18] = [
     "max-calls",
     "max-calls-per-connection",
     "max-message",
+    "metrics-listen",
+    "metrics-allow-remote",
+    "metrics-per-container",
+    "telemetry-endpoint",
     "shutdown",
     "log",
     "log-format",
@@ -91,6 +95,10 @@ fn put(given: &mut Given, name: &str, value: &Spanned<DeValue<'_>>) -> Result<()
         "max-calls" => given.max_calls = Some(number(value)?),
         "max-calls-per-connection" => given.max_calls_per_connection = Some(number(value)?),
         "max-message" => given.max_message = Some(number(value)?),
+        "metrics-listen" => given.metrics_listen = text()?,
+        "metrics-allow-remote" => given.metrics_allow_remote = Some(boolean(value)?),
+        "metrics-per-container" => given.metrics_per_container = Some(boolean(value)?),
+        "telemetry-endpoint" => given.telemetry_endpoint = text()?,
         "shutdown" => given.shutdown = Some(one_of::<Shutdown>(value)?),
         "log" => given.log = text()?,
         "log-format" => given.log_format = Some(one_of::<LogFormat>(value)?),
@@ -115,6 +123,10 @@ fn number(value: &DeValue<'_>) -> Result<u64, String> {
     let wrong = || "is to be an integer that is not negative".to_owned();
     let integer = value.as_integer().ok_or_else(wrong)?;
     u64::from_str_radix(integer.as_str(), integer.radix()).map_err(|_| wrong())
+}
+
+fn boolean(value: &DeValue<'_>) -> Result<bool, String> {
+    value.as_bool().ok_or_else(|| format!("is to be true or false, not {}", value.type_str()))
 }
 
 fn one_of<T: ValueEnum>(value: &DeValue<'_>) -> Result<T, String> {

@@ -71,6 +71,20 @@ pub struct Given {
     /// Bytes of the largest request [default: 4194304]
     #[arg(long, env = "SEXTANT_MAX_MESSAGE", value_name = "BYTES")]
     pub max_message: Option<u64>,
+    /// Where to serve metrics to Prometheus over HTTP: unix:PATH, or HOST:PORT of this host [default: nowhere]
+    #[arg(long, env = "SEXTANT_METRICS_LISTEN", value_name = "ADDRESS")]
+    pub metrics_listen: Option<String>,
+    /// Whether other hosts may reach that address, unencrypted [default: false]
+    #[arg(long, env = "SEXTANT_METRICS_ALLOW_REMOTE", value_name = "BOOL", num_args = 0..=1,
+        default_missing_value = "true")]
+    pub metrics_allow_remote: Option<bool>,
+    /// Whether there are metrics with the names of containers [default: true]
+    #[arg(long, env = "SEXTANT_METRICS_PER_CONTAINER", value_name = "BOOL", num_args = 0..=1,
+        default_missing_value = "true")]
+    pub metrics_per_container: Option<bool>,
+    /// A collector of OpenTelemetry, over gRPC: http://HOST:PORT; in builds with the feature otel [default: none]
+    #[arg(long, env = "SEXTANT_TELEMETRY_ENDPOINT", value_name = "URL")]
+    pub telemetry_endpoint: Option<String>,
     /// What becomes of running containers when the daemon is told to stop [default: leave]
     #[arg(long, env = "SEXTANT_SHUTDOWN")]
     pub shutdown: Option<Shutdown>,

@@ -73,6 +73,12 @@ pub struct Config {
     pub limits: Limits,
     /// Bytes of the journal of events.
     pub events_limit: u64,
+    /// Where metrics are served over HTTP.
+    pub metrics_listen: Option<Listen>,
+    /// Whether some of them have the names of containers.
+    pub metrics_per_container: bool,
+    /// The collector that spans are sent to.
+    pub telemetry_endpoint: Option<String>,
     /// What becomes of containers at the end.
     pub shutdown: Shutdown,
     /// What is logged.
@@ -108,6 +114,13 @@ impl fmt::Display for Config {
         writeln!(f, "id-range = \"{ids}\"\nevents-limit = {}", self.events_limit)?;
         writeln!(f, "max-connections = {connections}\nmax-calls = {calls}")?;
         writeln!(f, "max-calls-per-connection = {calls_per_connection}\nmax-message = {message}")?;
+        if let Some(at) = &self.metrics_listen {
+            writeln!(f, "metrics-listen = \"{at}\"")?;
+        }
+        writeln!(f, "metrics-per-container = {}", self.metrics_per_container)?;
+        if let Some(endpoint) = &self.telemetry_endpoint {
+            writeln!(f, "telemetry-endpoint = {endpoint:?}")?;
+        }
         writeln!(f, "shutdown = \"{}\"\nlog = {:?}", name(self.shutdown), self.log)?;
         writeln!(f, "log-format = \"{}\"", name(self.log_format))
     }
@@ -174,6 +187,12 @@ impl Decision {
         let group = self.take("group", |g| &mut g.group).map(|name| gid(&name)).transpose();
         let group = self.note("group", group).flatten();
         let limits = self.limits();
+        let metrics_listen = self.metrics_listen();
+        let metrics_per_container =
+            self.take("metrics-per-container", |g| &mut g.metrics_per_container).unwrap_or(true);
+        let endpoint = self.take("telemetry-endpoint", |g| &mut g.telemetry_endpoint);
+        let telemetry_endpoint =
+            self.note("telemetry-endpoint", endpoint.map(telemetry).transpose()).flatten();
         let shutdown = self.take("shutdown", |g| &mut g.shutdown).unwrap_or(Shutdown::Leave);
         let log = self.take("log", |g| &mut g.log).unwrap_or_else(|| "info".into());
         let filter =
@@ -182,9 +201,20 @@ impl Decision {
         let log_format = self.take("log-format", |g| &mut g.log_format).unwrap_or(LogFormat::Text);
         let settings = Settings { root, state, runtime, shim, ids };
         match self.mistakes.is_empty() {
-            true => {
-                Ok(Config { settings, listen, group, tls, limits, events_limit, shutdown, log, log_format })
-            }
+            true => Ok(Config {
+                settings,
+                listen,
+                group,
+                tls,
+                limits,
+                events_limit,
+                metrics_listen,
+                metrics_per_container,
+                telemetry_endpoint,
+                shutdown,
+                log,
+                log_format,
+            }),
             false => Err(self.mistakes),
         }
     }
@@ -255,6 +285,20 @@ impl Decision {
         addresses.iter().filter_map(|address| self.note("listen", listen(address))).collect()
     }
 
+    /// An address that others cannot reach, unless that is wanted.
+    fn metrics_listen(&mut self) -> Option<Listen> {
+        let remote = self.take("metrics-allow-remote", |g| &mut g.metrics_allow_remote).unwrap_or(false);
+        let address = self.take("metrics-listen", |g| &mut g.metrics_listen)?;
+        let checked = metrics_listen(&address).and_then(|(at, reach)| match reach {
+            Reach::OtherHosts if !remote => Err(format!(
+                "{address}: other hosts can reach it, and what it serves is not encrypted; listen on 127.0.0.1, \
+                 behind a proxy if need be, or set metrics-allow-remote"
+            )),
+            _ => Ok(at),
+        });
+        self.note("metrics-listen", checked)
+    }
+
     /// All three files or none; and with a tcp address all three.
     fn tls(&mut self, listen: &[Listen]) -> Option<Tls> {
         let files = [
@@ -290,6 +334,42 @@ fn listen(address: &str) -> Result<Listen, String> {
     let host = host.strip_prefix("//").unwrap_or(host);
     host.to_socket_addrs().map_err(|e| format!("{address}: {e}"))?;
     Ok(Listen::Tcp(host.into()))
+}
+
+/// Who can reach an address.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    ThisHost,
+    OtherHosts,
+}
+
+fn metrics_listen(address: &str) -> Result<(Listen, Reach), String> {
+    if address.starts_with("unix:") {
+        return listen(address).map(|at| (at, Reach::ThisHost));
+    }
+    let host = address.strip_prefix("tcp:").unwrap_or(address);
+    let resolved = host.to_socket_addrs().map_err(|e| format!("{address}: {e}"))?;
+    let reach = match resolved.into_iter().all(|address| address.ip().is_loopback()) {
+        true => Reach::ThisHost,
+        false => Reach::OtherHosts,
+    };
+    Ok((Listen::Tcp(host.into()), reach))
+}
+
+/// The endpoint, if there is one and this build knows what to do with it.
+fn telemetry(endpoint: String) -> Result<String, String> {
+    if !cfg!(feature = "otel") {
+        return Err(format!(
+            "{endpoint}: this sextantd was built without OpenTelemetry; build one with \
+             cargo build --release -p sextant-manager --features otel"
+        ));
+    }
+    match endpoint.strip_prefix("http://") {
+        Some(host) if !host.is_empty() => Ok(endpoint),
+        _ => {
+            Err(format!("{endpoint}: a collector is http://HOST:PORT, on this host or behind a proxy of it"))
+        }
+    }
 }
 
 fn gid(group: &str) -> Result<nix::unistd::Gid, String> {

@@ -44,6 +44,36 @@ fn every_mistake_is_named() {
 }
 
 #[test]
+fn metrics_are_for_this_host_unless_others_are_let_in() {
+    let with = |args: &[&str]| decide(&[&BINARIES[..], args].concat());
+    let at = |args: &[&str]| with(args).unwrap().metrics_listen;
+    assert_eq!(at(&[]), None);
+    assert_eq!(at(&["--metrics-listen=127.0.0.1:9187"]), Some(Listen::Tcp("127.0.0.1:9187".into())));
+    assert_eq!(at(&["--metrics-listen=tcp:[::1]:9187"]), Some(Listen::Tcp("[::1]:9187".into())));
+    assert_eq!(at(&["--metrics-listen=unix:/run/m"]), Some(Listen::Unix("/run/m".into())));
+    let remote = ["--metrics-listen=0.0.0.0:9187", "--metrics-allow-remote"];
+    assert_eq!(at(&remote), Some(Listen::Tcp("0.0.0.0:9187".into())));
+    let mistakes = with(&remote[..1]).unwrap_err();
+    assert!(mistakes[0].contains("metrics-allow-remote"), "{mistakes:?}");
+    assert!(with(&["--metrics-listen=9187"]).is_err() && with(&["--metrics-listen=unix:m"]).is_err());
+    assert!(with(&[]).unwrap().metrics_per_container);
+    assert!(!with(&["--metrics-per-container=false"]).unwrap().metrics_per_container);
+}
+
+#[test]
+fn a_collector_is_taken_by_those_who_can_use_it() {
+    let with = |endpoint: &str| decide(&[&BINARIES[..], &[endpoint]].concat());
+    let taken = with("--telemetry-endpoint=http://127.0.0.1:4317");
+    match cfg!(feature = "otel") {
+        true => {
+            assert_eq!(taken.unwrap().telemetry_endpoint.as_deref(), Some("http://127.0.0.1:4317"));
+            assert!(with("--telemetry-endpoint=127.0.0.1:4317").unwrap_err()[0].contains("http://HOST:PORT"));
+        }
+        false => assert!(taken.unwrap_err()[0].contains("--features otel")),
+    }
+}
+
+#[test]
 fn binaries_default_to_the_daemons_directory() {
     let mistakes = decide(&[]).unwrap_err();
     assert!(mistakes[0].contains("/bin/sextant-runtime"), "{mistakes:?}");
