@@ -75,6 +75,8 @@ pub struct Config {
     pub events_limit: u64,
     /// Where metrics are served over HTTP.
     pub metrics_listen: Option<Listen>,
+    /// Whether that address may be one that other hosts reach.
+    pub metrics_allow_remote: bool,
     /// Whether some of them have the names of containers.
     pub metrics_per_container: bool,
     /// The collector that spans are sent to.
@@ -116,6 +118,7 @@ impl fmt::Display for Config {
         writeln!(f, "max-calls-per-connection = {calls_per_connection}\nmax-message = {message}")?;
         if let Some(at) = &self.metrics_listen {
             writeln!(f, "metrics-listen = \"{at}\"")?;
+            writeln!(f, "metrics-allow-remote = {}", self.metrics_allow_remote)?;
         }
         writeln!(f, "metrics-per-container = {}", self.metrics_per_container)?;
         if let Some(endpoint) = &self.telemetry_endpoint {
@@ -187,7 +190,9 @@ impl Decision {
         let group = self.take("group", |g| &mut g.group).map(|name| gid(&name)).transpose();
         let group = self.note("group", group).flatten();
         let limits = self.limits();
-        let metrics_listen = self.metrics_listen();
+        let metrics_allow_remote =
+            self.take("metrics-allow-remote", |g| &mut g.metrics_allow_remote).unwrap_or(false);
+        let metrics_listen = self.metrics_listen(metrics_allow_remote);
         let metrics_per_container =
             self.take("metrics-per-container", |g| &mut g.metrics_per_container).unwrap_or(true);
         let endpoint = self.take("telemetry-endpoint", |g| &mut g.telemetry_endpoint);
@@ -209,6 +214,7 @@ impl Decision {
                 limits,
                 events_limit,
                 metrics_listen,
+                metrics_allow_remote,
                 metrics_per_container,
                 telemetry_endpoint,
                 shutdown,
@@ -286,8 +292,7 @@ impl Decision {
     }
 
     /// An address that others cannot reach, unless that is wanted.
-    fn metrics_listen(&mut self) -> Option<Listen> {
-        let remote = self.take("metrics-allow-remote", |g| &mut g.metrics_allow_remote).unwrap_or(false);
+    fn metrics_listen(&mut self, remote: bool) -> Option<Listen> {
         let address = self.take("metrics-listen", |g| &mut g.metrics_listen)?;
         let checked = metrics_listen(&address).and_then(|(at, reach)| match reach {
             Reach::OtherHosts if !remote => Err(format!(

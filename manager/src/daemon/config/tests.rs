@@ -53,6 +53,8 @@ fn metrics_are_for_this_host_unless_others_are_let_in() {
     assert_eq!(at(&["--metrics-listen=unix:/run/m"]), Some(Listen::Unix("/run/m".into())));
     let remote = ["--metrics-listen=0.0.0.0:9187", "--metrics-allow-remote"];
     assert_eq!(at(&remote), Some(Listen::Tcp("0.0.0.0:9187".into())));
+    // What --check prints is a file that says the same.
+    assert!(with(&remote).unwrap().to_string().contains("metrics-allow-remote = true\n"));
     let mistakes = with(&remote[..1]).unwrap_err();
     assert!(mistakes[0].contains("metrics-allow-remote"), "{mistakes:?}");
     assert!(with(&["--metrics-listen=9187"]).is_err() && with(&["--metrics-listen=unix:m"]).is_err());
