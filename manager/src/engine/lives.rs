@@ -230,7 +230,10 @@ impl Actor {
 
     async fn live_for_client(&mut self, mailbox: &mut Mailbox) -> Result<Snapshot, Error> {
         self.container.due = None;
-        let lived = self.live(mailbox).await;
+        let lived = match self.go_on() {
+            Ok(()) => self.live(mailbox).await,
+            Err(halted) => Err(halted),
+        };
         if let Err(error) = lived {
             let (life, ..) = self.container.now();
             if self
