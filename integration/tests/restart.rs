@@ -439,3 +439,23 @@ async fn a_journal_of_many_lives_is_made_shorter_and_nobody_notices() {
     delete(&mut client, &id).await;
     daemon.finish(&[&id]);
 }
+
+#[tokio::test]
+async fn a_stop_gives_up_the_restart_of_another_client() {
+    let Some((daemon, mut client, id)) = begin("gives-up").await else { return };
+    // Its pid 1 heeds no SIGTERM.
+    start(&mut client, daemon.request(&id, &["/bin/probe", "sleep", "1000"])).await;
+    let request = RestartRequest { id: id.clone(), grace: millis(3_600_000), ..Default::default() };
+    let mut other = client.clone();
+    let restarted = tokio::spawn(async move { other.restart(request).await });
+    until_is(&mut client, &id, |c| c.next_restart_at.is_some()).await;
+    let request = StopRequest { id: id.clone(), grace: millis(0), ..Default::default() };
+    let stopped = within(client.stop(request)).await.unwrap().into_inner().exit.unwrap();
+    assert_eq!(stopped.how, Some(How::Signal(9)));
+    assert_eq!(within(restarted).await.unwrap().unwrap_err().code(), Code::Aborted);
+    let container = get(&mut client, &id).await;
+    assert_eq!((container.life, container.status()), (1, Status::Stopped));
+    assert!(container.next_restart_at.is_none());
+    delete(&mut client, &id).await;
+    daemon.finish(&[&id]);
+}

@@ -87,6 +87,7 @@ impl Container {
                 let next = self.decide(exit.as_ref()).await;
                 self.set(|s| s.next = next);
             }
+            (Phase::Running | Phase::Paused, Some(next)) => self.set(|s| s.next = Some(next.at)),
             (Phase::Created, Some(next)) if next.life == life => self.due = Some(Instant::now()),
             _ => {}
         }
@@ -99,7 +100,7 @@ impl Container {
     /// # Errors
     /// [`Error::Io`]; nothing has changed then.
     pub(super) async fn wish(&mut self, cause: Cause) -> Result<(), Error> {
-        let (life, _, phase) = self.now();
+        let (life, ..) = self.now();
         let at = SystemTime::now();
         let course = Course { next: Some(Next { life: life + 1, at, cause }), ..Course::default() };
         let before = std::mem::replace(&mut self.record.course, course);
@@ -109,9 +110,8 @@ impl Container {
         }
         self.halt.clear().await?;
         self.due = None;
-        if phase == Phase::Stopped {
-            self.set(|s| (s.next, s.restarts) = (Some(at), 0));
-        }
+        // Also while the life before is ended: a stop has to know that there is something to give up.
+        self.set(|s| (s.next, s.restarts) = (Some(at), 0));
         Ok(())
     }
 
@@ -230,7 +230,10 @@ impl Actor {
 
     async fn live_for_client(&mut self, mailbox: &mut Mailbox) -> Result<Snapshot, Error> {
         self.container.due = None;
-        let lived = self.live(mailbox).await;
+        let lived = match self.go_on() {
+            Ok(()) => self.live(mailbox).await,
+            Err(halted) => Err(halted),
+        };
         if let Err(error) = lived {
             let (life, ..) = self.container.now();
             if self
