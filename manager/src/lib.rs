@@ -17,6 +17,8 @@ pub mod info;
 pub mod logs;
 pub mod model;
 pub mod namespaces;
+pub mod placement;
 pub mod processes;
+pub mod sharing;
 pub mod shims;
 mod sys;

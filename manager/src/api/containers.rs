@@ -2,14 +2,14 @@
 
 use super::convert;
 use super::logs;
+use super::namespaces;
 use super::resources;
 use super::status::status;
+use crate::engine;
 use crate::engine::Engine;
-use crate::engine::blocking;
 use crate::engine::error::{Error, Violation};
 use crate::shims::client::{Force, Target};
 use crate::shims::journal;
-use crate::{engine, namespaces};
 use sextant_proto::v1;
 use std::time::Duration;
 use tonic::{Request, Response, Status};
@@ -95,9 +95,10 @@ impl v1::containers_server::Containers for Containers {
             let has = |key: &String, value: &String| {
                 s.labels.get(key).is_some_and(|found| value.is_empty() || found == value)
             };
+            // The inits of sandboxes are theirs, and listed nowhere.
             // A token is the last id of the page before: what is made or deleted meanwhile
             // moves no other container to another page.
-            s.id > page_token && labels.iter().all(|(key, value)| has(key, value))
+            !self.engine.is_init(s) && s.id > page_token && labels.iter().all(|(key, value)| has(key, value))
         });
         let size = usize::try_from(page_size).ok().filter(|size| *size > 0).unwrap_or(usize::MAX);
         let mut selected = selected.map(convert::container_to_wire);
@@ -163,11 +164,7 @@ impl v1::containers_server::Containers for Containers {
     }
 
     async fn namespaces(&self, request: Request<v1::NamespacesRequest>) -> Answer<v1::NamespacesResponse> {
-        let found = match self.engine.get(&request.into_inner().id) {
-            Ok(snapshot) => blocking(move || namespaces::read(&snapshot)).await,
-            Err(error) => Err(error),
-        };
-        reply(found.map(convert::namespaces_to_wire))
+        reply(namespaces::read(&self.engine, &request.into_inner().id).await)
     }
 
     async fn trace(&self, request: Request<v1::TraceRequest>) -> Answer<v1::TraceResponse> {

@@ -2,14 +2,13 @@
 //! here only as far as a wire type can say what the manager's cannot; the rest
 //! is checked by the engine.
 
+use super::sandboxes;
 use crate::engine::events::{Codec, Whole};
 use crate::model::{
     Access, BindMount, Ending, Event, EventKind, Exit, Failure, IdRange, Limits, LogOptions, NewContainer,
     Operation, OutputLost, Phase, RootfsSource, Snapshot, Source, StageRecord, Stdio, Verb,
 };
-use crate::namespaces::Namespaces;
 use sextant_proto::{journal, v1};
-use sextant_runtime::plan::IdMapping;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How an event stands in the global journal: a framed `sextant.v1.Event`.
@@ -172,6 +171,9 @@ pub fn container_to_wire(snapshot: Snapshot) -> v1::Container {
         age: prost_types::Duration::try_from(snapshot.heard.elapsed()).ok(),
         terminal: snapshot.stdio.terminal,
         stdin: snapshot.stdio.stdin,
+        sandbox: snapshot.placement.sandbox.unwrap_or_default(),
+        namespaces: sandboxes::modes_to_wire(&snapshot.placement.modes),
+        sandbox_init: snapshot.placement.init,
     }
 }
 
@@ -191,7 +193,8 @@ pub fn new_container(request: v1::CreateRequest) -> Option<NewContainer> {
     let labels = request.labels.into_iter().collect();
     let log = request.log.map(log_options).unwrap_or_default();
     let stdio = Stdio { stdin: request.stdin, terminal: request.terminal };
-    Some(NewContainer { id, source, labels, log, stdio, key: key(request.idempotency_key) })
+    let placement = sandboxes::placement(request.sandbox, request.namespaces);
+    Some(NewContainer { id, source, labels, log, stdio, placement, key: key(request.idempotency_key) })
 }
 
 /// The key of an operation; `None` when it has none.
@@ -210,6 +213,8 @@ pub fn operation_to_wire(operation: Operation) -> v1::Operation {
         Verb::Resume => v1::operation::Verb::Resume,
         Verb::Update => v1::operation::Verb::Update,
         Verb::Exec => v1::operation::Verb::Exec,
+        Verb::CreateSandbox => v1::operation::Verb::CreateSandbox,
+        Verb::DeleteSandbox => v1::operation::Verb::DeleteSandbox,
     };
     v1::Operation {
         key: operation.key,
@@ -275,25 +280,4 @@ pub fn limits_update(limits: v1::LimitsUpdate) -> sextant_runtime::contract::arg
 /// A duration; `None` when it is negative or out of range.
 pub fn duration(duration: prost_types::Duration) -> Option<Duration> {
     duration.try_into().ok()
-}
-
-/// The namespaces of a container.
-pub fn namespaces_to_wire(found: Namespaces) -> v1::NamespacesResponse {
-    let mappings = |all: Vec<IdMapping>| {
-        let one =
-            |m: IdMapping| v1::IdMapping { container_id: m.container_id, host_id: m.host_id, size: m.size };
-        all.into_iter().map(one).collect()
-    };
-    let namespaces = found.pairs.iter().map(|pair| v1::Namespace {
-        r#type: pair.kind.name().into(),
-        inode: pair.container,
-        host_inode: pair.host,
-    });
-    v1::NamespacesResponse {
-        namespaces: namespaces.collect(),
-        uid_mappings: mappings(found.uids),
-        gid_mappings: mappings(found.gids),
-        hostname: found.hostname,
-        host_hostname: found.host_hostname,
-    }
 }

@@ -7,8 +7,10 @@ pub mod convert;
 pub mod execs;
 pub mod limits;
 mod logs;
+mod namespaces;
 pub mod operations;
 mod resources;
+pub mod sandboxes;
 pub mod status;
 pub mod stdio;
 pub mod system;
@@ -18,10 +20,12 @@ use containers::Containers;
 use execs::Execs;
 use limits::{Door, Limits};
 use operations::Operations;
+use sandboxes::Sandboxes;
 use sextant_proto::DESCRIPTORS;
 use sextant_proto::v1::containers_server::ContainersServer;
 use sextant_proto::v1::execs_server::ExecsServer;
 use sextant_proto::v1::operations_server::OperationsServer;
+use sextant_proto::v1::sandboxes_server::SandboxesServer;
 use sextant_proto::v1::stdio_server::StdioServer;
 use sextant_proto::v1::system_server::SystemServer;
 use std::io;
@@ -49,6 +53,7 @@ pub async fn router(
     reporter.set_serving::<ExecsServer<Execs>>().await;
     reporter.set_serving::<StdioServer<Stdio>>().await;
     reporter.set_serving::<OperationsServer<Operations>>().await;
+    reporter.set_serving::<SandboxesServer<Sandboxes>>().await;
     reporter.set_serving::<SystemServer<System>>().await;
     let reflection = || {
         tonic_reflection::server::Builder::configure()
@@ -76,6 +81,10 @@ pub async fn router(
         )
         .add_service(
             OperationsServer::new(Operations { engine: engine.clone() })
+                .max_decoding_message_size(limits.message),
+        )
+        .add_service(
+            SandboxesServer::new(Sandboxes { engine: engine.clone() })
                 .max_decoding_message_size(limits.message),
         )
         .add_service(

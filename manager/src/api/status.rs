@@ -18,6 +18,11 @@
 //! | `OPERATION_NOT_FOUND` | NOT_FOUND |
 //! | `EXEC_NOT_FOUND` | NOT_FOUND |
 //! | `NOT_THERE` | FAILED_PRECONDITION |
+//! | `SANDBOX_NOT_FOUND` | NOT_FOUND |
+//! | `SANDBOX_EXISTS` | ALREADY_EXISTS |
+//! | `SANDBOX_NOT_READY` | FAILED_PRECONDITION |
+//! | `SANDBOX_IN_USE` | FAILED_PRECONDITION |
+//! | `SANDBOX_INIT` | FAILED_PRECONDITION |
 //! | `STOPPING` | UNAVAILABLE |
 
 use crate::engine::error::{Error, Violation};
@@ -47,6 +52,13 @@ pub fn status(error: &Error) -> Status {
         | Error::Removed { id }
         | Error::Cancelled { id, .. } => {
             details.set_resource_info("container", id, "", error.to_string());
+        }
+        Error::NoSandbox { id }
+        | Error::SandboxExists { id }
+        | Error::SandboxNotReady { id, .. }
+        | Error::SandboxInUse { id, .. }
+        | Error::IsInit { id } => {
+            details.set_resource_info("sandbox", id, "", error.to_string());
         }
         Error::NoExec { exec, .. } => {
             details.set_resource_info("exec", exec, "", error.to_string());
@@ -85,6 +97,11 @@ fn class(error: &Error) -> (Code, &'static str) {
         Error::NoOperation { .. } => (Code::NotFound, "OPERATION_NOT_FOUND"),
         Error::NoExec { .. } => (Code::NotFound, "EXEC_NOT_FOUND"),
         Error::Without { .. } => (Code::FailedPrecondition, "NOT_THERE"),
+        Error::NoSandbox { .. } => (Code::NotFound, "SANDBOX_NOT_FOUND"),
+        Error::SandboxExists { .. } => (Code::AlreadyExists, "SANDBOX_EXISTS"),
+        Error::SandboxNotReady { .. } => (Code::FailedPrecondition, "SANDBOX_NOT_READY"),
+        Error::SandboxInUse { .. } => (Code::FailedPrecondition, "SANDBOX_IN_USE"),
+        Error::IsInit { .. } => (Code::FailedPrecondition, "SANDBOX_INIT"),
         Error::Stopping => (Code::Unavailable, "STOPPING"),
     }
 }
@@ -123,6 +140,10 @@ fn metadata(error: &Error) -> HashMap<String, String> {
                 "give each operation a key of its own, and the same one only to a repeated call".into(),
             )]
         }
+        Error::SandboxInUse { .. } => {
+            vec![("hint", "delete its containers first, or delete it with force".into())]
+        }
+        Error::IsInit { .. } => vec![("hint", "delete the sandbox".into())],
         Error::WrongPhase { hint, .. } | Error::Exhausted { hint, .. } => vec![("hint", (*hint).into())],
         _ => Vec::new(),
     };

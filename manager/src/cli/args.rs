@@ -3,11 +3,13 @@
 //! [`super::parse`]; what a command does is in [`super::commands`].
 
 mod interactive;
+mod sandbox;
 
 pub use interactive::{AttachArgs, AttachedArgs, ExecArgs, StdioArgs};
+pub use sandbox::{NsArgs, SandboxArgs, SandboxCommand, SandboxCreateArgs, SandboxLsArgs};
 
 use super::client::{Address, Credentials};
-use super::parse::{self, At, CpuMillis, EnvVar, Label, LabelSelector, MemoryBytes, Volume};
+use super::parse::{self, At, CpuMillis, EnvVar, Label, LabelSelector, MemoryBytes, Mode, Volume};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -82,8 +84,10 @@ pub enum Command {
     Events(EventsArgs),
     /// Wait until containers have exited and print their exit codes
     Wait(IdsArgs),
-    /// Show a container's namespaces beside the host's
-    Ns(OneArgs),
+    /// Show who shares which namespace with whom; or of one, its namespaces beside the host's
+    Ns(NsArgs),
+    /// Make, list and remove sandboxes, in which containers share namespaces
+    Sandbox(SandboxArgs),
     /// Show where the time of a start-up went
     Trace(TraceArgs),
     /// Show the daemon, its host and its directories
@@ -188,6 +192,24 @@ pub struct ProcessArgs {
     /// Largest number of processes and threads
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
     pub pids_limit: Option<i64>,
+    /// Join a sandbox: the namespaces that it shares, unless said otherwise
+    #[arg(long, value_name = "ID")]
+    pub sandbox: Option<String>,
+    /// Whose network it has: own, sandbox, host, container:ID
+    #[arg(long, value_name = "MODE", value_parser = parse::mode)]
+    pub network: Option<Mode>,
+    /// Whose System V IPC and message queues
+    #[arg(long, value_name = "MODE", value_parser = parse::mode)]
+    pub ipc: Option<Mode>,
+    /// Whose host name
+    #[arg(long, value_name = "MODE", value_parser = parse::mode)]
+    pub uts: Option<Mode>,
+    /// Whose ids and rights: with host, root inside is root of the host
+    #[arg(long, value_name = "MODE", value_parser = parse::mode)]
+    pub user: Option<Mode>,
+    /// Whose processes it sees
+    #[arg(long, value_name = "MODE", value_parser = parse::mode)]
+    pub pid: Option<Mode>,
     /// Make the root file system read-only
     #[arg(long)]
     pub read_only: bool,
@@ -416,6 +438,8 @@ mod tests {
             ("sextant run --bundle b -- true", ArgumentConflict),
             ("sextant run --bundle b -e A=1", ArgumentConflict),
             ("sextant run --bundle b --read-only", ArgumentConflict),
+            ("sextant run --bundle b --sandbox s", ArgumentConflict),
+            ("sextant ns --dot --svg", ArgumentConflict),
             ("sextant create --bundle b -v /a:/b", ArgumentConflict),
             ("sextant run -d --rm --bundle b", ArgumentConflict),
         ] {

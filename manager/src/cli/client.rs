@@ -4,6 +4,7 @@
 use super::error::Error;
 use sextant_proto::v1::containers_client::ContainersClient;
 use sextant_proto::v1::execs_client::ExecsClient;
+use sextant_proto::v1::sandboxes_client::SandboxesClient;
 use sextant_proto::v1::stdio_client::StdioClient;
 use sextant_proto::v1::system_client::SystemClient;
 use std::error::Error as _;
@@ -124,6 +125,8 @@ pub struct Client {
     pub containers: ContainersClient<Channel>,
     /// `sextant.v1.Execs`.
     pub execs: ExecsClient<Channel>,
+    /// `sextant.v1.Sandboxes`.
+    pub sandboxes: SandboxesClient<Channel>,
     /// `sextant.v1.Stdio`.
     pub stdio: StdioClient<Channel>,
     /// `sextant.v1.System`.
@@ -144,6 +147,7 @@ pub async fn connect(address: &Address, credentials: &Credentials) -> Result<Cli
     Ok(Client {
         containers: ContainersClient::new(channel.clone()).max_decoding_message_size(MAX_ANSWER),
         execs: ExecsClient::new(channel.clone()).max_decoding_message_size(MAX_ANSWER),
+        sandboxes: SandboxesClient::new(channel.clone()).max_decoding_message_size(MAX_ANSWER),
         stdio: StdioClient::new(channel.clone()),
         system: SystemClient::new(channel).max_decoding_message_size(MAX_ANSWER),
         _dir: dir,

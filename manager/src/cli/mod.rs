@@ -16,6 +16,7 @@ pub mod detach;
 pub mod error;
 pub mod follow;
 pub mod gantt;
+pub mod graph;
 pub mod output;
 pub mod parse;
 pub mod signals;

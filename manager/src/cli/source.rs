@@ -4,9 +4,12 @@
 
 use super::args::{CreateArgs, LogArgs, ProcessArgs};
 use super::error::{EXIT_USAGE, Error, Report};
-use super::parse::{Access, EnvVar, MemoryBytes, Volume};
+use super::parse::{Access, EnvVar, MemoryBytes, Mode, Volume};
 use sextant_proto::v1::create_request::Source;
-use sextant_proto::v1::{CreateRequest, Limits, LogOptions, Mount, RootfsSource};
+use sextant_proto::v1::namespace_mode::Kind;
+use sextant_proto::v1::{
+    CreateRequest, Limits, LogOptions, Mount, NamespaceMode, NamespaceModes, RootfsSource,
+};
 use std::path::Path;
 
 /// The request that `args` stand for.
@@ -16,6 +19,8 @@ use std::path::Path;
 /// UTF-8, which the wire cannot carry.
 pub fn request(args: CreateArgs) -> Result<CreateRequest, Error> {
     let stdio = args.stdio;
+    let namespaces = modes(&args.process);
+    let sandbox = args.process.sandbox.clone().unwrap_or_default();
     let source = match (args.bundle, args.rootfs) {
         (Some(bundle), _) => Source::Bundle(absolute(&bundle)?),
         (None, Some(rootfs)) => Source::Rootfs(from_rootfs(absolute(&rootfs)?, args.process)?),
@@ -32,8 +37,31 @@ pub fn request(args: CreateArgs) -> Result<CreateRequest, Error> {
         source: Some(source),
         stdin: stdio.interactive,
         terminal: stdio.tty,
+        sandbox,
+        namespaces,
         ..Default::default()
     })
+}
+
+/// Whose namespaces it is in; `None` where no flag says it.
+fn modes(args: &ProcessArgs) -> Option<NamespaceModes> {
+    let mode = |mode: &Option<Mode>| {
+        let (kind, container) = match mode.as_ref()? {
+            Mode::Own => (Kind::Own, String::new()),
+            Mode::Sandbox => (Kind::Sandbox, String::new()),
+            Mode::Host => (Kind::Host, String::new()),
+            Mode::Container(id) => (Kind::Container, id.clone()),
+        };
+        Some(NamespaceMode { kind: kind.into(), container })
+    };
+    let modes = NamespaceModes {
+        network: mode(&args.network),
+        ipc: mode(&args.ipc),
+        uts: mode(&args.uts),
+        user: mode(&args.user),
+        pid: mode(&args.pid),
+    };
+    Some(modes).filter(|modes| *modes != NamespaceModes::default())
 }
 
 fn log_options(args: &LogArgs) -> LogOptions {
@@ -155,6 +183,17 @@ mod tests {
         assert_eq!(rootfs.limits, Some(Limits { memory_bytes: 1 << 20, cpu_millis: 500, pids: 7 }));
         assert_eq!(rootfs.mounts, [Mount { source: "/a".into(), destination: "/b".into(), readonly: true }]);
         assert_eq!((rootfs.cwd.as_str(), rootfs.hostname.as_str(), rootfs.readonly), ("/w", "h", true));
+    }
+
+    #[test]
+    fn namespaces_of_others_arrive_too() {
+        let line = "--sandbox pod --network host --pid container:web --rootfs /r -- true";
+        let request = of(&line.split(' ').collect::<Vec<_>>()).unwrap();
+        let modes = request.namespaces.unwrap();
+        assert_eq!((request.sandbox.as_str(), modes.network.unwrap().kind()), ("pod", Kind::Host));
+        let web = NamespaceMode { kind: Kind::Container.into(), container: "web".into() };
+        assert_eq!((modes.pid, modes.user), (Some(web), None));
+        assert_eq!(of(&["--rootfs", "/r", "--", "true"]).unwrap().namespaces, None);
     }
 
     #[test]

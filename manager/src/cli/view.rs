@@ -3,6 +3,8 @@
 //! are the API's; enums are lower-case words; times are RFC 3339 in UTC; what
 //! is not known is null or empty. These forms are stable.
 
+pub mod sandbox;
+
 use super::error::EXIT_SIGNAL_BASE;
 use super::time::rfc3339;
 use nix::sys::signal::Signal;
@@ -31,6 +33,9 @@ pub struct Container {
     pub ids: Option<IdRange>,
     pub terminal: bool,
     pub stdin: bool,
+    pub sandbox: Option<String>,
+    pub namespaces: Option<BTreeMap<&'static str, String>>,
+    pub sandbox_init: bool,
 }
 
 /// How a process ended: one of `code`, `signal` and `unknown` is set.
@@ -167,6 +172,9 @@ impl From<v1::Container> for Container {
             ids: c.ids.map(|ids| IdRange { host_id: ids.host_id, size: ids.size }),
             terminal: c.terminal,
             stdin: c.stdin,
+            sandbox: present(c.sandbox),
+            namespaces: c.namespaces.map(sandbox::modes),
+            sandbox_init: c.sandbox_init,
         }
     }
 }

@@ -56,6 +56,7 @@ pub(super) fn first_snapshot(record: &Record) -> Snapshot {
         failure: None,
         ids: record.ids,
         stdio: record.stdio,
+        placement: record.placement.clone(),
         heard: Instant::now(),
     }
 }

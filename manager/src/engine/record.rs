@@ -1,21 +1,21 @@
 //! `record.json`: what the manager intends with a container, on disk before the
-//! first side effect and until after the last one. Written whole: to a new
-//! file, synced, renamed over the old one, the directory synced (rename(2)).
+//! first side effect and until after the last one. Replaced whole (`whole`).
 //!
 //! What *happened* is not here but in the shim's journal; after a crash the
 //! two together say what is to be finished or undone (`reconcile`).
 
 use super::error::Error;
+use super::whole;
 use crate::model::{Failure, IdRange, LogOptions, Stdio};
+use crate::placement::Placement;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// Largest record that is read back.
-const MAX: u64 = 16 << 20;
+/// Its name.
+const FILE: &str = "record.json";
 
 /// What the manager is about to do, or has done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +63,9 @@ pub struct Record {
     /// What its process's stdio is.
     #[serde(default)]
     pub stdio: Stdio,
+    /// Where it belongs.
+    #[serde(default)]
+    pub placement: Placement,
 }
 
 /// Where the files of one container are.
@@ -77,7 +80,7 @@ pub struct Paths {
 impl Paths {
     /// The record.
     pub fn record(&self) -> PathBuf {
-        self.dir.join("record.json")
+        self.dir.join(FILE)
     }
 
     /// The bundle that the manager makes.
@@ -126,16 +129,7 @@ impl Record {
     /// # Errors
     /// [`Error::Io`]; the old record is whole then.
     pub fn write(&self, dir: &Path) -> Result<(), Error> {
-        self.replace(dir).map_err(Error::io(format!("write {}", dir.join("record.json").display())))
-    }
-
-    fn replace(&self, dir: &Path) -> io::Result<()> {
-        let new = dir.join("record.json.new");
-        let mut file = File::create(&new)?;
-        file.write_all(&serde_json::to_vec_pretty(self)?)?;
-        file.sync_all()?;
-        std::fs::rename(&new, dir.join("record.json"))?;
-        File::open(dir)?.sync_all()
+        whole::write(dir, FILE, self)
     }
 
     /// Reads the one in `dir`; `None` when there is none.
@@ -143,20 +137,7 @@ impl Record {
     /// # Errors
     /// [`Error::Io`], also for a record that is not one.
     pub fn read(dir: &Path) -> Result<Option<Self>, Error> {
-        let path = dir.join("record.json");
-        let attempted = format!("read {}", path.display());
-        let bytes = match std::fs::metadata(&path) {
-            Ok(metadata) if metadata.len() > MAX => {
-                return Err(Error::io(attempted)(io::Error::other(format!(
-                    "it has {} bytes",
-                    metadata.len()
-                ))));
-            }
-            Ok(_) => std::fs::read(&path).map_err(Error::io(&attempted))?,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(Error::io(attempted)(e)),
-        };
-        serde_json::from_slice(&bytes).map(Some).map_err(|e| Error::io(attempted)(e.into()))
+        whole::read(dir, FILE)
     }
 }
 
@@ -179,6 +160,7 @@ pub(crate) mod tests {
             key: Some("key".into()),
             log: LogOptions { max_files: Some(3), ..LogOptions::default() },
             stdio: Stdio { stdin: true, terminal: false },
+            placement: Placement { sandbox: Some("s".into()), ..Placement::default() },
         }
     }
 

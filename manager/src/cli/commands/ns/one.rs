@@ -1,14 +1,15 @@
-//! `ns`: a container's namespaces beside the host's, and what is different
-//! inside each.
+//! `ns ID`: the namespaces of a container or a sandbox beside the host's, who
+//! else is in each, and what is different inside.
 
-use crate::cli::args::OneArgs;
 use crate::cli::client::Client;
 use crate::cli::error::Error;
 use crate::cli::output::{self, Colour, Paint};
 use crate::cli::table::{self, Cell};
+use crate::cli::view::sandbox::Namespace;
 use serde::Serialize;
 use sextant_proto::v1::{self, GetRequest, NamespacesRequest};
 use std::process::ExitCode;
+use tonic::Code;
 
 /// Everything shown, in the form that `--json` prints.
 #[derive(Debug, Serialize)]
@@ -25,30 +26,26 @@ struct View {
 }
 
 #[derive(Debug, Serialize)]
-struct Namespace {
-    #[serde(rename = "type")]
-    kind: String,
-    inode: u64,
-    host_inode: u64,
-    /// Whether it is the host's.
-    shared: bool,
-}
-
-#[derive(Debug, Serialize)]
 struct IdMapping {
     container_id: u32,
     host_id: u32,
     size: u32,
 }
 
-pub(super) async fn run(client: &Client, args: OneArgs) -> Result<ExitCode, Error> {
-    let id = args.id;
+pub(super) async fn run(client: &Client, id: String, json: bool) -> Result<ExitCode, Error> {
     let failed = || Error::request(format!("show the namespaces of {id}"));
     let mut containers = client.clone().containers;
-    let container = containers.get(GetRequest { id: id.clone() }).await.map_err(failed())?;
     let answer = containers.namespaces(NamespacesRequest { id: id.clone() }).await.map_err(failed())?;
-    let view = view(container.into_inner().container.unwrap_or_default(), answer.into_inner());
-    if args.json {
+    let container = match containers.get(GetRequest { id: id.clone() }).await {
+        Ok(found) => found.into_inner().container.unwrap_or_default(),
+        // A sandbox, which has no process, or has its init.
+        Err(status) if status.code() == Code::NotFound => {
+            v1::Container { id: id.clone(), ..Default::default() }
+        }
+        Err(status) => return Err(failed()(status)),
+    };
+    let view = view(container, answer.into_inner());
+    if json {
         output::print_json(&view)?;
     } else {
         output::print(&render(Paint::stdout(), &view))?;
@@ -57,19 +54,13 @@ pub(super) async fn run(client: &Client, args: OneArgs) -> Result<ExitCode, Erro
 }
 
 fn view(container: v1::Container, answer: v1::NamespacesResponse) -> View {
-    let namespace = |ns: v1::Namespace| Namespace {
-        shared: ns.inode == ns.host_inode,
-        kind: ns.r#type,
-        inode: ns.inode,
-        host_inode: ns.host_inode,
-    };
     let mapping =
         |m: v1::IdMapping| IdMapping { container_id: m.container_id, host_id: m.host_id, size: m.size };
     View {
         id: container.id,
         pid: container.pid,
         rootfs: container.rootfs,
-        namespaces: answer.namespaces.into_iter().map(namespace).collect(),
+        namespaces: answer.namespaces.into_iter().map(Namespace::from).collect(),
         uid_mappings: answer.uid_mappings.into_iter().map(mapping).collect(),
         gid_mappings: answer.gid_mappings.into_iter().map(mapping).collect(),
         hostname: answer.hostname,
@@ -79,8 +70,12 @@ fn view(container: v1::Container, answer: v1::NamespacesResponse) -> View {
 
 fn render(paint: Paint, view: &View) -> String {
     let row = |ns: &Namespace| {
-        let (word, colour) = if ns.shared { ("shared", Colour::Yellow) } else { ("own", Colour::Green) };
-        let inside = if ns.shared { "nothing: it is the host's".to_owned() } else { inside(&ns.kind, view) };
+        let (word, colour) = match (ns.shared, ns.sharers.is_empty()) {
+            (true, _) => ("shared".to_owned(), Colour::Yellow),
+            (false, true) => ("own".into(), Colour::Green),
+            (false, false) => (format!("with {}", ns.sharers.join(", ")), Colour::Bold),
+        };
+        let inside = if ns.shared { "nothing: it is the host's".to_owned() } else { inside(ns, view) };
         [
             Cell::from(ns.kind.as_str()),
             ns.inode.to_string().into(),
@@ -100,8 +95,12 @@ fn render(paint: Paint, view: &View) -> String {
 }
 
 /// What a process in its own namespace of this kind sees (namespaces(7)).
-fn inside(kind: &str, view: &View) -> String {
-    match kind {
+fn inside(ns: &Namespace, view: &View) -> String {
+    match ns.kind.as_str() {
+        "pid" if view.pid == 0 => "processes of its containers; an init is pid 1".into(),
+        "pid" if !ns.sharers.is_empty() => {
+            format!("also the processes of those; it is {} on the host", view.pid)
+        }
         "pid" => format!("its own processes only; its init is pid 1, on the host {}", view.pid),
         "network" => "interfaces, addresses, routes and ports of its own".into(),
         "mount" if view.rootfs.is_empty() => "a root and mounts of its own".into(),
@@ -142,21 +141,28 @@ mod tests {
 
     #[test]
     fn own_and_shared_namespaces_are_told_apart() {
-        let ns = |kind: &str, inode, host_inode| v1::Namespace { r#type: kind.into(), inode, host_inode };
+        let ns = |kind: &str, inode, host_inode| v1::Namespace {
+            r#type: kind.into(),
+            inode,
+            host_inode,
+            sharers: vec![],
+        };
+        let user = v1::Namespace { sharers: vec!["a".into(), "b".into()], ..ns("user", 7, 3) };
         let answer = v1::NamespacesResponse {
-            namespaces: vec![ns("uts", 5, 1), ns("time", 2, 2), ns("user", 7, 3)],
+            namespaces: vec![ns("uts", 5, 1), ns("time", 2, 2), user],
             uid_mappings: vec![v1::IdMapping { container_id: 0, host_id: 100_000, size: 65_536 }],
             gid_mappings: vec![v1::IdMapping { container_id: 0, host_id: 9, size: 1 }],
             hostname: "web".into(),
             host_hostname: "deb".into(),
+            owners: vec![],
         };
         let text = render(Paint::Plain, &view(v1::Container::default(), answer));
         assert_eq!(
             text,
-            "NAMESPACE  CONTAINER  HOST          DIFFERENT INSIDE\n\
-             uts        5          1     own     the host name is web\n\
-             time       2          2     shared  nothing: it is the host's\n\
-             user       7          3     own     uid 0 is 100000 on the host; capabilities count inside only\n\
+            "NAMESPACE  CONTAINER  HOST             DIFFERENT INSIDE\n\
+             uts        5          1     own        the host name is web\n\
+             time       2          2     shared     nothing: it is the host's\n\
+             user       7          3     with a, b  uid 0 is 100000 on the host; capabilities count inside only\n\
              \n\
              uid map    0-65535 are 100000-165535 on the host\n\
              gid map    0 is 9 on the host\n\
