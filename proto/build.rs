@@ -3,8 +3,12 @@
 use std::path::PathBuf;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let files =
-        ["proto/sextant/shim/v1/shim.proto", "proto/sextant/v1/exec.proto", "proto/sextant/v1/sextant.proto"];
+    let files = [
+        "proto/sextant/shim/v1/shim.proto",
+        "proto/sextant/v1/exec.proto",
+        "proto/sextant/v1/sandbox.proto",
+        "proto/sextant/v1/sextant.proto",
+    ];
     for file in files {
         println!("cargo:rerun-if-changed={file}");
     }

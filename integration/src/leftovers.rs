@@ -62,12 +62,17 @@ impl Leftovers {
         }
     }
 
-    /// Kills the processes and removes the cgroups, after a test that failed.
+    /// Kills the processes, lets go of the mounts and removes the cgroups, after a test that failed.
     pub fn clean_up(&self) {
         for (pid, _) in self.processes() {
             if let Err(e) = kill(Pid::from_raw(pid), Signal::SIGKILL) {
                 eprintln!("kill {pid} at the end of a test: {e}");
             }
+        }
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        // The last is on top; one that has gone with another is no loss.
+        for target in mounts.lines().rev().filter(|l| self.marked(l)).filter_map(|l| l.split(' ').nth(4)) {
+            nix::mount::umount2(target, nix::mount::MntFlags::MNT_DETACH).unwrap_or_default();
         }
         until(Duration::from_secs(1), || {
             self.cgroups().iter().rev().filter(|path| fs::remove_dir(path).is_err()).count() == 0

@@ -50,7 +50,7 @@ async fn what_is_followed_goes_on_with_the_next_daemon() {
     request.stdin = true;
     let container = client.run(request).await.unwrap();
     let mut log = container.follow();
-    let mut events = client.events(EventsRequest { after_seq: 0, follow: true });
+    let mut events = client.events(EventsRequest { follow: true, ..Default::default() });
     for kind in ["KIND_CREATED", "KIND_STARTED"] {
         assert_eq!(within(events.next()).await.unwrap().unwrap().kind().as_str_name(), kind);
     }

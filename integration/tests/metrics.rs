@@ -48,7 +48,7 @@ async fn what_was_done_is_counted_and_what_there_is_is_measured() {
     assert_eq!(std::fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o600);
     let mut client = daemon.containers().await;
     start(&mut client, daemon.request(&id, &["/bin/probe", "sleep", "1000"])).await;
-    client.get(GetRequest { id: "none".into() }).await.unwrap_err();
+    client.get(GetRequest { id: "none".into(), ..Default::default() }).await.unwrap_err();
     let refused = daemon.request("not a name", &["/bin/probe"]);
     client.create(refused).await.unwrap_err();
 

@@ -1,16 +1,18 @@
 //! Bundles: reading what a container will be from one, and making one from a
-//! root directory and a command. Both end in the same check, the runtime's own
+//! root directory and a command, with namespaces of its own or of others
+//! ([`Entries`]). Both end in the same check, the runtime's own
 //! planner, so that a mistake is found before there is a shim.
 
 use crate::engine::error::{Error, Violation};
 use crate::model::{Access, BindMount, IdRange, Limits, RootfsSource};
+use crate::placement::{Entries, Entry, KINDS};
 use oci_spec::runtime::{
-    Capabilities, Capability, LinuxCapabilities, LinuxCpu, LinuxMemory, LinuxPids, LinuxResources, Mount,
-    Process, Root, Spec,
+    Capabilities, Capability, Linux, LinuxCapabilities, LinuxCpu, LinuxMemory, LinuxNamespaceType, LinuxPids,
+    LinuxResources, Mount, Process, Root, Spec,
 };
 use sextant_runtime::bundle::Bundle;
 use sextant_runtime::contract::report::Failure;
-use sextant_runtime::plan::{self, Problem, default::isolated_spec, host::Host};
+use sextant_runtime::plan::{self, NamespaceKind, Problem, default::isolated_spec, host::Host};
 use std::collections::HashMap;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
@@ -97,7 +99,8 @@ fn unreadable(failure: &Failure) -> Violation {
     Violation { field: field.into(), message: without_place.to_string(), hint: failure.hint.clone() }
 }
 
-/// Makes a bundle with all six namespaces, a cgroup and a range of ids of its own.
+/// Makes a bundle with a cgroup and namespaces of its own, but for those that `entries` name
+/// otherwise; `ids` are those of its user namespace, if it is not the host's.
 ///
 /// # Errors
 /// [`Error::Io`].
@@ -105,13 +108,14 @@ pub fn make(
     bundle: &Path,
     id: &str,
     source: &RootfsSource,
-    ids: IdRange,
+    ids: Option<IdRange>,
+    entries: &Entries,
     terminal: bool,
 ) -> Result<(), Error> {
     let path = bundle.join("config.json");
     let attempted = || Error::io(format!("write {}", path.display()));
     DirBuilder::new().recursive(true).mode(0o700).create(bundle).map_err(attempted())?;
-    let mut spec = spec(id, source, ids);
+    let mut spec = spec(id, source, ids, entries);
     if let Some(process) = spec.process_mut() {
         process.set_terminal(Some(terminal));
     }
@@ -119,26 +123,89 @@ pub fn make(
     std::fs::write(&path, bytes).map_err(attempted())
 }
 
-fn spec(id: &str, source: &RootfsSource, ids: IdRange) -> Spec {
+fn spec(id: &str, source: &RootfsSource, ids: Option<IdRange>, entries: &Entries) -> Spec {
+    // Without a user namespace there is no mapping, and every id is there.
+    let ids = ids.unwrap_or(IdRange { host_id: 0, size: u32::MAX });
     let mut spec = isolated_spec(ids.host_id, ids.size);
     let mut root = Root::default();
     root.set_path(source.rootfs.clone()).set_readonly(Some(source.access == Access::ReadOnly));
     let hostname = if source.hostname.is_empty() { id } else { &source.hostname };
-    spec.set_root(Some(root)).set_hostname(Some(hostname.to_owned()));
-    // Many containers may share the directory: its files keep their owners inside.
-    spec.set_annotations(Some(HashMap::from([("dev.sextant.rootfs.idmap".into(), "true".into())])));
+    let named = entries.get(NamespaceKind::Uts) == Entry::New;
+    spec.set_root(Some(root)).set_hostname(named.then(|| hostname.to_owned()));
+    if entries.get(NamespaceKind::User) != Entry::Host {
+        // Many containers may share the directory: its files keep their owners inside.
+        spec.set_annotations(Some(HashMap::from([("dev.sextant.rootfs.idmap".into(), "true".into())])));
+    }
     if let Some(process) = spec.process_mut() {
         fill(process, source);
     }
-    let mut mounts = spec.mounts().clone().unwrap_or_default();
+    let mut mounts = shown(spec.mounts().clone().unwrap_or_default(), entries);
     mounts.extend(source.mounts.iter().map(bind));
     spec.set_mounts(Some(mounts));
     if let Some(linux) = spec.linux_mut() {
         let resources = linux.resources().clone().unwrap_or_default();
         linux.set_resources(Some(limited(resources, &source.limits)));
         linux.set_cgroups_path(Some(Path::new(CGROUP).join(id)));
+        enter(linux, entries);
     }
     spec
+}
+
+/// Names whose namespaces it is in.
+fn enter(linux: &mut Linux, entries: &Entries) {
+    let mut namespaces = linux.namespaces().clone().unwrap_or_default();
+    for kind in KINDS {
+        let typ = match kind {
+            NamespaceKind::User => LinuxNamespaceType::User,
+            NamespaceKind::Pid => LinuxNamespaceType::Pid,
+            NamespaceKind::Network => LinuxNamespaceType::Network,
+            NamespaceKind::Uts => LinuxNamespaceType::Uts,
+            NamespaceKind::Ipc => LinuxNamespaceType::Ipc,
+            NamespaceKind::Mount | NamespaceKind::Cgroup | NamespaceKind::Time => continue,
+        };
+        match entries.get(kind) {
+            Entry::New => {}
+            Entry::Host => namespaces.retain(|ns| ns.typ() != typ),
+            Entry::Join(path) => {
+                for ns in namespaces.iter_mut().filter(|ns| ns.typ() == typ) {
+                    ns.set_path(Some(path.clone()));
+                }
+            }
+        }
+    }
+    linux.set_namespaces(Some(namespaces));
+    if entries.get(NamespaceKind::User) != Entry::New {
+        // The one that is joined has its own mappings, the host needs none.
+        linux.set_uid_mappings(None).set_gid_mappings(None);
+    }
+}
+
+/// The file systems that show a namespace: each can be mounted by who has rights over it only.
+fn shown(mut mounts: Vec<Mount>, entries: &Entries) -> Vec<Mount> {
+    let bound = |mount: &mut Mount, source: &Path, options: &[&str]| {
+        mount
+            .set_typ(Some("bind".into()))
+            .set_source(Some(source.into()))
+            .set_options(Some(options.iter().map(|o| (*o).to_owned()).collect()));
+    };
+    if entries.no_mqueue {
+        mounts.retain(|mount| mount.typ().as_deref() != Some("mqueue"));
+    }
+    for mount in &mut mounts {
+        match mount.destination().to_str() {
+            // Without what is mounted below it on the host.
+            Some("/sys") if entries.host_sysfs => {
+                bound(mount, Path::new("/sys"), &["bind", "ro", "nosuid", "noexec", "nodev"]);
+            }
+            Some("/dev/shm") => {
+                if let Some(shm) = &entries.shm {
+                    bound(mount, shm, &["bind", "rw", "nosuid", "noexec", "nodev"]);
+                }
+            }
+            _ => {}
+        }
+    }
+    mounts
 }
 
 fn fill(process: &mut Process, source: &RootfsSource) {
@@ -219,7 +286,8 @@ mod tests {
     fn a_made_bundle_says_what_was_asked_for() {
         let dir = tempfile::tempdir().unwrap();
         let ids = IdRange { host_id: 0x7000_0000, size: 65536 };
-        make(&dir.path().join("bundle"), "c1", &source(dir.path()), ids, true).unwrap();
+        make(&dir.path().join("bundle"), "c1", &source(dir.path()), Some(ids), &Entries::default(), true)
+            .unwrap();
         let config: Value =
             serde_json::from_slice(&std::fs::read(dir.path().join("bundle/config.json")).unwrap()).unwrap();
         let mut kinds: Vec<_> =
@@ -243,6 +311,40 @@ mod tests {
     }
 
     #[test]
+    fn namespaces_of_others_are_joined_by_file_or_left_out() {
+        let mut entries = Entries::default();
+        (entries.shm, entries.no_mqueue, entries.host_sysfs) = (Some("/pins/shm".into()), true, true);
+        entries.set(NamespaceKind::User, Entry::Join("/pins/user".into()));
+        entries.set(NamespaceKind::Uts, Entry::Join("/pins/uts".into()));
+        entries.set(NamespaceKind::Network, Entry::Host);
+        let ids = IdRange { host_id: 0x7000_0000, size: 65536 };
+        let config = serde_json::to_value(spec("c1", &source(Path::new("/r")), Some(ids), &entries)).unwrap();
+        let namespaces = config["linux"]["namespaces"].as_array().unwrap();
+        let of = |kind: &str| namespaces.iter().find(|n| n["type"] == kind);
+        assert_eq!(of("user").unwrap()["path"], "/pins/user");
+        assert_eq!(of("uts").unwrap()["path"], "/pins/uts");
+        assert!(of("network").is_none() && of("ipc").unwrap().get("path").is_none());
+        assert!(config["linux"].get("uidMappings").is_none() && config.get("hostname").is_none());
+        let mounts = config["mounts"].as_array().unwrap();
+        let at = |place: &str| mounts.iter().find(|m| m["destination"] == place);
+        assert!(at("/dev/mqueue").is_none());
+        assert_eq!(at("/dev/shm").unwrap()["source"], "/pins/shm");
+        assert_eq!(
+            (&at("/sys").unwrap()["type"], &at("/sys").unwrap()["source"]),
+            (&json!("bind"), &json!("/sys"))
+        );
+    }
+
+    #[test]
+    fn without_a_user_namespace_no_id_is_mapped() {
+        let mut entries = Entries::default();
+        entries.set(NamespaceKind::User, Entry::Host);
+        let config = serde_json::to_value(spec("c1", &source(Path::new("/r")), None, &entries)).unwrap();
+        assert!(config["linux"].get("uidMappings").is_none() && config["linux"].get("gidMappings").is_none());
+        assert!(config["annotations"].get("dev.sextant.rootfs.idmap").is_none(), "{}", config["annotations"]);
+    }
+
+    #[test]
     fn a_bundle_is_refused_with_pointers() {
         let dir = tempfile::tempdir().unwrap();
         let fields = |bundle: &Path| match check(bundle, "c1") {
@@ -250,7 +352,8 @@ mod tests {
             other => vec![format!("{other:?}")],
         };
         assert_eq!(fields(&dir.path().join("nowhere")), ["bundle"]);
-        let mut spec = spec("c1", &source(dir.path()), IdRange { host_id: 1 << 30, size: 10 });
+        let ids = IdRange { host_id: 1 << 30, size: 10 };
+        let mut spec = spec("c1", &source(dir.path()), Some(ids), &Entries::default());
         spec.process_mut().as_mut().unwrap().set_args(Some(vec![])).set_cwd("here".into());
         std::fs::write(dir.path().join("config.json"), serde_json::to_vec(&spec).unwrap()).unwrap();
         let fields: Vec<String> = fields(dir.path());

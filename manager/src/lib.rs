@@ -18,8 +18,10 @@ pub mod logs;
 pub mod metrics;
 pub mod model;
 pub mod namespaces;
+pub mod placement;
 pub mod processes;
 pub mod selector;
+pub mod sharing;
 pub mod shims;
 mod sys;
 #[cfg(feature = "otel")]

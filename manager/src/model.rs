@@ -8,7 +8,9 @@ pub use policies::{
     Health, HealthCheck, HealthState, OnUnhealthy, Probe, RestartPolicy, RestartWhen, Restarting, WaitFor,
 };
 
+use crate::placement::{Placement, Shared};
 use serde::{Deserialize, Serialize};
+use sextant_runtime::plan::NamespaceKind;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
@@ -118,7 +120,7 @@ pub struct Snapshot {
     pub rootfs: PathBuf,
     /// argv of the process.
     pub command: Vec<String>,
-    /// Host name inside, where it has one of its own.
+    /// Host name inside, where that is not the host's.
     pub hostname: String,
     /// As given at creation.
     pub labels: BTreeMap<String, String>,
@@ -148,6 +150,8 @@ pub struct Snapshot {
     pub ids: Option<IdRange>,
     /// What its process's stdio is.
     pub stdio: Stdio,
+    /// Where it belongs.
+    pub placement: Placement,
     /// When its shim was last heard of.
     pub heard: Instant,
 }
@@ -278,6 +282,20 @@ pub enum Verb {
     Exec,
     /// Ends it and begins its next life.
     Restart,
+    /// Makes a sandbox.
+    CreateSandbox,
+    /// Removes a sandbox.
+    DeleteSandbox,
+}
+
+impl Verb {
+    /// What it is done to.
+    pub fn object(self) -> &'static str {
+        match self {
+            Self::CreateSandbox | Self::DeleteSandbox => "sandbox",
+            _ => "container",
+        }
+    }
 }
 
 impl std::fmt::Display for Verb {
@@ -292,6 +310,8 @@ impl std::fmt::Display for Verb {
             Self::Update => "update",
             Self::Exec => "execute a process in",
             Self::Restart => "restart",
+            Self::CreateSandbox => "create",
+            Self::DeleteSandbox => "delete",
         })
     }
 }
@@ -303,7 +323,7 @@ pub struct Operation {
     pub key: String,
     /// What it does.
     pub verb: Verb,
-    /// To which container.
+    /// To which container, or sandbox.
     pub container: String,
     /// When it began.
     pub begun_at: SystemTime,
@@ -345,12 +365,56 @@ pub struct NewContainer {
     pub log: LogOptions,
     /// What its stdio is to be; the terminal of a bundle is the bundle's to say.
     pub stdio: Stdio,
+    /// Where it belongs.
+    pub placement: Placement,
     /// Key of the operation, where the caller has given one.
     pub key: Option<String>,
     /// When it is restarted.
     pub restart: RestartPolicy,
     /// How it is asked whether it is well.
     pub check: Option<HealthCheck>,
+}
+
+/// A request for a sandbox.
+#[derive(Clone, Debug)]
+pub struct NewSandbox {
+    /// Its name; the manager makes one up where it is missing.
+    pub id: Option<String>,
+    /// Whatever the caller wants to find again.
+    pub labels: BTreeMap<String, String>,
+    /// Empty is the sandbox's id.
+    pub hostname: String,
+    /// What its containers share.
+    pub shared: Shared,
+    /// Key of the operation, where the caller has given one.
+    pub key: Option<String>,
+}
+
+/// What is known of one sandbox at this moment.
+#[derive(Clone, Debug)]
+pub struct Sandbox {
+    /// Name and identity.
+    pub id: String,
+    /// Why containers cannot join it; `None`: they can.
+    pub because: Option<String>,
+    /// As given at creation.
+    pub labels: BTreeMap<String, String>,
+    /// Host name inside; empty where it shares no uts namespace.
+    pub hostname: String,
+    /// What its containers share.
+    pub shared: Shared,
+    /// When the request was taken.
+    pub created_at: SystemTime,
+    /// The ids of its user namespace.
+    pub ids: Option<IdRange>,
+    /// Types and inodes of the namespaces that it holds.
+    pub namespaces: Vec<(NamespaceKind, u64)>,
+    /// Directory of the files that hold them.
+    pub pins: PathBuf,
+    /// Those that joined it, by name.
+    pub containers: Vec<String>,
+    /// Its init.
+    pub init_pid: Option<i32>,
 }
 
 /// How a container's log is kept; `None` is the shim's default.

@@ -4,7 +4,9 @@
 use crate::engine::error::Error;
 use crate::model::Snapshot;
 use sextant_runtime::plan::{IdMapping, NamespaceKind};
+use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -17,6 +19,15 @@ pub struct Pair {
     pub container: u64,
     /// Inode of the manager's.
     pub host: u64,
+    /// Ids of others that are in it, where that was asked for (`sharing`).
+    pub sharers: Vec<String>,
+}
+
+impl Pair {
+    /// One of which nobody knows yet who shares it.
+    pub fn new(kind: NamespaceKind, container: u64, host: u64) -> Self {
+        Self { kind, container, host, sharers: Vec::new() }
+    }
 }
 
 /// Everything about a container's namespaces.
@@ -34,36 +45,75 @@ pub struct Namespaces {
     pub host_hostname: String,
 }
 
-/// Reads those of a living container. The directory of the process is opened
-/// once, so that its number cannot come to mean another process meanwhile.
+/// Those of the manager's own process, which are the host's: the same on both sides.
 ///
 /// # Errors
-/// [`Error::WrongPhase`] when there is no process; [`Error::Io`].
-pub fn read(snapshot: &Snapshot) -> Result<Namespaces, Error> {
+/// [`Error::Io`].
+pub fn of_host() -> Result<Vec<Pair>, Error> {
+    pairs_of("/proc/self").map_err(Error::io("read the namespaces of the host"))
+}
+
+/// Those of a living container.
+///
+/// # Errors
+/// As [`read`].
+pub fn pairs(snapshot: &Snapshot) -> Result<Vec<Pair>, Error> {
+    let process = open(snapshot)?;
+    pairs_of(&path(&process)).map_err(Error::io(attempted(snapshot)))
+}
+
+fn attempted(snapshot: &Snapshot) -> String {
+    format!("read the namespaces of container {:?}", snapshot.id)
+}
+
+/// The directory of a container's process, opened once, so that its number cannot come to mean
+/// another process meanwhile.
+fn open(snapshot: &Snapshot) -> Result<File, Error> {
     let none = || Error::WrongPhase {
         id: snapshot.id.clone(),
         attempted: "read its namespaces",
         phase: snapshot.phase,
         hint: "only a created or running container has namespaces",
     };
-    let process = std::fs::File::open(format!("/proc/{}", snapshot.pid.ok_or_else(none)?));
-    let process = process.map_err(|_| none())?;
-    let of_process = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&process));
-    let attempted = || format!("read the namespaces of container {:?}", snapshot.id);
+    File::open(format!("/proc/{}", snapshot.pid.ok_or_else(none)?)).map_err(|_| none())
+}
+
+fn path(process: &File) -> String {
+    format!("/proc/self/fd/{}", process.as_raw_fd())
+}
+
+fn pairs_of(process: &str) -> io::Result<Vec<Pair>> {
+    let pairs = NamespaceKind::ALL
+        .into_iter()
+        .map(|kind| Ok(Pair::new(kind, inode(process, kind)?, inode("/proc/self", kind)?)));
+    pairs.collect()
+}
+
+/// Reads those of a living container, and its id maps.
+///
+/// # Errors
+/// [`Error::WrongPhase`] when there is no process; [`Error::Io`].
+pub fn read(snapshot: &Snapshot) -> Result<Namespaces, Error> {
+    let process = open(snapshot)?;
+    let of_process = path(&process);
     let all = || -> io::Result<Namespaces> {
-        let pairs = NamespaceKind::ALL.into_iter().map(|kind| {
-            let (container, host) = (inode(&of_process, kind)?, inode("/proc/self", kind)?);
-            Ok(Pair { kind, container, host })
-        });
         Ok(Namespaces {
-            pairs: pairs.collect::<io::Result<_>>()?,
+            pairs: pairs_of(&of_process)?,
             uids: id_map(&std::fs::read_to_string(Path::new(&of_process).join("uid_map"))?)?,
             gids: id_map(&std::fs::read_to_string(Path::new(&of_process).join("gid_map"))?)?,
             hostname: snapshot.hostname.clone(),
-            host_hostname: nix::unistd::gethostname()?.to_string_lossy().into_owned(),
+            host_hostname: hostname()?,
         })
     };
-    all().map_err(Error::io(attempted()))
+    all().map_err(Error::io(attempted(snapshot)))
+}
+
+/// The host's name.
+///
+/// # Errors
+/// Of gethostname(2).
+pub fn hostname() -> io::Result<String> {
+    Ok(nix::unistd::gethostname()?.to_string_lossy().into_owned())
 }
 
 fn inode(process: &str, kind: NamespaceKind) -> io::Result<u64> {

@@ -56,7 +56,7 @@ pub(crate) async fn hello(
     told += &format!("exit: {:?}\n", container.wait().await?.how);
     container.delete().await?;
 
-    let mut events = client.events(EventsRequest { after_seq: before, follow: false });
+    let mut events = client.events(EventsRequest { after_seq: before, ..Default::default() });
     while let Some(event) = events.next().await? {
         told += &format!("event: {} {}\n", event.seq - before, event.kind().as_str_name());
     }

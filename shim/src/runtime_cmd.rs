@@ -178,6 +178,7 @@ fn name(invocation: &Invocation) -> &'static str {
         Invocation::Update { .. } => "update",
         Invocation::State { .. } => "state",
         Invocation::Delete { .. } => "delete",
+        Invocation::Pin { .. } => "pin",
     }
 }
 

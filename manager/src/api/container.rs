@@ -2,7 +2,7 @@
 //! asked for and costs no more: `read_mask`, as AIP-157 has it.
 
 use super::convert::{exit_to_wire, failure_to_wire, time};
-use super::policies;
+use super::{policies, sandboxes};
 use crate::engine::error::{Error, Violation};
 use crate::model::{IdRange, Phase, Snapshot};
 use prost_types::FieldMask;
@@ -30,6 +30,9 @@ const FIELDS: &[(&str, Put)] = &[
     ("age", |c, s| c.age = prost_types::Duration::try_from(s.heard.elapsed()).ok()),
     ("terminal", |c, s| c.terminal = s.stdio.terminal),
     ("stdin", |c, s| c.stdin = s.stdio.stdin),
+    ("sandbox", |c, s| c.sandbox = s.placement.sandbox.clone().unwrap_or_default()),
+    ("namespaces", |c, s| c.namespaces = sandboxes::modes_to_wire(&s.placement.modes)),
+    ("sandbox_init", |c, s| c.sandbox_init = s.placement.init),
     ("restart", |c, s| c.restart = policies::restart_to_wire(&s.restart)),
     ("life", |c, s| c.life = s.life),
     ("restart_count", |c, s| c.restart_count = s.restarts),

@@ -4,16 +4,16 @@ use super::container::Mask;
 use super::convert;
 use super::filter;
 use super::logs;
+use super::namespaces;
 use super::policies;
 use super::resources;
 use super::status::status;
+use crate::engine;
 use crate::engine::Engine;
-use crate::engine::blocking;
 use crate::engine::error::{Error, Violation};
 use crate::model::Snapshot;
 use crate::shims::client::{Force, Target};
 use crate::shims::journal;
-use crate::{engine, namespaces};
 use sextant_proto::v1;
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -170,11 +170,7 @@ impl v1::containers_server::Containers for Containers {
     }
 
     async fn namespaces(&self, request: Request<v1::NamespacesRequest>) -> Answer<v1::NamespacesResponse> {
-        let found = match self.engine.get(&request.into_inner().id) {
-            Ok(snapshot) => blocking(move || namespaces::read(&snapshot)).await,
-            Err(error) => Err(error),
-        };
-        reply(found.map(convert::namespaces_to_wire))
+        reply(namespaces::read(&self.engine, &request.into_inner().id).await)
     }
 
     async fn trace(&self, request: Request<v1::TraceRequest>) -> Answer<v1::TraceResponse> {
@@ -195,9 +191,10 @@ fn list(engine: &Engine, request: v1::ListRequest) -> Result<v1::ListResponse, E
     let size = usize::try_from(page_size).ok().filter(|size| *size > 0).unwrap_or(usize::MAX);
     let (mut containers, mut last, mut next_page_token) = (Vec::new(), String::new(), String::new());
     engine.look_at_all(|snapshot| {
-        // A token is the last id of the page before: what is made or deleted meanwhile
-        // moves no other container to another page.
-        let is_wanted = snapshot.id > page_token
+        // The inits of sandboxes are theirs, and listed nowhere. A token is the last id of the page before:
+        // what is made or deleted meanwhile moves no other container to another page.
+        let is_wanted = !engine.is_init(snapshot)
+            && snapshot.id > page_token
             && labels.iter().all(|(key, value)| has(snapshot, key, value))
             && selector.matches(&snapshot.labels);
         if is_wanted && containers.len() == size {

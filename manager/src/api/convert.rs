@@ -4,14 +4,13 @@
 
 use super::container::Mask;
 use super::policies;
+use super::sandboxes;
 use crate::engine::events::{Codec, Whole};
 use crate::model::{
     Access, BindMount, Ending, Event, EventKind, Exit, Failure, Limits, LogOptions, NewContainer, Operation,
     OutputLost, RestartPolicy, RootfsSource, Snapshot, Source, StageRecord, Stdio, Verb,
 };
-use crate::namespaces::Namespaces;
 use sextant_proto::{journal, v1};
-use sextant_runtime::plan::IdMapping;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How an event stands in the global journal: a framed `sextant.v1.Event`.
@@ -187,7 +186,9 @@ pub fn new_container(request: v1::CreateRequest) -> Option<NewContainer> {
     let stdio = Stdio { stdin: request.stdin, terminal: request.terminal };
     // Its policies are put in by those who can refuse them.
     let (restart, check) = (RestartPolicy::default(), None);
-    Some(NewContainer { id, source, labels, log, stdio, key: key(request.idempotency_key), restart, check })
+    let placement = sandboxes::placement(request.sandbox, request.namespaces);
+    let key = key(request.idempotency_key);
+    Some(NewContainer { id, source, labels, log, stdio, placement, key, restart, check })
 }
 
 /// The key of an operation; `None` when it has none.
@@ -207,6 +208,8 @@ pub fn operation_to_wire(operation: Operation) -> v1::Operation {
         Verb::Update => v1::operation::Verb::Update,
         Verb::Exec => v1::operation::Verb::Exec,
         Verb::Restart => v1::operation::Verb::Restart,
+        Verb::CreateSandbox => v1::operation::Verb::CreateSandbox,
+        Verb::DeleteSandbox => v1::operation::Verb::DeleteSandbox,
     };
     v1::Operation {
         key: operation.key,
@@ -272,25 +275,4 @@ pub fn limits_update(limits: v1::LimitsUpdate) -> sextant_runtime::contract::arg
 /// A duration; `None` when it is negative or out of range.
 pub fn duration(duration: prost_types::Duration) -> Option<Duration> {
     duration.try_into().ok()
-}
-
-/// The namespaces of a container.
-pub fn namespaces_to_wire(found: Namespaces) -> v1::NamespacesResponse {
-    let mappings = |all: Vec<IdMapping>| {
-        let one =
-            |m: IdMapping| v1::IdMapping { container_id: m.container_id, host_id: m.host_id, size: m.size };
-        all.into_iter().map(one).collect()
-    };
-    let namespaces = found.pairs.iter().map(|pair| v1::Namespace {
-        r#type: pair.kind.name().into(),
-        inode: pair.container,
-        host_inode: pair.host,
-    });
-    v1::NamespacesResponse {
-        namespaces: namespaces.collect(),
-        uid_mappings: mappings(found.uids),
-        gid_mappings: mappings(found.gids),
-        hostname: found.hostname,
-        host_hostname: found.host_hostname,
-    }
 }

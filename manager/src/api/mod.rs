@@ -10,10 +10,12 @@ mod filter;
 pub mod limits;
 mod logs;
 pub mod metrics;
+mod namespaces;
 pub mod observe;
 pub mod operations;
 mod policies;
 mod resources;
+pub mod sandboxes;
 pub mod status;
 pub mod stdio;
 pub mod system;
@@ -26,10 +28,12 @@ use metrics::Exporter;
 use observe::Observer;
 use operations::Operations;
 use prost::Message;
+use sandboxes::Sandboxes;
 use sextant_proto::DESCRIPTORS;
 use sextant_proto::v1::containers_server::ContainersServer;
 use sextant_proto::v1::execs_server::ExecsServer;
 use sextant_proto::v1::operations_server::OperationsServer;
+use sextant_proto::v1::sandboxes_server::SandboxesServer;
 use sextant_proto::v1::stdio_server::StdioServer;
 use sextant_proto::v1::system_server::SystemServer;
 use std::collections::BTreeSet;
@@ -58,6 +62,7 @@ pub async fn router(
     reporter.set_serving::<ExecsServer<Execs>>().await;
     reporter.set_serving::<StdioServer<Stdio>>().await;
     reporter.set_serving::<OperationsServer<Operations>>().await;
+    reporter.set_serving::<SandboxesServer<Sandboxes>>().await;
     reporter.set_serving::<SystemServer<System>>().await;
     let reflection = || {
         let builder = tonic_reflection::server::Builder::configure()
@@ -89,6 +94,10 @@ pub async fn router(
         )
         .add_service(
             OperationsServer::new(Operations { engine: engine.clone() })
+                .max_decoding_message_size(limits.message),
+        )
+        .add_service(
+            SandboxesServer::new(Sandboxes { engine: engine.clone() })
                 .max_decoding_message_size(limits.message),
         )
         .add_service(SystemServer::new(System { engine, exporter }).max_decoding_message_size(limits.message))

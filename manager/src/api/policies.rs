@@ -187,6 +187,7 @@ mod tests {
             key: None,
             restart: RestartPolicy::default(),
             check: None,
+            placement: Default::default(),
         }
     }
 

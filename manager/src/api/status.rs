@@ -18,6 +18,11 @@
 //! | `OPERATION_NOT_FOUND` | NOT_FOUND |
 //! | `EXEC_NOT_FOUND` | NOT_FOUND |
 //! | `NOT_THERE` | FAILED_PRECONDITION |
+//! | `SANDBOX_NOT_FOUND` | NOT_FOUND |
+//! | `SANDBOX_EXISTS` | ALREADY_EXISTS |
+//! | `SANDBOX_NOT_READY` | FAILED_PRECONDITION |
+//! | `SANDBOX_IN_USE` | FAILED_PRECONDITION |
+//! | `SANDBOX_INIT` | FAILED_PRECONDITION |
 //! | `STOPPING` | UNAVAILABLE |
 
 use crate::engine::error::{Error, Violation};
@@ -47,6 +52,13 @@ pub fn status(error: &Error) -> Status {
         | Error::Cancelled { id, .. } => {
             details.set_resource_info("container", id, "", error.to_string());
         }
+        Error::NoSandbox { id }
+        | Error::SandboxExists { id }
+        | Error::SandboxNotReady { id, .. }
+        | Error::SandboxInUse { id, .. }
+        | Error::IsInit { id } => {
+            details.set_resource_info("sandbox", id, "", error.to_string());
+        }
         Error::NoExec { exec, .. } => {
             details.set_resource_info("exec", exec, "", error.to_string());
         }
@@ -70,9 +82,16 @@ fn clipped(mut text: String) -> String {
 fn code(error: &Error) -> Code {
     match error {
         Error::Refused { .. } | Error::KeyReused { .. } => Code::InvalidArgument,
-        Error::NotFound { .. } | Error::NoOperation { .. } | Error::NoExec { .. } => Code::NotFound,
-        Error::Exists { .. } => Code::AlreadyExists,
-        Error::WrongPhase { .. } | Error::Failed { .. } | Error::Without { .. } => Code::FailedPrecondition,
+        Error::NotFound { .. } | Error::NoOperation { .. } | Error::NoExec { .. } | Error::NoSandbox { .. } => {
+            Code::NotFound
+        }
+        Error::Exists { .. } | Error::SandboxExists { .. } => Code::AlreadyExists,
+        Error::WrongPhase { .. }
+        | Error::Failed { .. }
+        | Error::Without { .. }
+        | Error::SandboxNotReady { .. }
+        | Error::SandboxInUse { .. }
+        | Error::IsInit { .. } => Code::FailedPrecondition,
         Error::Exhausted { .. } => Code::ResourceExhausted,
         Error::Timeout { .. } => Code::DeadlineExceeded,
         Error::Unreachable { .. } | Error::Stopping => Code::Unavailable,
@@ -115,6 +134,10 @@ fn metadata(error: &Error) -> HashMap<String, String> {
                 "give each operation a key of its own, and the same one only to a repeated call".into(),
             )]
         }
+        Error::SandboxInUse { .. } => {
+            vec![("hint", "delete its containers first, or delete it with force".into())]
+        }
+        Error::IsInit { .. } => vec![("hint", "delete the sandbox".into())],
         Error::WrongPhase { hint, .. } | Error::Exhausted { hint, .. } => vec![("hint", (*hint).into())],
         _ => Vec::new(),
     };

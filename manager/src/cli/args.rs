@@ -4,12 +4,14 @@
 
 mod interactive;
 mod policies;
+mod sandbox;
 
 pub use interactive::{AttachArgs, AttachedArgs, ExecArgs, StdioArgs};
 pub use policies::{Condition, OnUnhealthy, PolicyArgs, WaitArgs};
+pub use sandbox::{NsArgs, SandboxArgs, SandboxCommand, SandboxCreateArgs, SandboxLsArgs};
 
 use super::client::{Address, Credentials};
-use super::parse::{self, At, CpuMillis, EnvVar, Label, LabelSelector, MemoryBytes, Volume};
+use super::parse::{self, At, CpuMillis, EnvVar, Label, LabelSelector, MemoryBytes, Mode, Volume};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -86,8 +88,10 @@ pub enum Command {
     Events(EventsArgs),
     /// Wait until containers have exited and print their exit codes
     Wait(WaitArgs),
-    /// Show a container's namespaces beside the host's
-    Ns(OneArgs),
+    /// Show who shares which namespace with whom; or of one, its namespaces beside the host's
+    Ns(NsArgs),
+    /// Make, list and remove sandboxes, in which containers share namespaces
+    Sandbox(SandboxArgs),
     /// Show where the time of a start-up went
     Trace(TraceArgs),
     /// Show the daemon, its host and its directories
@@ -197,6 +201,24 @@ pub struct ProcessArgs {
     /// Largest number of processes and threads
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
     pub pids_limit: Option<i64>,
+    /// Join a sandbox: the namespaces that it shares, unless said otherwise
+    #[arg(long, value_name = "ID")]
+    pub sandbox: Option<String>,
+    /// Whose network it has: own, sandbox, host, container:ID
+    #[arg(long, value_name = "MODE", value_parser = parse::mode)]
+    pub network: Option<Mode>,
+    /// Whose System V IPC and message queues
+    #[arg(long, value_name = "MODE", value_parser = parse::mode)]
+    pub ipc: Option<Mode>,
+    /// Whose host name
+    #[arg(long, value_name = "MODE", value_parser = parse::mode)]
+    pub uts: Option<Mode>,
+    /// Whose ids and rights: with host, root inside is root of the host
+    #[arg(long, value_name = "MODE", value_parser = parse::mode)]
+    pub user: Option<Mode>,
+    /// Whose processes it sees
+    #[arg(long, value_name = "MODE", value_parser = parse::mode)]
+    pub pid: Option<Mode>,
     /// Make the root file system read-only
     #[arg(long)]
     pub read_only: bool,
@@ -434,6 +456,8 @@ mod tests {
             ("sextant run --bundle b -- true", ArgumentConflict),
             ("sextant run --bundle b -e A=1", ArgumentConflict),
             ("sextant run --bundle b --read-only", ArgumentConflict),
+            ("sextant run --bundle b --sandbox s", ArgumentConflict),
+            ("sextant ns --dot --svg", ArgumentConflict),
             ("sextant create --bundle b -v /a:/b", ArgumentConflict),
             ("sextant run -d --rm --bundle b", ArgumentConflict),
             ("sextant run --rm --restart always --bundle b", ArgumentConflict),

@@ -15,6 +15,7 @@ pub mod commands;
 pub mod detach;
 pub mod error;
 pub mod gantt;
+pub mod graph;
 pub mod output;
 pub mod parse;
 pub mod signals;

@@ -6,6 +6,7 @@ mod policies;
 pub use policies::{Restart, duration};
 
 use nix::sys::signal::Signal;
+use sextant_proto::v1::SharedNamespaces;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -46,6 +47,23 @@ pub struct Volume {
     /// What the container may do with it.
     pub access: Access,
 }
+
+/// Whose namespace a container is in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Its own.
+    Own,
+    /// The sandbox's.
+    Sandbox,
+    /// The host's.
+    Host,
+    /// That of the container of this id.
+    Container(String),
+}
+
+/// What a sandbox shares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shares(pub SharedNamespaces);
 
 /// What a container may do with a volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,6 +216,42 @@ fn or_none(text: &str, parse: impl Fn(&str) -> Result<i64, String>) -> Result<i6
     if text == "none" { Ok(0) } else { parse(text) }
 }
 
+/// `own`, `sandbox`, `host` or `container:ID`.
+///
+/// # Errors
+/// A sentence, when it is none of them.
+pub fn mode(text: &str) -> Result<Mode, String> {
+    match text {
+        "own" => Ok(Mode::Own),
+        "sandbox" => Ok(Mode::Sandbox),
+        "host" => Ok(Mode::Host),
+        _ => match text.strip_prefix("container:") {
+            Some(id) if !id.is_empty() => Ok(Mode::Container(id.into())),
+            _ => Err(format!("{text:?} is not own, sandbox, host or container:ID")),
+        },
+    }
+}
+
+/// Names of namespaces with commas between them.
+///
+/// # Errors
+/// A sentence, when one of them cannot be shared.
+pub fn shares(text: &str) -> Result<Shares, String> {
+    let mut shared = SharedNamespaces::default();
+    for name in text.split(',') {
+        let slot = match name {
+            "network" => &mut shared.network,
+            "ipc" => &mut shared.ipc,
+            "uts" => &mut shared.uts,
+            "user" => &mut shared.user,
+            "pid" => &mut shared.pid,
+            _ => return Err(format!("{name:?} is not one of network, ipc, uts, user, pid")),
+        };
+        *slot = true;
+    }
+    Ok(Shares(shared))
+}
+
 /// A time as RFC 3339, or as how long before now it was: `90s`, `15m`, `2h`, `7d`.
 ///
 /// # Errors
@@ -271,6 +325,16 @@ fn decimal(text: &str, unit: u128) -> Option<u128> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whose_namespaces() {
+        assert_eq!(mode("container:a"), Ok(Mode::Container("a".into())));
+        assert_eq!(mode("host"), Ok(Mode::Host));
+        assert!(mode("container:").is_err() && mode("bridge").is_err());
+        let expected = SharedNamespaces { network: true, pid: true, ..Default::default() };
+        assert_eq!(shares("network,pid"), Ok(Shares(expected)));
+        assert!(shares("").is_err() && shares("mount").is_err());
+    }
 
     #[test]
     fn sizes() {

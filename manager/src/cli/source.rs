@@ -4,10 +4,12 @@
 
 use super::args::{CreateArgs, LogArgs, OnUnhealthy, PolicyArgs, ProcessArgs};
 use super::error::{EXIT_USAGE, Error, Report};
-use super::parse::{Access, EnvVar, MemoryBytes, Volume};
+use super::parse::{Access, EnvVar, MemoryBytes, Mode, Volume};
 use sextant_proto::v1::create_request::Source;
+use sextant_proto::v1::namespace_mode::Kind;
 use sextant_proto::v1::{
-    CreateRequest, HealthCheck, Limits, LogOptions, Mount, RestartPolicy, RootfsSource, health_check,
+    CreateRequest, HealthCheck, Limits, LogOptions, Mount, NamespaceMode, NamespaceModes, RestartPolicy,
+    RootfsSource, health_check,
 };
 use std::path::Path;
 use std::time::Duration;
@@ -20,6 +22,8 @@ use std::time::Duration;
 pub fn request(args: CreateArgs) -> Result<CreateRequest, Error> {
     let stdio = args.stdio;
     let (restart, health_check) = policies(args.policies);
+    let namespaces = modes(&args.process);
+    let sandbox = args.process.sandbox.clone().unwrap_or_default();
     let source = match (args.bundle, args.rootfs) {
         (Some(bundle), _) => Source::Bundle(absolute(&bundle)?),
         (None, Some(rootfs)) => Source::Rootfs(from_rootfs(absolute(&rootfs)?, args.process)?),
@@ -38,6 +42,8 @@ pub fn request(args: CreateArgs) -> Result<CreateRequest, Error> {
         terminal: stdio.tty,
         restart,
         health_check,
+        sandbox,
+        namespaces,
         ..Default::default()
     })
 }
@@ -64,6 +70,27 @@ fn policies(args: PolicyArgs) -> (Option<RestartPolicy>, Option<HealthCheck>) {
         },
     });
     (restart, check)
+}
+
+/// Whose namespaces it is in; `None` where no flag says it.
+fn modes(args: &ProcessArgs) -> Option<NamespaceModes> {
+    let mode = |mode: &Option<Mode>| {
+        let (kind, container) = match mode.as_ref()? {
+            Mode::Own => (Kind::Own, String::new()),
+            Mode::Sandbox => (Kind::Sandbox, String::new()),
+            Mode::Host => (Kind::Host, String::new()),
+            Mode::Container(id) => (Kind::Container, id.clone()),
+        };
+        Some(NamespaceMode { kind: kind.into(), container })
+    };
+    let modes = NamespaceModes {
+        network: mode(&args.network),
+        ipc: mode(&args.ipc),
+        uts: mode(&args.uts),
+        user: mode(&args.user),
+        pid: mode(&args.pid),
+    };
+    Some(modes).filter(|modes| *modes != NamespaceModes::default())
 }
 
 fn log_options(args: &LogArgs) -> LogOptions {
@@ -201,6 +228,17 @@ mod tests {
         assert_eq!(check.on_unhealthy(), health_check::OnUnhealthy::Restart);
         let plain = of(&["--bundle", "b"]).unwrap();
         assert_eq!((plain.restart, plain.health_check), (None, None));
+    }
+
+    #[test]
+    fn namespaces_of_others_arrive_too() {
+        let line = "--sandbox pod --network host --pid container:web --rootfs /r -- true";
+        let request = of(&line.split(' ').collect::<Vec<_>>()).unwrap();
+        let modes = request.namespaces.unwrap();
+        assert_eq!((request.sandbox.as_str(), modes.network.unwrap().kind()), ("pod", Kind::Host));
+        let web = NamespaceMode { kind: Kind::Container.into(), container: "web".into() };
+        assert_eq!((modes.pid, modes.user), (Some(web), None));
+        assert_eq!(of(&["--rootfs", "/r", "--", "true"]).unwrap().namespaces, None);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! is not known is null or empty. These forms are stable.
 
 mod policies;
+pub mod sandbox;
 
 pub use policies::{Health, HealthCheck, Probe, RestartPolicy};
 
@@ -42,6 +43,9 @@ pub struct Container {
     pub last_exit: Option<Exit>,
     pub health: Option<Health>,
     pub health_check: Option<HealthCheck>,
+    pub sandbox: Option<String>,
+    pub namespaces: Option<BTreeMap<&'static str, String>>,
+    pub sandbox_init: bool,
 }
 
 /// How a process ended: one of `code`, `signal` and `unknown` is set.
@@ -190,6 +194,9 @@ impl From<v1::Container> for Container {
             last_exit: c.last_exit.map(Exit::from),
             health: c.health.map(Health::from),
             health_check: c.health_check.map(HealthCheck::from),
+            sandbox: present(c.sandbox),
+            namespaces: c.namespaces.map(sandbox::modes),
+            sandbox_init: c.sandbox_init,
         }
     }
 }

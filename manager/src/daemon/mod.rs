@@ -30,7 +30,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
     files::raise();
     // From here on nobody else is at these directories; held until the end.
     let _locks = (
-        dirs::prepare(root, &["containers"], None)?,
+        dirs::prepare(root, &["containers", "sandboxes"], None)?,
         dirs::prepare(state, &["shims", "runtime"], config.group)?,
     );
     let (events, history) = Events::open(&root.join("events"), CODEC, config.events_limit)?;

@@ -72,6 +72,7 @@ pub(super) fn first_snapshot(record: &Record) -> Snapshot {
         failure: None,
         ids: record.ids,
         stdio: record.stdio,
+        placement: record.placement.clone(),
         heard: Instant::now(),
     }
 }

@@ -11,6 +11,7 @@ use super::mailbox::{self, Mailbox};
 use super::record::{Intent, Record};
 use super::request::Request;
 use super::restarts::Course;
+use super::sandboxes::joining::{self, Joining};
 use super::{Context, blocking, delete};
 use crate::bundle::{self, Facts};
 use crate::model::{Phase, Snapshot, Source, Stdio};
@@ -32,7 +33,8 @@ pub(super) type Answer = oneshot::Receiver<Result<Snapshot, Error>>;
 pub(super) fn begin(context: &Arc<Context>, request: Request) -> Result<Answer, Error> {
     let (reply, answer) = oneshot::channel();
     let (container, handle, mailbox) = prepare(context, blank(context, &request));
-    context.directory.reserve(&container.record.id, handle)?;
+    let id = container.record.id.clone();
+    context.sandboxes.admit(&request.placement, || context.directory.reserve(&id, handle))?;
     // What is logged of the creation belongs to the request; what comes later does not.
     let made = attempt(container, request, mailbox, reply).in_current_span();
     tokio::spawn(async move {
@@ -90,6 +92,7 @@ fn blank(context: &Context, request: &Request) -> Record {
         restart: request.restart.clone(),
         check: request.check.clone(),
         course: Course::default(),
+        placement: request.placement.clone(),
     }
 }
 
@@ -143,7 +146,7 @@ async fn attempt(
 /// How far a creation came.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Begun {
-    /// The request or its bundle was refused; there is nothing but its own directory.
+    /// The request or its bundle was refused; there is nothing but its own directories.
     No,
     /// There may be a shim, and what the runtime makes.
     Yes,
@@ -165,27 +168,39 @@ async fn build(
 async fn intend(container: &mut Container, source: Source) -> Result<(), Error> {
     let id = container.record.id.clone();
     let paths = container.paths.clone();
-    if let Source::Rootfs(_) = source {
-        let lease = container.context.ranges.lease()?;
-        container.record.ids = Some(lease.range());
-        container.leases.push(lease);
+    let mut joining = Joining::default();
+    if let Source::Rootfs(source) = &source {
+        let named = !source.hostname.is_empty();
+        joining = joining::resolve(&container.context, &id, &container.record.placement, named).await?;
+        container.record.ids = joining.ids;
+        container.record.placement.modes = joining.modes.clone();
+        container.leases.append(&mut joining.leases);
     }
     let mut record = container.record.clone();
+    let context = Arc::clone(&container.context);
     let record = blocking(move || {
-        let facts = match (source, record.ids) {
-            (Source::Rootfs(source), Some(ids)) => {
+        let facts = match source {
+            Source::Rootfs(source) => {
                 make_dir(&paths.dir)?;
-                bundle::make(&paths.bundle(), &id, &source, ids, record.stdio.terminal)?;
+                bundle::make(
+                    &paths.bundle(),
+                    &id,
+                    &source,
+                    record.ids,
+                    &joining.entries,
+                    record.stdio.terminal,
+                )?;
                 bundle::check(&paths.bundle(), &id)?
             }
-            (Source::Rootfs(_), None) => return Err(Error::Stopping),
-            (Source::Bundle(path), _) => bundle::check(&path, &id)?,
+            Source::Bundle(path) => bundle::check(&path, &id)?,
         };
         let Facts { bundle, rootfs, command, hostname, terminal } = facts;
+        let hostname = if hostname.is_empty() { joining.hostname.clone() } else { hostname };
         let stdio = Stdio { terminal: agreed(&id, record.stdio.terminal, terminal)?, ..record.stdio };
         record = Record { bundle, rootfs, command, hostname, stdio, ..record };
         make_dir(&paths.dir)?;
         record.write(&paths.dir)?;
+        joining.pin(&context, &id)?;
         make_dir(&paths.shim_dir)?;
         Ok(record)
     })
@@ -193,7 +208,7 @@ async fn intend(container: &mut Container, source: Source) -> Result<(), Error> 
     container.set(|s| {
         (s.bundle, s.rootfs) = (record.bundle.clone(), record.rootfs.clone());
         (s.command, s.hostname) = (record.command.clone(), record.hostname.clone());
-        (s.ids, s.stdio) = (record.ids, record.stdio);
+        (s.ids, s.stdio, s.placement) = (record.ids, record.stdio, record.placement.clone());
     });
     container.record = record;
     Ok(())
@@ -246,8 +261,7 @@ async fn undo(container: &mut Container, error: &Error, begun: Begun) -> Result<
     if begun == Begun::Yes {
         return delete::undo(container, error.to_failure()).await;
     }
-    let paths = container.paths.clone();
-    blocking(move || paths.remove()).await
+    delete::remove_files(container).await
 }
 
 /// Whether the process has a terminal: the bundle says so, and has to when it was asked for.

@@ -5,10 +5,12 @@
 use super::blocking;
 use super::container::Container;
 use super::error::Error;
+use super::pins::Holder;
 use super::record::Intent;
 use crate::model::{EventKind, Failure, Phase};
 use crate::shims::client::{Force, Listener, listener};
 use crate::shims::spawn::kill_listener;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a shim may take to end after it has answered a deletion.
@@ -146,10 +148,16 @@ async fn write_intent(container: &mut Container, intent: Intent) -> Result<(), E
     blocking(move || record.mark(&dir)).await
 }
 
-async fn remove_files(container: &Container) -> Result<(), Error> {
-    let paths = container.paths.clone();
+/// Removes its directories, and the namespaces of others that are pinned for it.
+///
+/// # Errors
+/// [`Error::Io`].
+pub(super) async fn remove_files(container: &Container) -> Result<(), Error> {
+    let (paths, context, id) =
+        (container.paths.clone(), Arc::clone(&container.context), container.id().to_owned());
     blocking(move || {
         crate::bundle::remove_empty_cgroup();
+        context.pins.release(Holder::Container, &id)?;
         paths.remove()
     })
     .await

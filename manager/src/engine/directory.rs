@@ -10,8 +10,8 @@ use crate::model::{Exit, Phase, RestartWhen, Snapshot, WaitFor};
 use crate::shims::client::{Client, Listener, Target, listener};
 use crate::shims::runtime::Runtime;
 use nix::libc::SIGKILL;
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -20,42 +20,54 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 const SIGNALS: usize = 16;
 /// Containers, at most: each costs an actor, a connection and a few descriptors.
 const CONTAINERS: usize = 16_384;
+/// Sandboxes, at most: each costs a few mounts.
+const SANDBOXES: usize = 4096;
 /// How long SIGKILL may take; a process in an uninterruptible wait outlives it.
 const KILLED: Duration = Duration::from_secs(30);
 
 /// The containers of an engine.
 #[derive(Debug, Default)]
 pub(crate) struct Directory {
-    all: Mutex<BTreeMap<String, Handle>>,
+    names: Mutex<Names>,
+}
+
+/// Containers and sandboxes have one name space. Only the init of a sandbox has that one's name.
+#[derive(Debug, Default)]
+struct Names {
+    containers: BTreeMap<String, Handle>,
+    sandboxes: BTreeSet<String>,
 }
 
 impl Directory {
     /// The container of this name.
     pub(super) fn get(&self, id: &str) -> Option<Handle> {
-        self.lock().get(id).cloned()
+        self.lock().containers.get(id).cloned()
     }
 
     /// All of them, by name.
     pub(super) fn all(&self) -> Vec<Handle> {
-        self.lock().values().cloned().collect()
+        self.lock().containers.values().cloned().collect()
     }
 
     /// What is known of each, by name, as it changes.
     pub(super) fn snapshots(&self) -> Vec<watch::Receiver<Snapshot>> {
-        self.lock().values().map(Handle::snapshots).collect()
+        self.lock().containers.values().map(Handle::snapshots).collect()
     }
 
     /// Takes the name for this container.
     ///
     /// # Errors
-    /// [`Error::Exists`], [`Error::Exhausted`].
+    /// [`Error::Exists`], [`Error::SandboxExists`], [`Error::Exhausted`].
     pub(super) fn reserve(&self, id: &str, handle: Handle) -> Result<(), Error> {
-        let mut all = self.lock();
-        if all.len() >= CONTAINERS {
+        let mut names = self.lock();
+        if names.sandboxes.contains(id) && !handle.snapshot().placement.init {
+            return Err(Error::SandboxExists { id: id.into() });
+        }
+        if names.containers.len() >= CONTAINERS {
             let what = format!("containers: there are {CONTAINERS}");
             return Err(Error::Exhausted { what, hint: "delete some" });
         }
-        match all.entry(id.into()) {
+        match names.containers.entry(id.into()) {
             Entry::Occupied(_) => Err(Error::Exists { id: id.into() }),
             Entry::Vacant(entry) => {
                 entry.insert(handle);
@@ -66,11 +78,35 @@ impl Directory {
 
     /// Gives the name back.
     pub(super) fn release(&self, id: &str) {
-        self.lock().remove(id);
+        self.lock().containers.remove(id);
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Handle>> {
-        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Takes the name for a sandbox.
+    ///
+    /// # Errors
+    /// [`Error::SandboxExists`], [`Error::Exists`], [`Error::Exhausted`].
+    pub(super) fn reserve_sandbox(&self, id: &str) -> Result<(), Error> {
+        let mut names = self.lock();
+        if names.sandboxes.len() >= SANDBOXES {
+            let what = format!("sandboxes: there are {SANDBOXES}");
+            return Err(Error::Exhausted { what, hint: "delete some" });
+        }
+        if names.containers.contains_key(id) {
+            return Err(Error::Exists { id: id.into() });
+        }
+        match names.sandboxes.insert(id.into()) {
+            true => Ok(()),
+            false => Err(Error::SandboxExists { id: id.into() }),
+        }
+    }
+
+    /// Gives the name of a sandbox back.
+    pub(super) fn release_sandbox(&self, id: &str) {
+        self.lock().sandboxes.remove(id);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Names> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

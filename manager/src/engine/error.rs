@@ -123,6 +123,35 @@ pub enum Error {
         /// What is not there.
         because: String,
     },
+    /// There is no sandbox of that name.
+    NoSandbox {
+        /// The name.
+        id: String,
+    },
+    /// The name is that of a sandbox.
+    SandboxExists {
+        /// The name.
+        id: String,
+    },
+    /// Containers cannot join the sandbox.
+    SandboxNotReady {
+        /// The sandbox.
+        id: String,
+        /// Because of what.
+        because: String,
+    },
+    /// The sandbox has containers.
+    SandboxInUse {
+        /// The sandbox.
+        id: String,
+        /// Their names.
+        containers: Vec<String>,
+    },
+    /// The container is the init of the sandbox of its name, and goes with that.
+    IsInit {
+        /// The name.
+        id: String,
+    },
     /// The manager is stopping.
     Stopping,
 }
@@ -152,6 +181,11 @@ impl Error {
             Self::NoOperation { .. } => "OPERATION_NOT_FOUND",
             Self::NoExec { .. } => "EXEC_NOT_FOUND",
             Self::Without { .. } => "NOT_THERE",
+            Self::NoSandbox { .. } => "SANDBOX_NOT_FOUND",
+            Self::SandboxExists { .. } => "SANDBOX_EXISTS",
+            Self::SandboxNotReady { .. } => "SANDBOX_NOT_READY",
+            Self::SandboxInUse { .. } => "SANDBOX_IN_USE",
+            Self::IsInit { .. } => "SANDBOX_INIT",
             Self::Stopping => "STOPPING",
         }
     }
@@ -220,6 +254,13 @@ impl fmt::Display for Error {
             Self::NoOperation { key } => write!(f, "no operation with the key {key:?} is remembered"),
             Self::NoExec { id, exec } => write!(f, "there is no exec {exec:?} in container {id:?}"),
             Self::Without { attempted, because } => write!(f, "{attempted}: {because}"),
+            Self::NoSandbox { id } => write!(f, "there is no sandbox {id:?}"),
+            Self::SandboxExists { id } => write!(f, "a sandbox {id:?} exists already"),
+            Self::SandboxNotReady { id, because } => write!(f, "sandbox {id:?} is not ready: {because}"),
+            Self::SandboxInUse { id, containers } => {
+                write!(f, "sandbox {id:?} has containers: {}", containers.join(", "))
+            }
+            Self::IsInit { id } => write!(f, "container {id:?} is the init of the sandbox {id:?}"),
             Self::Stopping => f.write_str("the manager is stopping"),
         }
     }

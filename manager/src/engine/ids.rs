@@ -1,11 +1,12 @@
-//! Exclusive ranges of host ids for the user namespaces of containers. Pure
-//! memory: which ranges are taken is recovered from the containers' records.
-//! Never hands out a range twice; a [`Lease`] gives its range back when it is
-//! dropped, which is after its container's files are gone.
+//! Exclusive ranges of host ids for user namespaces. Pure memory: which ranges
+//! are taken is recovered from the records of containers and sandboxes. Never
+//! hands out a range twice; those who share a user namespace claim its range
+//! each, and it is free again when the last [`Lease`] of it was dropped, which is
+//! after the files of its owner are gone.
 
 use super::error::Error;
 use crate::model::IdRange;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -66,8 +67,11 @@ impl FromStr for Pool {
 #[derive(Clone, Debug)]
 pub struct Ranges {
     pool: Pool,
-    taken: Arc<Mutex<BTreeSet<u32>>>,
+    taken: Taken,
 }
+
+/// Ranges that are taken, and by how many.
+type Taken = Arc<Mutex<BTreeMap<u32, usize>>>;
 
 impl Ranges {
     /// All of them free.
@@ -82,7 +86,7 @@ impl Ranges {
     pub fn lease(&self) -> Result<Lease, Error> {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         // `taken` is ordered: the first place where it does not count along is free.
-        let index = (0..self.pool.count).zip(taken.iter()).find(|(n, t)| n != *t).map(|(n, _)| n);
+        let index = (0..self.pool.count).zip(taken.keys()).find(|(n, t)| n != *t).map(|(n, _)| n);
         let index = index.unwrap_or_else(|| u32::try_from(taken.len()).unwrap_or(u32::MAX));
         if index >= self.pool.count {
             return Err(Error::Exhausted {
@@ -90,13 +94,13 @@ impl Ranges {
                 hint: "delete a container, or give sextantd a larger --id-range",
             });
         }
-        taken.insert(index);
+        taken.insert(index, 1);
         Ok(self.held(index))
     }
 
-    /// Takes back a range that a record names. `None` when it is not one of
-    /// this pool's (the pool was changed: nothing here can collide with it
-    /// except ranges that overlap it, which are taken as well).
+    /// Takes a range that is known: one that a record names, or that of others who share theirs.
+    /// None when it is not one of this pool's (the pool was changed: nothing here can collide with
+    /// it except ranges that overlap it, which are taken as well).
     pub fn claim(&self, range: IdRange) -> Vec<Lease> {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let end = u64::from(range.host_id) + u64::from(range.size);
@@ -107,9 +111,8 @@ impl Ranges {
             if u64::from(base) + u64::from(index) * u64::from(size) >= end {
                 break;
             }
-            if taken.insert(index) {
-                leases.push(self.held(index));
-            }
+            *taken.entry(index).or_default() += 1;
+            leases.push(self.held(index));
         }
         leases
     }
@@ -120,12 +123,12 @@ impl Ranges {
     }
 }
 
-/// One range; free again when this is dropped.
+/// One range; free again when this and all others of it are dropped.
 #[derive(Debug)]
 pub struct Lease {
     range: IdRange,
     index: u32,
-    taken: Arc<Mutex<BTreeSet<u32>>>,
+    taken: Taken,
 }
 
 impl Lease {
@@ -137,7 +140,13 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.index);
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = taken.get_mut(&self.index) {
+            *count -= 1;
+            if *count == 0 {
+                taken.remove(&self.index);
+            }
+        }
     }
 }
 
@@ -167,6 +176,17 @@ mod tests {
         let claimed = ranges.claim(IdRange { host_id: 1000, size: 10 });
         assert_eq!(claimed.len(), 1);
         assert_eq!(ranges.lease().unwrap().range().host_id, 1010);
+    }
+
+    #[test]
+    fn a_shared_range_is_free_when_the_last_has_gone() {
+        let ranges = ranges("1000:2x10");
+        let first = ranges.lease().unwrap();
+        let shared = ranges.claim(first.range());
+        drop(first);
+        assert_eq!(ranges.lease().unwrap().range().host_id, 1010);
+        drop(shared);
+        assert_eq!(ranges.lease().unwrap().range().host_id, 1000);
     }
 
     #[test]

@@ -27,12 +27,15 @@ mod mailbox;
 pub(crate) mod measure;
 mod mend;
 mod operations;
+mod pins;
 mod reconcile;
 pub mod record;
 mod request;
 mod restarts;
+mod sandboxes;
 pub mod stats;
 mod takeover;
+mod whole;
 
 use crate::metrics::Metrics;
 use crate::model::{Event, Exit, Failure, NewContainer, Operation, Phase, Snapshot, Verb, WaitFor};
@@ -43,7 +46,9 @@ use directory::{Directory, Handle};
 use error::Error;
 use events::Events;
 use operations::{Answer, Asked, Operations};
+use pins::Pins;
 use record::Paths;
+use sandboxes::Sandboxes;
 use sextant_runtime::contract::args::Limits;
 use sextant_runtime::observe;
 use std::future::Future;
@@ -90,6 +95,8 @@ pub(crate) struct Context {
     pub(crate) operations: Operations,
     pub(crate) samples: stats::Samples,
     pub(crate) metrics: Metrics,
+    pub(crate) sandboxes: Sandboxes,
+    pub(crate) pins: Pins,
 }
 
 /// All containers of one root directory. Cloning shares them.
@@ -111,9 +118,22 @@ impl Engine {
         let ranges = ids::Ranges::new(settings.ids);
         let (directory, operations) = (Directory::default(), Operations::default());
         let (samples, metrics) = (stats::Samples::default(), Metrics::default());
-        let context =
-            Arc::new(Context { settings, runtime, events, ranges, directory, operations, samples, metrics });
+        let (sandboxes, pins) = (Sandboxes::default(), Pins::new(&settings.state));
+        let context = Arc::new(Context {
+            settings,
+            runtime,
+            events,
+            ranges,
+            directory,
+            operations,
+            samples,
+            metrics,
+            sandboxes,
+            pins,
+        });
+        sandboxes::reconcile::names(&context).await?;
         reconcile::all(&context, history).await?;
+        sandboxes::reconcile::finish(&context).await;
         takeover::probe(&context);
         Ok(Self { context })
     }
@@ -224,8 +244,13 @@ impl Engine {
     /// As [`Engine::start`]. A removal that failed half-way can be repeated.
     pub async fn delete(&self, id: &str, force: Force, key: Option<String>) -> Result<(), Error> {
         let handle = self.handle(id);
+        let is_init = handle.as_ref().is_ok_and(|handle| self.is_init(&handle.snapshot()));
         let work = async move {
-            let deleted = handle?.ask(|reply| actor::Command::Delete { force, reply }).await;
+            let handle = handle?;
+            if is_init {
+                return Err(Error::IsInit { id: handle.snapshot().id });
+            }
+            let deleted = handle.ask(|reply| actor::Command::Delete { force, reply }).await;
             deleted.map(|()| Answer::Done)
         };
         self.once(key, Verb::Delete, id, format!("{id} {force:?}"), work).await.map(drop)
@@ -290,6 +315,12 @@ impl Engine {
     /// [`Error::NoOperation`]; [`Error::WrongPhase`] when it is no creation, or has ended.
     pub async fn cancel(&self, key: &str) -> Result<(), Error> {
         let operation = self.operation(key)?;
+        if matches!(operation.verb, Verb::CreateSandbox | Verb::DeleteSandbox) {
+            return Err(Error::Without {
+                attempted: format!("cancel the operation on sandbox {:?}", operation.container),
+                because: "it takes but a moment; delete the sandbox instead".into(),
+            });
+        }
         let handle = self.handle(&operation.container)?;
         if operation.verb != Verb::Create || operation.ended_at.is_some() {
             return Err(Error::WrongPhase {
@@ -404,9 +435,10 @@ impl Engine {
         Ok((handle.paths.clone(), handle.snapshots()))
     }
 
-    /// How many containers there are, and how many of them run.
+    /// How many containers there are, and how many of them run, without the inits of sandboxes.
     pub fn count(&self) -> (usize, usize) {
-        let all = self.list();
+        let mut all = self.list();
+        all.retain(|s| !self.is_init(s));
         (all.len(), all.iter().filter(|s| matches!(s.phase, Phase::Running | Phase::Paused)).count())
     }
 
@@ -423,7 +455,7 @@ fn snapshot(answer: Answer) -> Result<Snapshot, Error> {
     match answer {
         Answer::Container(snapshot) => Ok(*snapshot),
         // A key belongs to one verb, and each has one kind of answer.
-        Answer::Exit(_) | Answer::Exec(_) | Answer::Done => Err(Error::Stopping),
+        Answer::Exit(_) | Answer::Exec(_) | Answer::Sandbox(_) | Answer::Done => Err(Error::Stopping),
     }
 }
 

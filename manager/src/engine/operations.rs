@@ -39,6 +39,8 @@ pub(super) enum Answer {
     Exit(Exit),
     /// The name of an exec.
     Exec(String),
+    /// The name of a sandbox.
+    Sandbox(String),
     Done,
 }
 
@@ -117,11 +119,9 @@ impl Operations {
     }
 
     /// A creation that succeeded before the manager was started.
-    pub(super) fn remember(&self, key: String, snapshot: Snapshot) {
-        let (container, begun) = (snapshot.id.clone(), snapshot.created_at);
-        let asked = Asked { key: key.clone(), verb: Verb::Create, container, request: None };
-        let outcome = Outcome::now(Ok(Answer::Container(Box::new(snapshot))));
-        let entry = Entry { asked, begun, outcome: watch::channel(Some(outcome)).1 };
+    pub(super) fn remember(&self, asked: Asked, begun: SystemTime, answer: Answer) {
+        let key = asked.key.clone();
+        let entry = Entry { asked, begun, outcome: watch::channel(Some(Outcome::now(Ok(answer)))).1 };
         self.lock().insert(key, entry);
     }
 
@@ -163,7 +163,7 @@ impl Asked {
     }
 
     fn words(&self) -> String {
-        format!("{} container {:?}", self.verb, self.container)
+        format!("{} {} {:?}", self.verb, self.verb.object(), self.container)
     }
 }
 

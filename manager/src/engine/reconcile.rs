@@ -13,9 +13,10 @@ use super::container::{Container, ended};
 use super::create::prepare;
 use super::delete::{self, Told};
 use super::error::Error;
+use super::operations::{Answer, Asked};
 use super::record::{Intent, Record};
 use super::{Context, actor, blocking, health};
-use crate::model::{Event, EventKind, Failure, Phase};
+use crate::model::{Event, EventKind, Failure, Phase, Verb};
 use crate::shims::client::Force;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -60,7 +61,10 @@ pub(super) async fn all(context: &Arc<Context>, history: Vec<Event>) -> Result<(
                 Ok(After::Kept) => {
                     if let Some(key) = container.record.key.clone() {
                         let snapshot = container.snapshot.borrow().clone();
-                        container.context.operations.remember(key, snapshot);
+                        let (id, begun) = (snapshot.id.clone(), snapshot.created_at);
+                        let asked = Asked { key, verb: Verb::Create, container: id, request: None };
+                        let answer = Answer::Container(Box::new(snapshot));
+                        container.context.operations.remember(asked, begun, answer);
                     }
                 }
                 Err(error) => {

@@ -10,7 +10,9 @@
 
 use super::error::Error;
 use super::restarts::Course;
+use super::whole;
 use crate::model::{Failure, HealthCheck, IdRange, LogOptions, RestartPolicy, Stdio};
+use crate::placement::Placement;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -19,8 +21,8 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 use tokio::task::JoinSet;
 
-/// Largest record that is read back.
-const MAX: u64 = 16 << 20;
+/// Its name.
+const FILE: &str = "record.json";
 /// Present where the container is to be removed.
 const DELETE: &str = "intent.delete";
 /// Present where its creation is to be undone; the failure is in it.
@@ -81,6 +83,9 @@ pub struct Record {
     /// Its restarts, and the one that is to come.
     #[serde(default)]
     pub course: Course,
+    /// Where it belongs.
+    #[serde(default)]
+    pub placement: Placement,
 }
 
 /// Where the files of one container are.
@@ -95,7 +100,7 @@ pub struct Paths {
 impl Paths {
     /// The record.
     pub fn record(&self) -> PathBuf {
-        self.dir.join("record.json")
+        self.dir.join(FILE)
     }
 
     /// The bundle that the manager makes.
@@ -144,9 +149,7 @@ impl Record {
     /// # Errors
     /// [`Error::Io`]; the old record is whole then.
     pub fn write(&self, dir: &Path) -> Result<(), Error> {
-        let bytes = serde_json::to_vec_pretty(self).map_err(io::Error::from);
-        let written = bytes.and_then(|bytes| replace(dir, "record.json", &bytes));
-        written.map_err(Error::io(format!("write {}", dir.join("record.json").display())))
+        whole::write_unsynced(dir, FILE, self)
     }
 
     /// Writes it over the one that is in `dir`, which was synced: also when the host fails, one of the two
@@ -155,14 +158,7 @@ impl Record {
     /// # Errors
     /// As [`Record::write`].
     pub fn rewrite(&self, dir: &Path) -> Result<(), Error> {
-        let path = dir.join("record.json.new");
-        let bytes = serde_json::to_vec_pretty(self).map_err(io::Error::from);
-        let written = bytes.and_then(|bytes| {
-            std::fs::write(&path, bytes)?;
-            File::open(&path)?.sync_all()?;
-            std::fs::rename(&path, dir.join("record.json"))
-        });
-        written.map_err(Error::io(format!("write {}", dir.join("record.json").display())))
+        whole::write(dir, FILE, self)
     }
 
     /// Writes the intent to undo or delete; the record stays as it is. On disk it need not be
@@ -171,15 +167,11 @@ impl Record {
     /// # Errors
     /// [`Error::Io`].
     pub fn mark(&self, dir: &Path) -> Result<(), Error> {
-        let marked = match &self.intent {
+        match &self.intent {
             Intent::Create => Ok(()),
-            Intent::Delete => replace(dir, DELETE, &[]),
-            Intent::Undo(failure) => {
-                let bytes = serde_json::to_vec(failure).map_err(io::Error::from);
-                bytes.and_then(|bytes| replace(dir, UNDO, &bytes))
-            }
-        };
-        marked.map_err(Error::io(format!("write the intent into {}", dir.display())))
+            Intent::Delete => whole::write_unsynced(dir, DELETE, &()),
+            Intent::Undo(failure) => whole::write_unsynced(dir, UNDO, failure),
+        }
     }
 
     /// Waits until the record in `dir` is on disk (fsync(2)): its bytes, its name and its directory's name.
@@ -207,21 +199,7 @@ impl Record {
     /// # Errors
     /// [`Error::Io`], also for a record that is not one.
     pub fn read(dir: &Path) -> Result<Option<Self>, Error> {
-        let path = dir.join("record.json");
-        let attempted = format!("read {}", path.display());
-        let bytes = match std::fs::metadata(&path) {
-            Ok(metadata) if metadata.len() > MAX => {
-                return Err(Error::io(attempted)(io::Error::other(format!(
-                    "it has {} bytes",
-                    metadata.len()
-                ))));
-            }
-            Ok(metadata) if metadata.len() == 0 => return Ok(None),
-            Ok(_) => std::fs::read(&path).map_err(Error::io(&attempted))?,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(Error::io(attempted)(e)),
-        };
-        let mut record: Self = serde_json::from_slice(&bytes).map_err(|e| Error::io(&attempted)(e.into()))?;
+        let Some(mut record) = whole::read::<Self>(dir, FILE)? else { return Ok(None) };
         if dir.join(DELETE).exists() {
             record.intent = Intent::Delete;
         } else if let Ok(failure) = std::fs::read(dir.join(UNDO)) {
@@ -230,13 +208,6 @@ impl Record {
         }
         Ok(Some(record))
     }
-}
-
-/// Writes a file of `dir` whole or not at all.
-fn replace(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
-    let new = dir.join(format!("{name}.new"));
-    std::fs::write(&new, bytes)?;
-    std::fs::rename(&new, dir.join(name))
 }
 
 #[cfg(test)]
@@ -261,6 +232,7 @@ pub(crate) mod tests {
             restart: RestartPolicy { max_retries: Some(3), ..RestartPolicy::default() },
             check: None,
             course: Course { row: 1, ..Course::default() },
+            placement: Placement { sandbox: Some("s".into()), ..Placement::default() },
         }
     }
 

@@ -5,8 +5,9 @@ mod policies;
 
 use super::error::{Error, Violation};
 use crate::model::{
-    HealthCheck, Limits, LogOptions, NewContainer, NewExec, RestartPolicy, RootfsSource, Source, Stdio,
+    HealthCheck, Limits, LogOptions, NewContainer, NewExec, NewSandbox, RestartPolicy, RootfsSource, Source, Stdio,
 };
+use crate::placement::{Mode, Modes, Placement};
 use sextant_runtime::contract::args::Limits as Update;
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -42,6 +43,7 @@ pub(super) struct Request {
     pub(super) log: LogOptions,
     pub(super) restart: RestartPolicy,
     pub(super) check: Option<HealthCheck>,
+    pub(super) placement: Placement,
 }
 
 /// Checks all of it.
@@ -54,11 +56,16 @@ pub(super) fn check(new: NewContainer) -> Result<Request, Error> {
         }
         None => made_up_id().map_err(Error::io("make up a container id"))?,
     };
-    let labels: usize = new.labels.iter().map(|(k, v)| k.len() + v.len()).sum();
-    mistakes.unless(labels <= LABELS, "labels", || format!("they have {labels} bytes, at most {LABELS}"));
+    check_labels(&new.labels, &mut mistakes);
     match &new.source {
-        Source::Bundle(path) => check_path("bundle", path, &mut mistakes),
-        Source::Rootfs(source) => check_rootfs(source, &mut mistakes),
+        Source::Bundle(path) => {
+            check_path("bundle", path, &mut mistakes);
+            refuse_placement(&new.placement, &mut mistakes);
+        }
+        Source::Rootfs(source) => {
+            check_rootfs(source, &mut mistakes);
+            check_placement(&id, &new.placement, source, &mut mistakes);
+        }
     }
     check_log(&new.log, &mut mistakes);
     policies::check_restart(&new.restart, &mut mistakes);
@@ -69,8 +76,80 @@ pub(super) fn check(new: NewContainer) -> Result<Request, Error> {
         look_at_key(key, &mut mistakes);
     }
     mistakes.into_result(format!("create container {id:?}"))?;
-    let NewContainer { source, labels, stdio, key, log, restart, check, .. } = new;
-    Ok(Request { id, source, labels, stdio, key, log, restart, check })
+    let NewContainer { source, labels, stdio, key, log, restart, check, placement, .. } = new;
+    Ok(Request { id, source, labels, stdio, key, log, restart, check, placement })
+}
+
+fn check_labels(labels: &BTreeMap<String, String>, mistakes: &mut Mistakes) {
+    let size: usize = labels.iter().map(|(k, v)| k.len() + v.len()).sum();
+    mistakes.unless(size <= LABELS, "labels", || format!("they have {size} bytes, at most {LABELS}"));
+}
+
+/// Checks all of a request for a sandbox; its id, made up where there is none.
+pub(super) fn check_sandbox(new: &NewSandbox) -> Result<String, Error> {
+    let mut mistakes = Mistakes::default();
+    let id = match &new.id {
+        Some(id) => {
+            check_id(id, &mut mistakes);
+            id.clone()
+        }
+        None => made_up_id().map_err(Error::io("make up the id of a sandbox"))?,
+    };
+    check_labels(&new.labels, &mut mistakes);
+    check_hostname("hostname", &new.hostname, &mut mistakes);
+    mistakes.unless(new.hostname.is_empty() || new.shared.uts, "hostname", || {
+        "it has no uts namespace that could have a host name; share that as well".into()
+    });
+    mistakes.unless(new.shared.kinds().next().is_some(), "shared", || {
+        "it shares nothing; name some of network, ipc, uts, user, pid".into()
+    });
+    if let Some(key) = &new.key {
+        look_at_key(key, &mut mistakes);
+    }
+    mistakes.into_result(format!("create sandbox {id:?}"))?;
+    Ok(id)
+}
+
+/// A bundle says itself whose namespaces it is in.
+fn refuse_placement(placement: &Placement, mistakes: &mut Mistakes) {
+    let hint =
+        "name the files in linux.namespaces[].path of its config.json; those of a sandbox are in its pins";
+    for (field, given) in
+        [("sandbox", placement.sandbox.is_some()), ("namespaces", placement.modes != Modes::default())]
+    {
+        mistakes.refuse_hint(!given, field, hint, || "a bundle says itself whose namespaces it is in".into());
+    }
+}
+
+/// What can be told of the modes without a look at others.
+fn check_placement(id: &str, placement: &Placement, source: &RootfsSource, mistakes: &mut Mistakes) {
+    for kind in crate::placement::KINDS {
+        let field = format!("namespaces.{}", kind.name());
+        match placement.modes.get(kind) {
+            Mode::Sandbox => mistakes.refuse_hint(
+                placement.sandbox.is_some(),
+                &field,
+                "name the sandbox, or use another mode",
+                || "it is to be the sandbox's, and the container joins none".into(),
+            ),
+            Mode::Container(other) => {
+                mistakes.refuse_hint(
+                    !other.is_empty() && other != id,
+                    &field,
+                    "name another container, or use the mode own",
+                    || format!("{other:?} is no other container"),
+                );
+            }
+            Mode::Default | Mode::Own | Mode::Host => {}
+        }
+    }
+    let foreign = matches!(placement.modes.uts, Mode::Host | Mode::Sandbox | Mode::Container(_));
+    mistakes.refuse_hint(
+        source.hostname.is_empty() || !foreign,
+        "rootfs.hostname",
+        "leave it out, or use the mode own for uts",
+        || "the uts namespace, and so the host name, is shared with others".into(),
+    );
 }
 
 /// Checks all of a request for an exec, and makes up its name.
@@ -172,6 +251,12 @@ impl Mistakes {
         }
     }
 
+    fn refuse_hint(&mut self, good: bool, field: &str, hint: &str, message: impl FnOnce() -> String) {
+        if !good {
+            self.0.push(Violation { field: field.into(), message: message(), hint: hint.into() });
+        }
+    }
+
     fn into_result(self, attempted: String) -> Result<(), Error> {
         match self.0.is_empty() {
             true => Ok(()),
@@ -221,10 +306,7 @@ fn check_rootfs(source: &RootfsSource, mistakes: &mut Mistakes) {
     mistakes.unless(source.cwd.is_empty() || source.cwd.starts_with('/'), "rootfs.cwd", || {
         format!("{:?} is not an absolute path", source.cwd)
     });
-    let odd = source.hostname.chars().any(|c| c.is_control() || c.is_whitespace() || c == '/');
-    mistakes.unless(!odd && source.hostname.len() <= HOSTNAME, "rootfs.hostname", || {
-        format!("{:?} is not a host name of at most {HOSTNAME} bytes", source.hostname)
-    });
+    check_hostname("rootfs.hostname", &source.hostname, mistakes);
     check_limits(&source.limits, mistakes);
     mistakes.unless(source.mounts.len() <= MOUNTS, "rootfs.mounts", || {
         format!("there are {}, at most {MOUNTS}", source.mounts.len())
@@ -233,6 +315,13 @@ fn check_rootfs(source: &RootfsSource, mistakes: &mut Mistakes) {
         check_path(&format!("rootfs.mounts[{index}].source"), &mount.source, mistakes);
         check_path(&format!("rootfs.mounts[{index}].destination"), &mount.destination, mistakes);
     }
+}
+
+fn check_hostname(field: &str, name: &str, mistakes: &mut Mistakes) {
+    let odd = name.chars().any(|c| c.is_control() || c.is_whitespace() || c == '/');
+    mistakes.unless(!odd && name.len() <= HOSTNAME, field, || {
+        format!("{name:?} is not a host name of at most {HOSTNAME} bytes")
+    });
 }
 
 fn check_limits(limits: &Limits, mistakes: &mut Mistakes) {
@@ -274,6 +363,7 @@ mod tests {
             labels: BTreeMap::new(),
             log: LogOptions::default(),
             stdio: Stdio::default(),
+            placement: Placement::default(),
             key: None,
             restart: RestartPolicy::default(),
             check: None,
@@ -340,6 +430,51 @@ mod tests {
         assert!(check_key(&"k".repeat(129)).is_err() && check_key("a\nb").is_err());
         let keyed = NewContainer { key: Some("\0".into()), ..new("a", Source::Bundle("/b".into())) };
         assert_eq!(fields(keyed), ["idempotency_key"]);
+    }
+
+    #[test]
+    fn namespaces_of_others() {
+        let modes = Modes { network: Mode::Sandbox, uts: Mode::Host, ..Modes::default() };
+        let placement = Placement { modes, ..Placement::default() };
+        let bundle = NewContainer {
+            placement: Placement { sandbox: Some("s".into()), ..placement.clone() },
+            ..new("a", Source::Bundle("/b".into()))
+        };
+        assert_eq!(fields(bundle), ["sandbox", "namespaces"]);
+        let source = RootfsSource {
+            rootfs: "/r".into(),
+            command: vec!["true".into()],
+            env: vec![],
+            cwd: String::new(),
+            hostname: "h".into(),
+            limits: Limits::default(),
+            access: Access::ReadOnly,
+            mounts: vec![],
+        };
+        let made = |placement| NewContainer { placement, ..new("a", Source::Rootfs(source.clone())) };
+        assert_eq!(fields(made(placement)), ["namespaces.network", "rootfs.hostname"]);
+        let itself = Modes { pid: Mode::Container("a".into()), ..Modes::default() };
+        assert_eq!(fields(made(Placement { modes: itself, ..Placement::default() })), ["namespaces.pid"]);
+        assert_eq!(fields(made(Placement::default())), Vec::<String>::new());
+    }
+
+    #[test]
+    fn sandboxes() {
+        let new = |hostname: &str, shared| NewSandbox {
+            id: Some("s".into()),
+            labels: BTreeMap::new(),
+            hostname: hostname.into(),
+            shared,
+            key: None,
+        };
+        let shared = crate::placement::Shared::default();
+        assert_eq!(check_sandbox(&new("h", shared)).unwrap(), "s");
+        let made_up = check_sandbox(&NewSandbox { id: None, ..new("", shared) }).unwrap();
+        assert_eq!(made_up.len(), 12);
+        let none = crate::placement::Shared { user: false, network: false, uts: false, ipc: false, ..shared };
+        let Err(Error::Refused { violations, .. }) = check_sandbox(&new("h", none)) else { panic!("taken") };
+        let fields: Vec<_> = violations.into_iter().map(|v| v.field).collect();
+        assert_eq!(fields, ["hostname", "shared"]);
     }
 
     #[test]

@@ -267,6 +267,8 @@ fn label(verb: Verb) -> &'static str {
         Verb::Update => "update",
         Verb::Exec => "exec",
         Verb::Restart => "restart",
+        Verb::CreateSandbox => "create_sandbox",
+        Verb::DeleteSandbox => "delete_sandbox",
     }
 }
 

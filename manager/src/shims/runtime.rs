@@ -1,11 +1,11 @@
 //! The runtime, invoked by the manager itself: only for what a dead shim has
-//! left behind, and to undo a creation. Each invocation has a deadline.
+//! left behind, to undo a creation, and for the namespaces of a sandbox. Each invocation has a deadline.
 
 use crate::engine::error::Error;
 use crate::model::Failure;
 use crate::shims::client::{Force, Target};
 use sextant_runtime::contract::args::{Common, Invocation};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
 use tokio::process::Command;
@@ -28,7 +28,11 @@ impl Runtime {
     /// # Errors
     /// With what the runtime printed.
     pub async fn delete(&self, id: &str, force: Force) -> Result<(), Error> {
-        self.must("delete", id, &Invocation::Delete { id: id.into(), force: force == Force::Yes }).await
+        self.must(
+            format!("delete container {id:?}"),
+            &Invocation::Delete { id: id.into(), force: force == Force::Yes },
+        )
+        .await
     }
 
     /// Sends a signal.
@@ -36,19 +40,29 @@ impl Runtime {
     /// # Errors
     /// With what the runtime printed.
     pub async fn kill(&self, id: &str, signal: i32, target: Target) -> Result<(), Error> {
-        self.must("signal", id, &Invocation::Kill { id: id.into(), signal, all: target == Target::All }).await
+        let invocation = Invocation::Kill { id: id.into(), signal, all: target == Target::All };
+        self.must(format!("signal container {id:?}"), &invocation).await
     }
 
-    async fn must(&self, verb: &str, id: &str, invocation: &Invocation) -> Result<(), Error> {
-        let output = self.run(verb, id, invocation).await?;
+    /// Makes the namespaces of a sandbox as the config in `bundle` says, and binds them to files in `to`.
+    ///
+    /// # Errors
+    /// With what the runtime printed; nothing is left then.
+    pub async fn pin(&self, sandbox: &str, bundle: &Path, to: &Path) -> Result<(), Error> {
+        let invocation = Invocation::Pin { bundle: bundle.into(), to: to.into() };
+        self.must(format!("make the namespaces of sandbox {sandbox:?}"), &invocation).await
+    }
+
+    async fn must(&self, attempted: String, invocation: &Invocation) -> Result<(), Error> {
+        let output = self.run(&attempted, invocation).await?;
         if output.status.success() {
             return Ok(());
         }
         let complaint = String::from_utf8_lossy(&output.stderr);
-        Err(self.failed(verb, id, complaint.lines().last().unwrap_or("it failed without a word")))
+        Err(self.failed(&attempted, complaint.lines().last().unwrap_or("it failed without a word")))
     }
 
-    async fn run(&self, verb: &str, id: &str, invocation: &Invocation) -> Result<Output, Error> {
+    async fn run(&self, attempted: &str, invocation: &Invocation) -> Result<Output, Error> {
         let common = Common { root: self.root.clone(), report_fd: None };
         let output = Command::new(&self.binary)
             .args(invocation.to_args(&common))
@@ -57,13 +71,13 @@ impl Runtime {
             .output();
         match tokio::time::timeout(DEADLINE, output).await {
             Ok(Ok(output)) => Ok(output),
-            Ok(Err(error)) => Err(self.failed(verb, id, &error.to_string())),
-            Err(_) => Err(Error::Timeout { attempted: format!("{verb} container {id:?}"), after: DEADLINE }),
+            Ok(Err(error)) => Err(self.failed(attempted, &error.to_string())),
+            Err(_) => Err(Error::Timeout { attempted: attempted.into(), after: DEADLINE }),
         }
     }
 
-    fn failed(&self, verb: &str, id: &str, because: &str) -> Error {
-        let attempted = format!("{verb} container {id:?}");
+    fn failed(&self, attempted: &str, because: &str) -> Error {
+        let attempted = attempted.to_owned();
         let failure = Failure {
             stage: "runtime".into(),
             attempted: attempted.clone(),

@@ -1,5 +1,8 @@
 //! The manager's door to the kernel: pidfds, which nix does not wrap. The only
-//! `unsafe` of this crate is here.
+//! `unsafe` of this crate is here and below.
+
+pub(crate) mod ns;
+pub(crate) mod pause;
 
 use crate::model::Ending;
 use nix::errno::Errno;

@@ -265,7 +265,7 @@ impl Containers for Service {
     }
 
     async fn namespaces(&self, _: Request<NamespacesRequest>) -> Answer<NamespacesResponse> {
-        let namespaces = vec![Namespace { r#type: "pid".into(), inode: 7, host_inode: 1 }];
+        let namespaces = vec![Namespace { r#type: "pid".into(), inode: 7, host_inode: 1, sharers: vec![] }];
         Ok(Response::new(NamespacesResponse { namespaces, ..NamespacesResponse::default() }))
     }
 

@@ -45,6 +45,7 @@ pub use tls::Credentials;
 use crate::v1::containers_client::ContainersClient;
 use crate::v1::execs_client::ExecsClient;
 use crate::v1::operations_client::OperationsClient;
+use crate::v1::sandboxes_client::SandboxesClient;
 use crate::v1::stdio_client::StdioClient;
 use crate::v1::system_client::SystemClient;
 use address::reachable;
@@ -68,6 +69,8 @@ pub struct Client {
     pub containers: ContainersClient<Channel>,
     /// `sextant.v1.Execs`.
     pub execs: ExecsClient<Channel>,
+    /// `sextant.v1.Sandboxes`.
+    pub sandboxes: SandboxesClient<Channel>,
     /// `sextant.v1.Stdio`.
     pub stdio: StdioClient<Channel>,
     /// `sextant.v1.Operations`.
@@ -106,6 +109,7 @@ impl Client {
         Ok(Self {
             containers: ContainersClient::new(channel.clone()).max_decoding_message_size(MAX_ANSWER),
             execs: ExecsClient::new(channel.clone()).max_decoding_message_size(MAX_ANSWER),
+            sandboxes: SandboxesClient::new(channel.clone()).max_decoding_message_size(MAX_ANSWER),
             stdio: StdioClient::new(channel.clone()),
             operations: OperationsClient::new(channel.clone()).max_decoding_message_size(MAX_ANSWER),
             system: SystemClient::new(channel).max_decoding_message_size(MAX_ANSWER),

@@ -113,6 +113,13 @@ pub enum Invocation {
         /// Kill it when it runs, and do not mind when there is none (`--force`).
         force: bool,
     },
+    /// Make namespaces without a process, and bind them to files.
+    Pin {
+        /// The directory of the config that says which.
+        bundle: PathBuf,
+        /// The directory for the files.
+        to: PathBuf,
+    },
 }
 
 /// What [`Invocation::Exec`] executes: the container's own process, changed by this.
@@ -217,6 +224,9 @@ impl Invocation {
                     args.push("--force".into());
                 }
                 args.push(id.into());
+            }
+            Self::Pin { bundle, to } => {
+                args.extend(["pin".into(), "--bundle".into(), bundle.into(), "--to".into(), to.into()]);
             }
         }
         args

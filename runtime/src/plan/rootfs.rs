@@ -75,11 +75,11 @@ fn is_idmapped(bundle: &Bundle, namespaces: &Namespaces, problems: &mut Problems
     match bundle.annotations.get(IDMAP_ANNOTATION).map(String::as_str) {
         None | Some("false") => false,
         Some("true") => {
-            if namespaces.user != Namespace::Create {
+            if namespaces.user == Namespace::Host {
                 problems.refuse_hint(
                     pointer,
-                    "an id-mapped root needs a user namespace that is created",
-                    "add {\"type\": \"user\"} to /linux/namespaces, and mappings",
+                    "an id-mapped root needs a user namespace that is created or joined",
+                    "add {\"type\": \"user\"} to /linux/namespaces, and mappings or a path",
                 );
             }
             true

@@ -248,6 +248,15 @@ fn the_root_is_relative_to_the_bundle() {
 }
 
 #[test]
+fn a_root_is_mapped_like_a_user_namespace_that_is_made_or_joined() {
+    let mapped = ("/annotations", json!({"dev.sextant.rootfs.idmap": "true"}));
+    let without = planned(std::slice::from_ref(&mapped), &Host::sample());
+    assert_eq!(pointers(without), ["/annotations/dev.sextant.rootfs.idmap"]);
+    let joined = json!([{"type": "mount"}, {"type": "user", "path": "/pins/user"}]);
+    assert!(planned(&[mapped, ("/linux/namespaces", joined)], &Host::sample()).unwrap().rootfs.idmapped);
+}
+
+#[test]
 fn a_capability_that_the_caller_lacks_is_had_in_a_user_namespace() {
     let host = Host { bounding: 1 << 5, ..Host::sample() };
     let caps = |plan: Plan| plan.process.capabilities.permitted;

@@ -5,6 +5,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal, raise};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -31,6 +32,9 @@ pub(crate) fn command(name: &str) -> Option<Act> {
         "feed" => feed,
         "answer" => answer,
         "ipc" => ipc,
+        "listen" => listen,
+        "connect" => connect,
+        "orphan" => orphan,
         "summary" => |_| {
             super::say(&super::summary::summary(&sextant_integration::look::look()))
                 .map(|()| ExitCode::SUCCESS)
@@ -191,6 +195,44 @@ fn answer(_: &[&str]) -> Result<ExitCode, String> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Listens on a port of the loopback interface, says so, and greets who comes.
+fn listen(args: &[&str]) -> Result<ExitCode, String> {
+    let port = number::<u16>(args, 0)?;
+    let listener = TcpListener::bind(("127.0.0.1", port)).map_err(|e| format!("listen on {port}: {e}"))?;
+    super::say(&format!("listens on {port}"))?;
+    for client in listener.incoming() {
+        let greeted = client.and_then(|mut client| client.write_all(b"hello\n"));
+        greeted.map_err(|e| format!("greet a client: {e}"))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says what comes from a port of the loopback interface.
+fn connect(args: &[&str]) -> Result<ExitCode, String> {
+    let port = number::<u16>(args, 0)?;
+    let mut heard = String::new();
+    TcpStream::connect(("127.0.0.1", port))
+        .and_then(|mut stream| stream.read_to_string(&mut heard))
+        .map_err(|e| format!("connect to {port}: {e}"))?;
+    super::say(heard.trim_end()).map(|()| ExitCode::SUCCESS)
+}
+
+/// Leaves a sleeping grandchild without a parent, says its pid, and sleeps.
+fn orphan(args: &[&str]) -> Result<ExitCode, String> {
+    let mut child = std::process::Command::new("/proc/self/exe");
+    if args.first() == Some(&"parent") {
+        let null = std::process::Stdio::null;
+        let child = child.args(["sleep", "1000"]).stdin(null()).stdout(null()).stderr(null()).spawn();
+        return super::say(&child.map_err(|e| format!("start a child: {e}"))?.id().to_string())
+            .map(|()| ExitCode::SUCCESS);
+    }
+    let status = child.args(["orphan", "parent"]).status().map_err(|e| format!("start a parent: {e}"))?;
+    if !status.success() {
+        return Err(format!("the parent: {status}"));
+    }
+    sleep(&["1000"])
 }
 
 /// Makes one System V object of each kind and a message queue, then looks.

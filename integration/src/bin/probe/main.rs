@@ -18,7 +18,8 @@ usage: probe [look] [--sysctl KEY | --stat PATH | --read PATH | --list DIR | --w
        probe exit N | signal N | true | false
        probe sleep SECONDS [--term-exit N | --then-exit N]
        probe echo TEXT... | spam BYTES | cat | record FILE
-       probe fork N [SECONDS] | eat BYTES | feed BYTES | answer | count FILE | ipc [ARGUMENTS OF look]";
+       probe fork N [SECONDS] | eat BYTES | feed BYTES | answer | count FILE | ipc [ARGUMENTS OF look]
+       probe listen PORT | connect PORT | orphan";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args_os().map(lossy).collect();

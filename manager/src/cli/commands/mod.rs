@@ -21,6 +21,7 @@ mod restart;
 mod resume;
 mod rm;
 mod run;
+mod sandbox;
 mod start;
 mod stats;
 mod stop;
@@ -69,6 +70,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Error> {
         Command::Events(args) => events::run(&client, &args).await,
         Command::Wait(args) => wait::run(&client, args).await,
         Command::Ns(args) => ns::run(&client, args).await,
+        Command::Sandbox(args) => sandbox::run(&client, args).await,
         Command::Trace(args) => trace::run(&client, args).await,
         Command::Info(args) => info::run(&client, &args).await,
         Command::Metrics => metrics::run(&client).await,

@@ -1,140 +1,60 @@
-//! `ns`: a container's namespaces beside the host's, and what is different
-//! inside each.
+//! `ns`: who shares which namespace with whom; and of one container or sandbox,
+//! its namespaces beside the host's, and what is different inside each.
 
-use crate::cli::args::OneArgs;
+mod one;
+
+use crate::cli::args::NsArgs;
 use crate::cli::client::Client;
 use crate::cli::error::Error;
+use crate::cli::graph::{self, KINDS, Row};
 use crate::cli::output::{self, Colour, Paint};
 use crate::cli::table::{self, Cell};
-use serde::Serialize;
-use sextant_proto::v1::{self, GetRequest, NamespacesRequest};
+use crate::cli::view::sandbox::Owner;
+use sextant_proto::v1::NamespacesRequest;
 use std::process::ExitCode;
 
-/// Everything shown, in the form that `--json` prints.
-#[derive(Debug, Serialize)]
-struct View {
-    id: String,
-    pid: i32,
-    namespaces: Vec<Namespace>,
-    uid_mappings: Vec<IdMapping>,
-    gid_mappings: Vec<IdMapping>,
-    hostname: String,
-    host_hostname: String,
-    #[serde(skip)]
-    rootfs: String,
-}
-
-#[derive(Debug, Serialize)]
-struct Namespace {
-    #[serde(rename = "type")]
-    kind: String,
-    inode: u64,
-    host_inode: u64,
-    /// Whether it is the host's.
-    shared: bool,
-}
-
-#[derive(Debug, Serialize)]
-struct IdMapping {
-    container_id: u32,
-    host_id: u32,
-    size: u32,
-}
-
-pub(super) async fn run(client: &Client, args: OneArgs) -> Result<ExitCode, Error> {
-    let id = args.id;
-    let failed = || Error::request(format!("show the namespaces of {id}"));
-    let mut containers = client.clone().containers;
-    let container =
-        containers.get(GetRequest { id: id.clone(), ..Default::default() }).await.map_err(failed())?;
-    let answer = containers.namespaces(NamespacesRequest { id: id.clone() }).await.map_err(failed())?;
-    let view = view(container.into_inner().container.unwrap_or_default(), answer.into_inner());
-    if args.json {
-        output::print_json(&view)?;
-    } else {
-        output::print(&render(Paint::stdout(), &view))?;
+pub(super) async fn run(client: &Client, args: NsArgs) -> Result<ExitCode, Error> {
+    if let Some(id) = args.id {
+        return one::run(client, id, args.json).await;
     }
+    let answer = client.clone().containers.namespaces(NamespacesRequest::default()).await;
+    let owners = answer.map_err(Error::request("show the namespaces of all"))?.into_inner().owners;
+    let owners: Vec<Owner> = owners.into_iter().map(Owner::from).collect();
+    if args.json {
+        output::print_json(&owners)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let rows = graph::rows(&owners);
+    output::print(&match () {
+        () if args.dot => graph::dot::render(&rows),
+        () if args.svg => graph::svg::render(&rows),
+        () => render(Paint::stdout(), &rows),
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn view(container: v1::Container, answer: v1::NamespacesResponse) -> View {
-    let namespace = |ns: v1::Namespace| Namespace {
-        shared: ns.inode == ns.host_inode,
-        kind: ns.r#type,
-        inode: ns.inode,
-        host_inode: ns.host_inode,
+/// The same letter in a column is the same namespace.
+fn render(paint: Paint, rows: &[Row]) -> String {
+    let line = |row: &Row| -> [Cell; KINDS.len() + 2] {
+        let indent = if row.kind == "container" && row.sandbox.is_some() { "  " } else { "" };
+        let [user, pid, network, uts, ipc, mount, cgroup, time] = row.cells.each_ref().map(cell);
+        let name = Cell::from(format!("{indent}{}", row.name));
+        [name, row.kind.into(), user, pid, network, uts, ipc, mount, cgroup, time]
     };
-    let mapping =
-        |m: v1::IdMapping| IdMapping { container_id: m.container_id, host_id: m.host_id, size: m.size };
-    View {
-        id: container.id,
-        pid: container.pid,
-        rootfs: container.rootfs,
-        namespaces: answer.namespaces.into_iter().map(namespace).collect(),
-        uid_mappings: answer.uid_mappings.into_iter().map(mapping).collect(),
-        gid_mappings: answer.gid_mappings.into_iter().map(mapping).collect(),
-        hostname: answer.hostname,
-        host_hostname: answer.host_hostname,
-    }
+    let rows: Vec<_> = rows.iter().map(line).collect();
+    let heading = ["NAME", "KIND", "USER", "PID", "NETWORK", "UTS", "IPC", "MOUNT", "CGROUP", "TIME"];
+    let legend = "A letter is a namespace that is shared: the same letter, the same namespace.";
+    format!("{}\n{}\n", table::render(paint, heading, &rows), paint.colour(Colour::Dim, legend))
 }
 
-fn render(paint: Paint, view: &View) -> String {
-    let row = |ns: &Namespace| {
-        let (word, colour) = if ns.shared { ("shared", Colour::Yellow) } else { ("own", Colour::Green) };
-        let inside = if ns.shared { "nothing: it is the host's".to_owned() } else { inside(&ns.kind, view) };
-        [
-            Cell::from(ns.kind.as_str()),
-            ns.inode.to_string().into(),
-            ns.host_inode.to_string().into(),
-            Cell::coloured(word, colour),
-            inside.into(),
-        ]
+fn cell(cell: &graph::Cell) -> Cell {
+    let colour = match cell {
+        graph::Cell::Host => Colour::Yellow,
+        graph::Cell::Shared(_) => Colour::Bold,
+        graph::Cell::Own | graph::Cell::None => Colour::Dim,
     };
-    let rows: Vec<_> = view.namespaces.iter().map(row).collect();
-    let heading = ["NAMESPACE", "CONTAINER", "HOST", "", "DIFFERENT INSIDE"];
-    let pairs = [
-        ("uid map", mappings(&view.uid_mappings)),
-        ("gid map", mappings(&view.gid_mappings)),
-        ("host name", format!("{} inside, {} on the host", view.hostname, view.host_hostname)),
-    ];
-    format!("{}\n{}", table::render(paint, heading, &rows), table::pairs(paint, &pairs))
-}
-
-/// What a process in its own namespace of this kind sees (namespaces(7)).
-fn inside(kind: &str, view: &View) -> String {
-    match kind {
-        "pid" => format!("its own processes only; its init is pid 1, on the host {}", view.pid),
-        "network" => "interfaces, addresses, routes and ports of its own".into(),
-        "mount" if view.rootfs.is_empty() => "a root and mounts of its own".into(),
-        "mount" => format!("its root is {}; mounts of its own", view.rootfs),
-        "uts" if view.hostname == view.host_hostname => "a host name of its own, the same for now".into(),
-        "uts" => format!("the host name is {}", view.hostname),
-        "user" => view.uid_mappings.first().map_or_else(
-            || "no ids are mapped".into(),
-            |map| {
-                format!(
-                    "uid {} is {} on the host; capabilities count inside only",
-                    map.container_id, map.host_id
-                )
-            },
-        ),
-        "ipc" => "System V IPC and POSIX message queues of its own".into(),
-        "cgroup" => "its own cgroup is the root of what it sees".into(),
-        "time" => "offsets of its own for the monotonic and the boot clock".into(),
-        other => format!("a {other} namespace of its own"),
-    }
-}
-
-fn mappings(mappings: &[IdMapping]) -> String {
-    let map = |m: &IdMapping| match m.size {
-        1 => format!("{} is {} on the host", m.container_id, m.host_id),
-        _ => {
-            let last = |first: u32| u64::from(first).saturating_add(u64::from(m.size).saturating_sub(1));
-            let (inside, host) = (m.container_id, m.host_id);
-            format!("{inside}-{} are {host}-{} on the host", last(inside), last(host))
-        }
-    };
-    if mappings.is_empty() { "none".into() } else { mappings.iter().map(map).collect::<Vec<_>>().join("; ") }
+    let word = if *cell == graph::Cell::None { "-" } else { cell.word() };
+    Cell::coloured(word, colour)
 }
 
 #[cfg(test)]
@@ -142,26 +62,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn own_and_shared_namespaces_are_told_apart() {
-        let ns = |kind: &str, inode, host_inode| v1::Namespace { r#type: kind.into(), inode, host_inode };
-        let answer = v1::NamespacesResponse {
-            namespaces: vec![ns("uts", 5, 1), ns("time", 2, 2), ns("user", 7, 3)],
-            uid_mappings: vec![v1::IdMapping { container_id: 0, host_id: 100_000, size: 65_536 }],
-            gid_mappings: vec![v1::IdMapping { container_id: 0, host_id: 9, size: 1 }],
-            hostname: "web".into(),
-            host_hostname: "deb".into(),
-        };
-        let text = render(Paint::Plain, &view(v1::Container::default(), answer));
+    fn the_table_has_a_letter_for_each_shared_namespace() {
+        let text = render(Paint::Plain, &graph::tests::sample());
         assert_eq!(
             text,
-            "NAMESPACE  CONTAINER  HOST          DIFFERENT INSIDE\n\
-             uts        5          1     own     the host name is web\n\
-             time       2          2     shared  nothing: it is the host's\n\
-             user       7          3     own     uid 0 is 100000 on the host; capabilities count inside only\n\
+            "NAME   KIND       USER  PID   NETWORK  UTS   IPC   MOUNT  CGROUP  TIME\n\
+             host   host       host  host  host     host  host  host   host    host\n\
+             pod    sandbox    A     -     B        -     C     -      -       -\n\
+             \u{20} a    container  A     own   B        host  host  host   host    host\n\
+             \u{20} b<   container  A     own   B        host  host  host   host    host\n\
+             alone  container  own   own   host     host  host  host   host    host\n\
              \n\
-             uid map    0-65535 are 100000-165535 on the host\n\
-             gid map    0 is 9 on the host\n\
-             host name  web inside, deb on the host\n"
+             A letter is a namespace that is shared: the same letter, the same namespace.\n"
         );
     }
 }
