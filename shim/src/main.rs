@@ -189,6 +189,7 @@ fn compose(
         counters,
         init: None,
         buried: false,
+        begun: false,
     };
     (service, task)
 }

@@ -75,6 +75,8 @@ pub(crate) struct Task {
     pub(crate) init: Option<Init>,
     /// What its last life has left may be deleted already.
     pub(crate) buried: bool,
+    /// Whether the runtime was asked for a container, recorded or not: what it has left is to be deleted.
+    pub(crate) begun: bool,
 }
 
 impl Task {
@@ -155,6 +157,7 @@ impl Task {
             self.bury().await?;
         }
         self.ledger.publish(|s| s.phase = Phase::Creating);
+        self.begun = true;
         match self.run_create(new, others).await {
             Ok((pid, trace)) => {
                 let change = |s: &mut Snapshot| {
@@ -303,7 +306,7 @@ impl Task {
             self.require("delete the container without force", &phases)?;
         }
         self.end_init().await?;
-        if self.ledger.last_seq() > 0 {
+        if self.begun || self.ledger.last_seq() > 0 {
             let force = force == Force::Yes || self.phase() == Phase::Empty || self.buried;
             let invocation = Invocation::Delete { id: self.id.clone(), force };
             self.runtime.run(&invocation, SHORT).await.map_err(Refusal::Runtime)?;

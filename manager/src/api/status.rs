@@ -82,9 +82,10 @@ fn clipped(mut text: String) -> String {
 fn code(error: &Error) -> Code {
     match error {
         Error::Refused { .. } | Error::KeyReused { .. } => Code::InvalidArgument,
-        Error::NotFound { .. } | Error::NoOperation { .. } | Error::NoExec { .. } | Error::NoSandbox { .. } => {
-            Code::NotFound
-        }
+        Error::NotFound { .. }
+        | Error::NoOperation { .. }
+        | Error::NoExec { .. }
+        | Error::NoSandbox { .. } => Code::NotFound,
         Error::Exists { .. } | Error::SandboxExists { .. } => Code::AlreadyExists,
         Error::WrongPhase { .. }
         | Error::Failed { .. }

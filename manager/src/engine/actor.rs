@@ -382,7 +382,7 @@ impl Actor {
     async fn hear(&mut self, news: News) {
         match news {
             News::Event(event) => {
-                if let Err(error) = self.container.take_in(*event).await {
+                if let Err(error) = self.container.take_in_next(*event).await {
                     self.container.degrade(error.chain()).await;
                 }
             }

@@ -129,6 +129,15 @@ impl Container {
         Ok(())
     }
 
+    /// The same for one that the shim has just told, with those before it that could not be taken in when
+    /// they came, as the disk was full.
+    ///
+    /// # Errors
+    /// As [`Container::catch_up`].
+    pub(super) async fn take_in_next(&mut self, event: ShimEvent) -> Result<(), Error> {
+        if event.seq > self.learned + 1 { self.catch_up().await } else { self.take_in(event).await }
+    }
+
     /// Takes in what is in the journal's file. Right after an answer of the
     /// shim this makes its effect visible before the watch brings it.
     ///

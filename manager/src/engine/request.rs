@@ -5,7 +5,8 @@ mod policies;
 
 use super::error::{Error, Violation};
 use crate::model::{
-    HealthCheck, Limits, LogOptions, NewContainer, NewExec, NewSandbox, RestartPolicy, RootfsSource, Source, Stdio,
+    HealthCheck, Limits, LogOptions, NewContainer, NewExec, NewSandbox, RestartPolicy, RootfsSource, Source,
+    Stdio,
 };
 use crate::placement::{Mode, Modes, Placement};
 use sextant_runtime::contract::args::Limits as Update;

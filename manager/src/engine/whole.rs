@@ -17,7 +17,8 @@ const MAX: u64 = 16 << 20;
 /// # Errors
 /// [`Error::Io`]; the old file is whole then.
 pub(super) fn write(dir: &Path, name: &str, value: &impl Serialize) -> Result<(), Error> {
-    let written = replace(dir, name, value, |file| file.sync_all()).and_then(|()| File::open(dir)?.sync_all());
+    let written =
+        replace(dir, name, value, |file| file.sync_all()).and_then(|()| File::open(dir)?.sync_all());
     written.map_err(Error::io(format!("write {}", dir.join(name).display())))
 }
 

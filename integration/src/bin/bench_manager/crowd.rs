@@ -39,7 +39,10 @@ async fn calls(client: &mut Client, name: &str, number: &str) -> Result<Vec<Time
         client.list(ListRequest::default()).await.map_err(said("list"))?;
         lists.add(begin.elapsed());
         let begin = Instant::now();
-        client.stats(StatsRequest { ids: vec![number.into()], ..Default::default() }).await.map_err(said("stats"))?;
+        client
+            .stats(StatsRequest { ids: vec![number.into()], ..Default::default() })
+            .await
+            .map_err(said("stats"))?;
         stats.add(begin.elapsed());
     }
     Ok(vec![lists, stats])
