@@ -57,13 +57,13 @@ async fn clients_with_short_deadlines_leave_whole_containers_or_none_and_no_name
         return;
     }
     let daemon = Daemon::start();
-    let names: Vec<String> = (0..25).map(|_| unique("short")).collect();
+    let names: Vec<String> = (0..50).map(|_| unique("short")).collect();
     let mut clients = JoinSet::new();
-    for n in 0..100 {
+    for n in 0..200 {
         let mut client = daemon.containers().await;
         let name = names[n % names.len()].clone();
         // Some retry with a key, others do not know what that is.
-        let key = if n < 50 { name.clone() } else { String::new() };
+        let key = if n < 100 { name.clone() } else { String::new() };
         let message = sleeper(&daemon, &name, &key);
         clients.spawn(async move {
             for _ in 0..3 {
@@ -111,6 +111,47 @@ async fn clients_with_short_deadlines_leave_whole_containers_or_none_and_no_name
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     daemon.leftovers_of(&names).assert_none();
     daemon.finish(&names);
+}
+
+#[tokio::test]
+async fn keys_outlive_the_daemon() {
+    if skip_unless_root() {
+        return;
+    }
+    let (mut daemon, id, other) = (Daemon::start(), unique("keys"), unique("keys"));
+    let key = |verb: &str| format!("{verb} {id}");
+    let mut client = daemon.containers().await;
+    for id in [&id, &other] {
+        let request = daemon.request(id, &["/bin/probe", "sleep", "1000", "--term-exit", "7"]);
+        client.create(request).await.unwrap();
+    }
+    client.start(start(&id, &key("start"))).await.unwrap();
+    let stop = || StopRequest { id: id.clone(), idempotency_key: key("stop"), ..Default::default() };
+    let stopped = client.stop(stop()).await.unwrap().into_inner();
+    let failed = client.start(start("it-none", &key("fail"))).await.unwrap_err();
+    assert_eq!(failed.code(), Code::NotFound);
+    client.delete(delete(&other, &key("delete"))).await.unwrap();
+    daemon.kill();
+    daemon.restart();
+    let mut client = daemon.containers().await;
+    // Without the key it would be another life.
+    let started = client.start(start(&id, &key("start"))).await.unwrap().into_inner().container.unwrap();
+    assert_eq!((started.status(), started.life), (Status::Stopped, 1));
+    assert_eq!(client.stop(stop()).await.unwrap().into_inner(), stopped);
+    client.delete(delete(&other, &key("delete"))).await.unwrap();
+    let reused = client.start(start(&other, &key("start"))).await.unwrap_err();
+    assert_eq!(reused.get_error_details().error_info().unwrap().reason, "KEY_REUSED");
+    let mut operations = OperationsClient::new(daemon.channel().await);
+    for (verb, failed) in [("start", false), ("stop", false), ("delete", false), ("fail", true)] {
+        let request = GetOperationRequest { key: key(verb) };
+        let operation = operations.get(request).await.unwrap().into_inner().operation.unwrap();
+        assert_eq!((operation.ended_at.is_some(), operation.failure.is_some()), (true, failed), "{verb}");
+    }
+    // After a failure a key is as new.
+    let again = client.start(start("it-none", &key("fail"))).await.unwrap_err();
+    assert_eq!(again.code(), Code::NotFound);
+    client.delete(delete(&id, "")).await.unwrap();
+    daemon.finish(&[&id, &other]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

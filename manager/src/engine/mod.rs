@@ -28,6 +28,7 @@ pub(crate) mod measure;
 mod mend;
 mod operations;
 mod pins;
+mod recall;
 mod reconcile;
 pub mod record;
 mod request;
@@ -116,7 +117,9 @@ impl Engine {
     pub async fn open(settings: Settings, events: Events, history: Vec<Event>) -> Result<Self, Error> {
         let runtime = Runtime { binary: settings.runtime.clone(), root: settings.runtime_root() };
         let ranges = ids::Ranges::new(settings.ids);
-        let (directory, operations) = (Directory::default(), Operations::default());
+        let directory = Directory::default();
+        let path = settings.root.join("operations");
+        let (operations, ended) = blocking(move || Operations::open(&path)).await?;
         let (samples, metrics) = (stats::Samples::default(), Metrics::default());
         let (sandboxes, pins) = (Sandboxes::default(), Pins::new(&settings.state));
         let context = Arc::new(Context {
@@ -134,6 +137,7 @@ impl Engine {
         sandboxes::reconcile::names(&context).await?;
         reconcile::all(&context, history).await?;
         sandboxes::reconcile::finish(&context).await;
+        recall::ended(&context, ended);
         takeover::probe(&context);
         Ok(Self { context })
     }
@@ -301,11 +305,13 @@ impl Engine {
     /// # Errors
     /// [`Error::NoOperation`].
     pub fn operation(&self, key: &str) -> Result<Operation, Error> {
+        self.recall(key);
         self.context.operations.get(key).ok_or_else(|| Error::NoOperation { key: key.into() })
     }
 
     /// What is known of all operations with a key; waits for nobody.
     pub fn operations(&self) -> Vec<Operation> {
+        self.context.operations.doubts().iter().for_each(|key| self.recall(key));
         self.context.operations.all()
     }
 
@@ -345,6 +351,7 @@ impl Engine {
         let work = measure::operation(&self.context, verb, id, key.as_deref(), work);
         let Some(key) = key else { return work.await };
         request::check_key(&key)?;
+        self.recall(&key);
         let asked = Asked { key, verb, container: id.into(), request: Some(request) };
         self.context.operations.once(asked, work).await
     }

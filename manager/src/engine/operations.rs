@@ -3,14 +3,19 @@
 //! while after it has succeeded. After a failure the key is as new, so that
 //! trying again tries again. Whoever waits may go; the operation goes on.
 //!
-//! Kept in memory, with a bound. The key of a creation is in the container's
-//! record as well, and known after a restart of the manager; deletion and stop
-//! can be repeated anyway.
+//! Kept in memory, with a bound, and in a file ([`book`]), from which a manager that is
+//! started again knows them. Of one that was under way when the manager was killed, what
+//! became of it is found out when somebody asks ([`Operations::doubt`]). The key of a
+//! creation is in the container's record.
+
+pub(super) mod book;
 
 use super::error::Error;
 use crate::model::{Exit, Operation, Snapshot, Verb};
+use book::{Book, End, Line};
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{Semaphore, watch};
@@ -63,17 +68,48 @@ struct Entry {
 /// All operations with a key.
 #[derive(Debug)]
 pub(crate) struct Operations {
-    table: Mutex<BTreeMap<String, Entry>>,
+    table: Arc<Mutex<BTreeMap<String, Entry>>>,
+    /// Those that were under way when the manager before was killed, by key.
+    doubts: Mutex<BTreeMap<String, Line>>,
+    book: Book,
     running: Arc<Semaphore>,
 }
 
 impl Default for Operations {
     fn default() -> Self {
-        Self { table: Mutex::default(), running: Arc::new(Semaphore::new(RUNNING)) }
+        let (table, doubts, book) = Default::default();
+        Self { table, doubts, book, running: Arc::new(Semaphore::new(RUNNING)) }
     }
 }
 
 impl Operations {
+    /// With those of the managers before, as far as they are remembered. The ones that have ended are given
+    /// back, for [`Operations::remember`].
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub(super) fn open(path: &Path) -> Result<(Self, Vec<Line>), Error> {
+        let now = SystemTime::now();
+        let is_young = |at: SystemTime| now.duration_since(at).is_ok_and(|age| age < MEMORY);
+        let keep = |line: &Line| is_young(line.ended.as_ref().map_or(line.begun, |(at, _)| *at));
+        let (book, lines) = Book::open(path, keep)?;
+        let (ended, doubts): (Vec<Line>, Vec<Line>) =
+            lines.into_iter().partition(|line| line.ended.is_some());
+        let doubts = doubts.into_iter().map(|line| (line.key.clone(), line)).collect();
+        Ok((Self { book, doubts: Mutex::new(doubts), ..Self::default() }, ended))
+    }
+
+    /// The operation with this key that was under way when a manager was killed. It is in doubt until it is
+    /// remembered, or begun again.
+    pub(super) fn doubt(&self, key: &str) -> Option<Line> {
+        self.doubts.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+
+    /// The keys of all that are in doubt.
+    pub(super) fn doubts(&self) -> Vec<String> {
+        self.doubts.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
+
     /// Does `work`, or waits for the one with this key that does it already.
     ///
     /// # Errors
@@ -110,18 +146,32 @@ impl Operations {
         }
         let (publish, outcome) = watch::channel(None);
         let entry = Entry { asked, begun: SystemTime::now(), outcome: outcome.clone() };
+        let (line, book, known) = (entry.line(), self.book.clone(), Arc::clone(&self.table));
+        self.doubts.lock().unwrap_or_else(PoisonError::into_inner).remove(&line.key);
         table.insert(entry.asked.key.clone(), entry);
+        let all =
+            move || known.lock().unwrap_or_else(PoisonError::into_inner).values().map(Entry::line).collect();
+        let is_kept = !matches!(line.verb, Verb::Create | Verb::CreateSandbox);
         tokio::spawn(async move {
-            publish.send_replace(Some(Outcome::now(work.await)));
+            if is_kept {
+                book.add(line.clone(), all.clone()).await;
+            }
+            let outcome = Outcome::now(work.await);
+            if is_kept {
+                let ended = Some((outcome.at, End::of(&outcome.result)));
+                book.add(Line { ended, ..line }, all).await;
+            }
+            publish.send_replace(Some(outcome));
             drop(permit);
         });
         Ok(outcome)
     }
 
-    /// A creation that succeeded before the manager was started.
-    pub(super) fn remember(&self, asked: Asked, begun: SystemTime, answer: Answer) {
+    /// One that has ended before the manager was started, or whose effect shows that it has.
+    pub(super) fn remember(&self, asked: Asked, begun: SystemTime, result: Result<Answer, Error>) {
         let key = asked.key.clone();
-        let entry = Entry { asked, begun, outcome: watch::channel(Some(Outcome::now(Ok(answer)))).1 };
+        self.doubts.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+        let entry = Entry { asked, begun, outcome: watch::channel(Some(Outcome::now(result))).1 };
         self.lock().insert(key, entry);
     }
 
@@ -157,7 +207,7 @@ impl Asked {
         let same_request = match (&self.request, &other.request) {
             (Some(one), Some(other)) => one == other,
             // A name that was made up is not asked for again.
-            _ => true,
+            _ => self.verb == Verb::Create || self.container == other.container,
         };
         self.verb == other.verb && same_request
     }
@@ -174,6 +224,12 @@ impl Outcome {
 }
 
 impl Entry {
+    fn line(&self) -> Line {
+        let Asked { key, verb, container, .. } = self.asked.clone();
+        let ended = self.outcome.borrow().as_ref().map(|outcome| (outcome.at, End::of(&outcome.result)));
+        Line { key, verb, container, begun: self.begun, ended }
+    }
+
     fn ended(&self) -> Option<Instant> {
         self.outcome.borrow().as_ref().map(|outcome| outcome.ended)
     }

@@ -64,7 +64,7 @@ pub(super) async fn all(context: &Arc<Context>, history: Vec<Event>) -> Result<(
                         let (id, begun) = (snapshot.id.clone(), snapshot.created_at);
                         let asked = Asked { key, verb: Verb::Create, container: id, request: None };
                         let answer = Answer::Container(Box::new(snapshot));
-                        container.context.operations.remember(asked, begun, answer);
+                        container.context.operations.remember(asked, begun, Ok(answer));
                     }
                 }
                 Err(error) => {

@@ -10,6 +10,9 @@ use std::collections::BTreeMap;
 /// Characters of a log that are shown with what is wrong.
 const LOG_SHOWN: usize = 4000;
 
+/// What a process of the runtime exits with that a fault point has let die.
+const FAULT: i32 = 137;
+
 /// How large the daemon is.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Size {
@@ -156,6 +159,8 @@ fn invented(life: &Life, how: &How) -> Option<String> {
     match how {
         How::Code(code) if *code == life.code => None,
         How::Signal(9) if life.killed => None,
+        // An init that was made to die before it could execute the process.
+        How::Code(FAULT) if life.faulty => None,
         How::Unknown(because) if !because.is_empty() => None,
         other => Some(format!("exited with {other:?}")),
     }

@@ -53,7 +53,9 @@ impl One<'_> {
         let starved = self.world.starving.load(Ordering::Relaxed);
         // Some write so much that their logs are rotated.
         let pad = if random.once_in(3) { 2000 } else { 0 };
-        self.world.note(&self.id, |life| (life.code, life.starved, life.pad) = (code, starved, pad));
+        self.world.note(&self.id, |life| {
+            (life.code, life.starved, life.pad, life.faulty) = (code, starved, pad, self.world.faulty);
+        });
         if !self.create(random, time, code, pad).await {
             return;
         }
@@ -107,7 +109,8 @@ impl One<'_> {
     async fn start(&mut self, random: &mut Random) {
         let request = StartRequest {
             id: self.id.clone(),
-            idempotency_key: if random.once_in(2) { String::new() } else { format!("{}-start", self.id) },
+            // Without a key, one whose answer did not come would begin a second life of a container that has ended.
+            idempotency_key: format!("{}-start", self.id),
         };
         match self.ask(random, "start", |mut c, r| async move { c.start(r).await }, request).await {
             Some(Answer::Yes(_)) => self.world.note(&self.id, |life| life.started = true),

@@ -39,7 +39,7 @@ pub(in crate::engine) async fn names(context: &Arc<Context>) -> Result<(), Error
         };
         if let (Intent::Keep, Some(key)) = (record.intent, &record.key) {
             let asked = Asked::of_record(key.clone(), &record);
-            context.operations.remember(asked, record.created_at, Answer::Sandbox(record.id.clone()));
+            context.operations.remember(asked, record.created_at, Ok(Answer::Sandbox(record.id.clone())));
         }
         context.sandboxes.insert(&Entry::new(record, phase, leases));
     }
