@@ -445,7 +445,7 @@ async fn health_and_reflection() {
 
     let daemon = Daemon::start();
     let mut health = HealthClient::new(daemon.channel().await);
-    for service in ["", "sextant.v1.Containers", "sextant.v1.System"] {
+    for service in ["", "sextant.v1.Containers", "sextant.v1.Sandboxes", "sextant.v1.System"] {
         let answer = health.check(HealthCheckRequest { service: service.into() }).await.unwrap().into_inner();
         assert_eq!(answer.status, 1, "{service:?} is serving");
     }
@@ -461,7 +461,9 @@ async fn health_and_reflection() {
         panic!("no list of services");
     };
     let names: Vec<&str> = list.service.iter().map(|s| s.name.as_str()).collect();
-    for name in ["sextant.v1.Containers", "sextant.v1.System", "grpc.health.v1.Health"] {
+    for name in
+        ["sextant.v1.Containers", "sextant.v1.Sandboxes", "sextant.v1.System", "grpc.health.v1.Health"]
+    {
         assert!(names.contains(&name), "{name}: {names:?}");
     }
 }
