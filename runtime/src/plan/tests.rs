@@ -252,7 +252,7 @@ fn a_root_is_mapped_like_a_user_namespace_that_is_made_or_joined() {
     let mapped = ("/annotations", json!({"dev.sextant.rootfs.idmap": "true"}));
     let without = planned(std::slice::from_ref(&mapped), &Host::sample());
     assert_eq!(pointers(without), ["/annotations/dev.sextant.rootfs.idmap"]);
-    let joined = json!([{"type": "mount"}, {"type": "user", "path": "/pins/user"}]);
+    let joined = json!([{"type": "mount"}, {"type": "uts"}, {"type": "user", "path": "/pins/user"}]);
     assert!(planned(&[mapped, ("/linux/namespaces", joined)], &Host::sample()).unwrap().rootfs.idmapped);
 }
 
