@@ -452,7 +452,7 @@ async fn health_and_reflection() {
 
     let daemon = Daemon::start();
     let mut health = HealthClient::new(daemon.channel().await);
-    for service in ["", "sextant.v1.Containers", "sextant.v1.System"] {
+    for service in ["", "sextant.v1.Containers", "sextant.v1.Sandboxes", "sextant.v1.System"] {
         let answer = health.check(HealthCheckRequest { service: service.into() }).await.unwrap().into_inner();
         assert_eq!(answer.status, 1, "{service:?} is serving");
     }

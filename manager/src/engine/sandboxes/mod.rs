@@ -190,3 +190,48 @@ impl Asked {
         Self { key, verb: Verb::CreateSandbox, container: record.id.clone(), request: None }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::placement::Shared;
+    use record::Intent;
+    use std::cell::Cell;
+    use std::time::SystemTime;
+
+    #[test]
+    fn a_container_takes_its_name_only_while_its_sandbox_is_kept() {
+        let record = Record {
+            id: "pod".into(),
+            intent: Intent::Create,
+            labels: BTreeMap::new(),
+            hostname: String::new(),
+            shared: Shared::default(),
+            created_at: SystemTime::UNIX_EPOCH,
+            ids: None,
+            key: None,
+        };
+        let (sandboxes, sandbox) = (Sandboxes::default(), Entry::new(record, Phase::Creating, Vec::new()));
+        let taken = Cell::new(0);
+        let admit = |sandbox: Option<&str>, init| {
+            let placement = Placement { sandbox: sandbox.map(Into::into), init, ..Placement::default() };
+            sandboxes.admit(&placement, || {
+                taken.set(taken.get() + 1);
+                Ok(())
+            })
+        };
+        assert!(matches!(admit(Some("pod"), false), Err(Error::NoSandbox { .. })));
+        sandboxes.insert(&sandbox);
+        assert!(matches!(admit(Some("pod"), false), Err(Error::SandboxNotReady { .. })));
+        admit(Some("pod"), true).unwrap();
+        sandbox.lock().phase = Phase::Kept;
+        admit(Some("pod"), false).unwrap();
+        admit(None, false).unwrap();
+        sandbox.lock().phase = Phase::Deleting(Some("the disk is full".into()));
+        for init in [false, true] {
+            let refused = admit(Some("pod"), init).unwrap_err().to_string();
+            assert!(refused.contains("the disk is full; delete it again"), "{refused}");
+        }
+        assert_eq!(taken.get(), 3);
+    }
+}

@@ -108,3 +108,29 @@ impl Context {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{record::tests::record, snapshot_for_tests};
+    use crate::model::Exit;
+    use std::time::SystemTime;
+
+    #[test]
+    fn an_init_that_does_not_run_is_told_with_its_reason() {
+        assert!(without_init(None).is_some_and(|because| because.contains("gone")));
+        let mut init = snapshot_for_tests(&record("pod"));
+        assert_eq!(without_init(Some(&init)).as_deref(), Some("its init is being created"));
+        init.phase = Of::Running;
+        assert_eq!(without_init(Some(&init)), None);
+        let ended = |how| Some(Exit { how, at: SystemTime::UNIX_EPOCH, oom_killed: false });
+        for (how, words) in [
+            (Ending::Signal(9), "by signal 9"),
+            (Ending::Code(0), "with 0"),
+            (Ending::Unknown("because the shim was killed".into()), "in an unknown way, because the shim"),
+        ] {
+            init.exit = ended(how);
+            assert!(without_init(Some(&init)).is_some_and(|because| because.contains(words)), "{words}");
+        }
+    }
+}
