@@ -128,7 +128,8 @@ fn contradictions(life: &Life, events: &[&Event]) -> Vec<String> {
     }
     found.extend(life.execs.iter().filter_map(|(id, exec)| wrong_exec(id, exec, life, events)));
     let lost = events.iter().any(|event| event.output_lost.is_some());
-    if let (Some(log), Some(exit), false) = (&life.log, &life.exit, lost || life.starved) {
+    let never_ran = life.faulty && matches!(life.exit, Some(How::Code(FAULT)));
+    if let (Some(log), Some(exit), false) = (&life.log, &life.exit, lost || life.starved || never_ran) {
         found.extend(torn(log, life.pad, exit));
     }
     found
