@@ -352,7 +352,8 @@ impl Engine {
         let Some(key) = key else { return work.await };
         request::check_key(&key)?;
         self.recall(&key);
-        let asked = Asked { key, verb, container: id.into(), request: Some(request) };
+        let lives = self.context.directory.get(id).map_or(0, |handle| recall::lives(&handle.snapshot()));
+        let asked = Asked { key, verb, container: id.into(), lives, request: Some(request) };
         self.context.operations.once(asked, work).await
     }
 

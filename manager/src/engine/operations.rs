@@ -33,6 +33,8 @@ pub(super) struct Asked {
     pub(super) key: String,
     pub(super) verb: Verb,
     pub(super) container: String,
+    /// How many lives of it had begun before.
+    pub(super) lives: u32,
     /// The request in full; `None` when only its container is known, after a restart.
     pub(super) request: Option<String>,
 }
@@ -225,9 +227,9 @@ impl Outcome {
 
 impl Entry {
     fn line(&self) -> Line {
-        let Asked { key, verb, container, .. } = self.asked.clone();
+        let Asked { key, verb, container, lives, .. } = self.asked.clone();
         let ended = self.outcome.borrow().as_ref().map(|outcome| (outcome.at, End::of(&outcome.result)));
-        Line { key, verb, container, begun: self.begun, ended }
+        Line { key, verb, container, lives, begun: self.begun, ended }
     }
 
     fn ended(&self) -> Option<Instant> {
@@ -264,7 +266,7 @@ mod tests {
 
     fn asked(key: &str, request: &str) -> Asked {
         let (key, container, request) = (key.into(), "c".into(), Some(request.into()));
-        Asked { key, verb: Verb::Start, container, request }
+        Asked { key, verb: Verb::Start, container, lives: 0, request }
     }
 
     #[tokio::test]

@@ -30,7 +30,12 @@ impl Engine {
 }
 
 fn asked(line: Line) -> Asked {
-    Asked { key: line.key, verb: line.verb, container: line.container, request: None }
+    Asked { key: line.key, verb: line.verb, container: line.container, lives: line.lives, request: None }
+}
+
+/// How many lives of a container have begun.
+pub(super) fn lives(snapshot: &Snapshot) -> u32 {
+    if snapshot.started_at.is_some() { snapshot.life } else { snapshot.life.saturating_sub(1) }
 }
 
 /// What the operation has come to; `None` when nothing shows it.
@@ -52,9 +57,7 @@ fn outcome(context: &Context, line: &Line) -> Option<Result<Answer, Error>> {
             context.sandboxes.get(&line.container).is_err().then_some(Answer::Done)
         }
         // A life that began after the request is the one that was asked for.
-        (None, Verb::Start | Verb::Restart) => {
-            snapshot.filter(|s| s.started_at.is_some_and(|at| at >= line.begun)).map(container)
-        }
+        (None, Verb::Start | Verb::Restart) => snapshot.filter(|s| lives(s) > line.lives).map(container),
         (None, Verb::Stop) => snapshot.and_then(|s| s.exit).map(Answer::Exit),
         (None, Verb::Pause) => snapshot.filter(|s| s.phase == Phase::Paused).map(container),
         (None, Verb::Resume) => snapshot.filter(|s| s.phase == Phase::Running).map(container),

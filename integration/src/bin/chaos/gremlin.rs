@@ -2,6 +2,8 @@
 
 use super::World;
 use nix::sys::signal::{Signal, kill};
+use nix::sys::time::TimeSpec;
+use nix::time::{ClockId, clock_gettime, clock_settime};
 use nix::unistd::Pid;
 use sextant_integration::Daemon;
 use sextant_integration::random::Random;
@@ -21,10 +23,13 @@ pub(super) enum Deed {
     StopRuntime,
     KillContainer,
     FillDisk,
+    SetClock,
 }
 
 /// Each as often as it stands here.
-const DEEDS: [Deed; 13] = [
+const DEEDS: [Deed; 15] = [
+    Deed::SetClock,
+    Deed::SetClock,
     Deed::FillDisk,
     Deed::KillManager,
     Deed::StopManager,
@@ -44,11 +49,18 @@ const DEEDS: [Deed; 13] = [
 pub(super) type Done = BTreeMap<Deed, u64>;
 
 /// Until `end`; gives the daemon back, which then runs, as everything that was stopped.
-pub(super) fn run(world: &World, mut daemon: Daemon, mut random: Random, end: Instant) -> (Daemon, Done) {
+/// The clock is left alone unless `clock` says otherwise: it is that of the whole machine.
+pub(super) fn run(
+    world: &World,
+    mut daemon: Daemon,
+    mut random: Random,
+    end: Instant,
+    clock: bool,
+) -> (Daemon, Done) {
     let mut done = Done::new();
     while Instant::now() < end {
         std::thread::sleep(Duration::from_millis(20 + random.below(300)));
-        let Some(deed) = random.one(&DEEDS) else { continue };
+        let Some(deed) = random.one(&DEEDS).filter(|deed| clock || *deed != Deed::SetClock) else { continue };
         if carry_out(deed, world, &mut daemon, &mut random) {
             *done.entry(deed).or_default() += 1;
         }
@@ -69,6 +81,7 @@ fn carry_out(deed: Deed, world: &World, daemon: &mut Daemon, random: &mut Random
         }
         Deed::StopManager => stop(manager, pause),
         Deed::FillDisk => fill(world, daemon, pause),
+        Deed::SetClock => set_clock(random),
         Deed::KillShim => pick(world, Kind::Shim, random).is_some_and(end),
         Deed::StopShim => pick(world, Kind::Shim, random).is_some_and(|pid| stop(pid, pause)),
         Deed::KillRuntime => pick(world, Kind::Runtime, random).is_some_and(end),
@@ -97,6 +110,15 @@ fn fill(world: &World, daemon: &Daemon, time: Duration) -> bool {
     std::thread::sleep(time);
     world.starving.store(false, Ordering::Relaxed);
     std::fs::remove_file(&path).is_ok()
+}
+
+/// Sets the clock up to a day forth or back (clock_settime(2)).
+fn set_clock(random: &mut Random) -> bool {
+    const DAY: u64 = 86_400;
+    let Ok(now) = clock_gettime(ClockId::CLOCK_REALTIME) else { return false };
+    let step = TimeSpec::from_duration(Duration::from_secs(random.below(DAY)));
+    let then = if random.once_in(2) { now + step } else { now - step };
+    clock_settime(ClockId::CLOCK_REALTIME, then).is_ok()
 }
 
 fn end(pid: i32) -> bool {

@@ -11,6 +11,7 @@ mod watch;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
+use sextant_integration::bundle::{make_rootfs, temp_dir};
 use sextant_integration::random::Random;
 use sextant_integration::{Daemon, process::until};
 use sextant_proto::v1::containers_client::ContainersClient;
@@ -109,15 +110,25 @@ struct Options {
     seed: u64,
     time: Duration,
     clients: u64,
+    /// Whether the clock is set forth and back: that of the whole machine.
+    clock: bool,
 }
 
-const USAGE: &str = "usage: chaos [--seed N] [--minutes M | --seconds S] [--clients N]";
+const USAGE: &str = "usage: chaos [--seed N] [--minutes M | --seconds S] [--clients N] [--clock]";
 
 fn options() -> Result<Options, String> {
-    let mut options =
-        Options { seed: u64::from(std::process::id()), time: Duration::from_secs(60), clients: 8 };
+    let mut options = Options {
+        seed: u64::from(std::process::id()),
+        time: Duration::from_secs(60),
+        clients: 8,
+        clock: false,
+    };
     let mut args = std::env::args().skip(1);
     while let Some(flag) = args.next() {
+        if flag == "--clock" {
+            options.clock = true;
+            continue;
+        }
         let value = args.next().ok_or(USAGE)?;
         let number: u64 = value.parse().map_err(|e| format!("{flag} {value}: {e}"))?;
         match flag.as_str() {
@@ -147,7 +158,10 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(e) => unreachable(&e),
     };
-    let wrong = runtime.block_on(run(&options, disk.path()));
+    // Not on that disk: containers have it id-mapped, which a tmpfs can be since Linux 6.3.
+    let root = temp_dir();
+    make_rootfs(&root.path().join("rootfs"));
+    let wrong = runtime.block_on(run(&options, disk.path(), &root.path().join("rootfs")));
     umount2(disk.path(), MntFlags::MNT_DETACH).unwrap_or_else(|e| unreachable(&e));
     println!("{} things went wrong; --seed {} repeats what was asked for", wrong, options.seed);
     if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -160,7 +174,7 @@ fn small_disk(at: &Path) -> nix::Result<()> {
     mount(Some("chaos"), at, Some("tmpfs"), MsFlags::empty(), Some("size=64m,mode=0700"))
 }
 
-async fn run(options: &Options, disk: &Path) -> usize {
+async fn run(options: &Options, disk: &Path, rootfs: &Path) -> usize {
     // The journal of events is kept whole: the checker reads it from its beginning.
     let mut args = vec!["--events-limit", "1073741824"];
     let runtime = faulty_runtime(disk).unwrap_or_else(|e| unreachable(&e));
@@ -172,7 +186,7 @@ async fn run(options: &Options, disk: &Path) -> usize {
     let world = Arc::new(World {
         address: daemon.address(),
         mark: daemon.dir().display().to_string(),
-        rootfs: daemon.rootfs().display().to_string(),
+        rootfs: rootfs.display().to_string(),
         lives: Mutex::default(),
         wrong: Mutex::default(),
         over: AtomicBool::new(false),
@@ -188,9 +202,9 @@ async fn run(options: &Options, disk: &Path) -> usize {
         })
         .collect();
     let gremlin = {
-        let (world, random) = (Arc::clone(&world), Random::new(options.seed));
+        let (world, random, clock) = (Arc::clone(&world), Random::new(options.seed), options.clock);
         let end = Instant::now() + options.time;
-        tokio::task::spawn_blocking(move || gremlin::run(&world, daemon, random, end))
+        tokio::task::spawn_blocking(move || gremlin::run(&world, daemon, random, end, clock))
     };
     let Ok((daemon, done)) = gremlin.await else { return 1 };
     world.over.store(true, Ordering::Relaxed);

@@ -28,6 +28,9 @@ pub(crate) struct Line {
     pub(crate) verb: Verb,
     /// What it is done to.
     pub(crate) container: String,
+    /// How many lives of the container had begun before.
+    #[serde(default)]
+    pub(crate) lives: u32,
     pub(crate) begun: SystemTime,
     /// When and how it has ended, once it has.
     #[serde(default)]
@@ -139,6 +142,7 @@ mod tests {
             key: key.into(),
             verb: Verb::Stop,
             container: "c".into(),
+            lives: 2,
             begun: SystemTime::UNIX_EPOCH,
             ended,
         }

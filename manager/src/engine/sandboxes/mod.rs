@@ -187,7 +187,7 @@ impl Engine {
 impl Asked {
     /// A creation that a manager before this one has carried out.
     fn of_record(key: String, record: &Record) -> Self {
-        Self { key, verb: Verb::CreateSandbox, container: record.id.clone(), request: None }
+        Self { key, verb: Verb::CreateSandbox, container: record.id.clone(), lives: 0, request: None }
     }
 }
 
