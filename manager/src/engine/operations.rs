@@ -155,13 +155,21 @@ impl Operations {
             move || known.lock().unwrap_or_else(PoisonError::into_inner).values().map(Entry::line).collect();
         let is_kept = !matches!(line.verb, Verb::Create | Verb::CreateSandbox);
         tokio::spawn(async move {
-            if is_kept {
-                book.add(line.clone(), all.clone()).await;
-            }
-            let outcome = Outcome::now(work.await);
+            let written = match is_kept {
+                true => book.add(line.clone(), all.clone()).await,
+                false => Ok(()),
+            };
+            let outcome = Outcome::now(match written {
+                // What would be done twice by whoever asks again is not begun.
+                Err(error) if matches!(line.verb, Verb::Start | Verb::Restart) => Err(error),
+                other => {
+                    forgotten(other);
+                    work.await
+                }
+            });
             if is_kept {
                 let ended = Some((outcome.at, End::of(&outcome.result)));
-                book.add(Line { ended, ..line }, all).await;
+                forgotten(book.add(Line { ended, ..line }, all).await);
             }
             publish.send_replace(Some(outcome));
             drop(permit);
@@ -189,6 +197,14 @@ impl Operations {
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Says that an operation is not written down, if it is not: what is lost is the memory of a manager that is
+/// killed now.
+fn forgotten(written: Result<(), Error>) {
+    if let Err(error) = written {
+        tracing::warn!(error = error.chain(), "an operation is not written down");
     }
 }
 

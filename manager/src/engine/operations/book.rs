@@ -6,6 +6,7 @@
 //! The file is written anew, with what is remembered, at each start and when it has grown long.
 
 use super::Answer;
+use crate::engine::blocking;
 use crate::engine::error::Error;
 use crate::model::{Exit, Failure, Verb};
 use serde::{Deserialize, Serialize};
@@ -87,45 +88,61 @@ impl Book {
         let lines = text.split(|b| *b == b'\n').filter_map(|line| serde_json::from_slice::<Line>(line).ok());
         let last: BTreeMap<String, Line> = lines.map(|line| (line.key.clone(), line)).collect();
         let lines: Vec<Line> = last.into_values().filter(keep).collect();
-        let file = write_anew(path, &lines).map_err(Error::io(format!("write {}", path.display())))?;
+        // On a full disk the manager has to start all the same, and goes on in the old file.
+        let file = write_anew(path, &lines).or_else(|_| append_to(path));
+        let file = file.map_err(Error::io(format!("open {}", path.display())))?;
         Ok((Self(Some(Arc::new(Pages { path: path.into(), file: Mutex::new(file) }))), lines))
     }
 
     /// Adds a line. When the file has grown long, it is written anew with `all`.
-    pub(super) async fn add(&self, line: Line, all: impl FnOnce() -> Vec<Line> + Send + 'static) {
-        let Some(pages) = self.0.clone() else { return };
-        let added = tokio::task::spawn_blocking(move || pages.add(&line, all).map_err(|e| (pages, e))).await;
-        if let Ok(Err((pages, error))) = added {
-            // It goes on: what is lost is the memory of a manager that is killed now.
-            tracing::warn!(%error, file = %pages.path.display(), "an operation is not written down");
-        }
+    ///
+    /// # Errors
+    /// [`Error::Io`]: a manager that is killed now does not know of it.
+    pub(super) async fn add(
+        &self,
+        line: Line,
+        all: impl FnOnce() -> Vec<Line> + Send + 'static,
+    ) -> Result<(), Error> {
+        let Some(pages) = self.0.clone() else { return Ok(()) };
+        blocking(move || {
+            let attempted = format!("write the operation down in {}", pages.path.display());
+            pages.add(&line, all).map_err(Error::io(attempted))
+        })
+        .await
     }
 }
 
 impl Pages {
     fn add(&self, line: &Line, all: impl FnOnce() -> Vec<Line>) -> io::Result<()> {
-        let mut bytes = serde_json::to_vec(line)?;
-        bytes.push(b'\n');
+        // Behind a newline: whatever is there of a line that was cut short ends before it.
+        let mut bytes = b"\n".to_vec();
+        serde_json::to_writer(&mut bytes, line)?;
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         if file.1 > LONG {
             *file = write_anew(&self.path, &all())?;
         }
-        // A line that is cut short ends here, and is none.
-        file.0.write_all(&bytes).or_else(|e| file.0.write_all(b"\n").and(Err(e)))?;
+        file.0.write_all(&bytes)?;
         file.1 += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         Ok(())
     }
+}
+
+/// The file as it is, and its length.
+fn append_to(path: &Path) -> io::Result<(File, u64)> {
+    let file = File::options().append(true).create(true).mode(0o600).open(path)?;
+    let length = file.metadata()?.len();
+    Ok((file, length))
 }
 
 /// A file of these lines in the place of another, and its length.
 fn write_anew(path: &Path, lines: &[Line]) -> io::Result<(File, u64)> {
     let mut bytes = Vec::new();
     for line in lines {
-        serde_json::to_writer(&mut bytes, line)?;
         bytes.push(b'\n');
+        serde_json::to_writer(&mut bytes, line)?;
     }
     let new = path.with_extension("new");
-    let mut file = File::options().append(true).create(true).mode(0o600).open(&new)?;
+    let (mut file, _) = append_to(&new)?;
     file.set_len(0)?;
     file.write_all(&bytes)?;
     std::fs::rename(&new, path)?;
@@ -158,10 +175,11 @@ mod tests {
         for line in
             [line("a", None), line("b", None), line("a", Some(End::Done)), line("c", Some(failed.clone()))]
         {
-            book.add(line, Vec::new).await;
+            book.add(line, Vec::new).await.unwrap();
         }
-        // A line that a full disk has cut short.
-        File::options().append(true).open(&path).unwrap().write_all(b"{\"key\":\"d").unwrap();
+        // A line that a full disk has cut short, and one behind it.
+        File::options().append(true).open(&path).unwrap().write_all(b"\n{\"key\":\"d").unwrap();
+        book.add(line("b", None), Vec::new).await.unwrap();
         let expected = [line("a", Some(End::Done)), line("b", None), line("c", Some(failed))];
         let (_, again) = Book::open(&path, |_| true).unwrap();
         assert_eq!(again, expected);
@@ -177,7 +195,7 @@ mod tests {
         let (book, _) = Book::open(&path, |_| true).unwrap();
         let long = "x".repeat(1 << 20);
         for _ in 0..6 {
-            book.add(line(&long, None), || vec![line("a", None)]).await;
+            book.add(line(&long, None), || vec![line("a", None)]).await.unwrap();
         }
         assert!(std::fs::metadata(&path).unwrap().len() < LONG);
         let keys: Vec<_> =
