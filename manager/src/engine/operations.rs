@@ -107,6 +107,14 @@ impl Operations {
         self.doubts.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
     }
 
+    /// The operation with this key that has failed. It may have had its effect all the same: a shim that was
+    /// killed in the middle of it tells nobody.
+    pub(super) fn failed(&self, key: &str) -> Option<Line> {
+        let table = self.lock();
+        let line = table.get(key).filter(|entry| entry.failed())?.line();
+        Some(Line { ended: None, ..line })
+    }
+
     /// The keys of all that are in doubt.
     pub(super) fn doubts(&self) -> Vec<String> {
         self.doubts.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()

@@ -18,13 +18,15 @@ pub(super) fn ended(context: &Context, lines: Vec<Line>) {
 }
 
 impl Engine {
-    /// Settles a doubt about the operation with this key, if its effect is there by now. Otherwise the key is
-    /// as new: what was under way has had no effect, or its shim sees to it that it is not done twice.
+    /// Settles a doubt about the operation with this key, if its effect is there by now: of one that was under
+    /// way when a manager was killed, or has failed. Otherwise the key is
+    /// as new: it has had no effect, or its shim sees to it that it is not done twice.
     pub(super) fn recall(&self, key: &str) {
-        let Some(line) = self.context.operations.doubt(key) else { return };
+        let operations = &self.context.operations;
+        let Some(line) = operations.doubt(key).or_else(|| operations.failed(key)) else { return };
         if let Some(result) = outcome(&self.context, &line) {
             let begun = line.begun;
-            self.context.operations.remember(asked(line), begun, result);
+            operations.remember(asked(line), begun, result);
         }
     }
 }

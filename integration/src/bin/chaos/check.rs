@@ -5,13 +5,16 @@ use super::{ExecLife, Life, World};
 use sextant_proto::v1::Event;
 use sextant_proto::v1::event::Kind;
 use sextant_proto::v1::exit::How;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Characters of a log that are shown with what is wrong.
 const LOG_SHOWN: usize = 4000;
 
 /// What a process of the runtime exits with that a fault point has let die.
 const FAULT: i32 = 137;
+
+/// What a program exits with that has panicked.
+const PANIC: i32 = 101;
 
 /// How large the daemon is.
 #[derive(Clone, Copy, Debug)]
@@ -98,16 +101,17 @@ fn same(world: &World, seen: &[Event], told: &[Event]) {
 fn contradictions(life: &Life, events: &[&Event]) -> Vec<String> {
     let mut found = Vec::new();
     let at = |kind| events.iter().position(|event| event.kind() == kind);
-    let steps = [Kind::Created, Kind::Started, Kind::Exited, Kind::Deleted];
-    for kind in steps {
-        let times = events.iter().filter(|event| event.kind() == kind).count();
-        if times > 1 {
-            found.push(format!("{kind:?} {times} times"));
+    let times = |kind| events.iter().filter(|event| event.kind() == kind).count();
+    // A start is asked for with a key, and so comes about once.
+    for kind in [Kind::Started, Kind::Deleted] {
+        if times(kind) > 1 {
+            found.push(format!("{kind:?} {} times", times(kind)));
         }
     }
-    let order: Vec<usize> = steps.into_iter().filter_map(at).collect();
-    if !order.is_sorted() {
-        found.push("out of order".into());
+    // One whose init has died before the start has another life, which that begins.
+    let lives: BTreeSet<u32> = events.iter().map(|event| event.life).collect();
+    for number in lives {
+        found.extend(wrong_life(number, events));
     }
     let mut must = |condition: bool, kind: Kind| {
         if condition && at(kind).is_none() {
@@ -118,21 +122,34 @@ fn contradictions(life: &Life, events: &[&Event]) -> Vec<String> {
     must(life.created, Kind::Deleted);
     must(life.started, Kind::Started);
     must(life.started, Kind::Exited);
-    let told = events.iter().find(|event| event.kind() == Kind::Exited);
+    let started = events.iter().find(|event| event.kind() == Kind::Started).map(|event| event.life);
+    let of_it =
+        |event: &&&Event| event.kind() == Kind::Exited && started.is_none_or(|life| event.life == life);
+    let told = events.iter().find(of_it);
     let told = told.and_then(|event| event.exit.clone()).and_then(|exit| exit.how);
     if life.exit.is_some() && life.exit != told {
         found.push(format!("Wait answered {:?}, the event says {told:?}", life.exit));
     }
-    if let (Some(how), None) = (&told, at(Kind::StartFailed)) {
-        found.extend(invented(life, how));
+    let lost = events.iter().any(|event| event.output_lost.is_some());
+    if let (Some(how), None, Some(_)) = (&told, at(Kind::StartFailed), started) {
+        found.extend(invented(life, how, lost));
     }
     found.extend(life.execs.iter().filter_map(|(id, exec)| wrong_exec(id, exec, life, events)));
-    let lost = events.iter().any(|event| event.output_lost.is_some());
     let never_ran = life.faulty && matches!(life.exit, Some(How::Code(FAULT)));
     if let (Some(log), Some(exit), false) = (&life.log, &life.exit, lost || life.starved || never_ran) {
         found.extend(torn(log, life.pad, exit));
     }
     found
+}
+
+/// What is wrong with one life: its steps come once, and in order.
+fn wrong_life(number: u32, events: &[&Event]) -> Option<String> {
+    let steps = [Kind::Created, Kind::Started, Kind::Exited];
+    let of_it = events.iter().filter(|event| event.life == number);
+    let places: Vec<usize> =
+        of_it.filter_map(|event| steps.iter().position(|step| *step == event.kind())).collect();
+    let wrong = places.windows(2).any(|pair| !matches!(pair, [before, after] if before < after));
+    wrong.then(|| format!("life {number} is out of order"))
 }
 
 /// What is wrong with one exec: each of its events is told once, in order, and what they say is what was asked for.
@@ -156,8 +173,10 @@ fn wrong_exec(id: &str, exec: &ExecLife, life: &Life, events: &[&Event]) -> Opti
 }
 
 /// An exit that cannot be, of a process that was executed.
-fn invented(life: &Life, how: &How) -> Option<String> {
+fn invented(life: &Life, how: &How, lost: bool) -> Option<String> {
     match how {
+        // What it writes while nobody has its pipes is an error to it, of which it panics.
+        How::Code(PANIC) if lost => None,
         How::Code(code) if *code == life.code => None,
         How::Signal(9) if life.killed => None,
         // An init that was made to die before it could execute the process.
@@ -267,9 +286,9 @@ mod tests {
         let without_deleted = WHOLE.split_last().unwrap().1;
         assert_eq!(one(&life(), without_deleted, How::Code(7)), "Deleted is missing");
         let doubled = [Kind::Created, Kind::Started, Kind::Started, Kind::Exited, Kind::Deleted];
-        assert_eq!(one(&life(), &doubled, How::Code(7)), "Started 2 times");
+        assert_eq!(found(&life(), &doubled, How::Code(7)), ["Started 2 times", "life 0 is out of order"]);
         let turned = [Kind::Started, Kind::Created, Kind::Exited, Kind::Deleted];
-        assert_eq!(one(&life(), &turned, How::Code(7)), "out of order");
+        assert_eq!(one(&life(), &turned, How::Code(7)), "life 0 is out of order");
         let unasked = Life { exit: Some(How::Signal(9)), log: None, ..life() };
         assert_eq!(one(&unasked, &WHOLE, How::Signal(9)), "exited with Signal(9)");
         let other = Life { exit: None, log: None, ..life() };
