@@ -161,7 +161,8 @@ impl Operations {
         table.insert(entry.asked.key.clone(), entry);
         let all =
             move || known.lock().unwrap_or_else(PoisonError::into_inner).values().map(Entry::line).collect();
-        let is_kept = !matches!(line.verb, Verb::Create | Verb::CreateSandbox);
+        // Keys of these are known to the records, and those of execs to their shims.
+        let is_kept = !matches!(line.verb, Verb::Create | Verb::CreateSandbox | Verb::Exec);
         tokio::spawn(async move {
             let written = match is_kept {
                 true => book.add(line.clone(), all.clone()).await,

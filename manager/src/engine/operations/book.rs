@@ -1,7 +1,9 @@
 //! Operations in a file, for a manager that is started again: a line when one
 //! begins, and another when it has ended. Lines are not synced: a killed manager
 //! loses none, and with the host all that an operation could be repeated on is gone
-//! or in the records. Creations are not in it: their keys are in the records.
+//! or in the records. Creations are not in it: their keys are in the records; nor are
+//! execs: their shims know their keys. Nor is the request: a manager that is started again tells
+//! operations apart by what they do, and to which container.
 //!
 //! The file is written anew, with what is remembered, at each start and when it has grown long.
 
