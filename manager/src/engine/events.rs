@@ -183,7 +183,12 @@ impl Events {
         self.committed.borrow().bytes
     }
 
-    /// The same, once all that was added before is on disk.
+    /// Number of the last event that was added, on disk or not yet.
+    pub fn last_added(&self) -> u64 {
+        self.written.load(Ordering::Acquire)
+    }
+
+    /// Number of the last event on disk, once all that was added before is.
     pub async fn settled(&self) -> u64 {
         let (mut committed, upto) = (self.committed.clone(), self.written.load(Ordering::Acquire));
         // An error says that the writer has gone: what is on disk now is all.

@@ -63,7 +63,7 @@ impl Engine {
         let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
         let mut now = Now {
             started_at,
-            last_event: self.events().last_seq(),
+            last_event: self.events().last_added(),
             journal_bytes: self.events().bytes(),
             queue_limit: count(MAILBOX),
             process: Process::read(),

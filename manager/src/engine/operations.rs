@@ -234,7 +234,7 @@ impl Asked {
         let same_request = match (&self.request, &other.request) {
             (Some(one), Some(other)) => one == other,
             // A name that was made up is not asked for again.
-            _ => self.verb == Verb::Create || self.container == other.container,
+            _ => matches!(self.verb, Verb::Create | Verb::CreateSandbox) || self.container == other.container,
         };
         self.verb == other.verb && same_request
     }
