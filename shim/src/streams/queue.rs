@@ -1,7 +1,8 @@
-//! What waits for one attached client: bounded in bytes, whatever the client does.
+//! What waits for one attached client: bounded in bytes and in pieces, whatever the client does and however
+//! little the process writes at once.
 
+use super::replay::{PIECE, PIECES, Piece, size};
 use super::Chunk;
-use super::replay::size;
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
@@ -38,6 +39,8 @@ pub(super) struct Queue {
 #[derive(Debug, Default)]
 struct Inner {
     told: VecDeque<Told>,
+    /// Follows what is in `told`, and takes in what comes until it is large enough.
+    open: Option<Piece>,
     bytes: usize,
     /// Dropped since the last chunk that was taken.
     dropped: u64,
@@ -54,12 +57,12 @@ impl Queue {
     /// pipes comes all the same, and is bounded by them.
     pub(super) fn push(&self, chunk: &Chunk) {
         let mut inner = self.inner();
-        if self.slow == Slow::Drop && inner.bytes + chunk.bytes.len() > BOUND {
+        let full = inner.bytes + chunk.bytes.len() > BOUND || inner.told.len() >= PIECES;
+        if self.slow == Slow::Drop && full {
             inner.dropped += size(chunk.bytes.len());
         } else {
             inner.tell_dropped();
-            inner.bytes += chunk.bytes.len();
-            inner.told.push_back(Told::Output(chunk.clone()));
+            inner.tell(chunk);
         }
         drop(inner);
         self.more.notify_one();
@@ -79,7 +82,8 @@ impl Queue {
 
     /// Whether the process need not wait for this client.
     pub(super) fn has_room(&self) -> bool {
-        self.slow == Slow::Drop || self.inner().bytes < BOUND
+        let inner = self.inner();
+        self.slow == Slow::Drop || (inner.bytes < BOUND && inner.told.len() < PIECES)
     }
 
     /// The next that the client is told; `None` when all was told.
@@ -87,6 +91,9 @@ impl Queue {
         loop {
             {
                 let mut inner = self.inner();
+                if inner.told.is_empty() {
+                    inner.close();
+                }
                 if inner.told.is_empty() {
                     inner.tell_dropped();
                 }
@@ -110,8 +117,33 @@ impl Queue {
 }
 
 impl Inner {
+    fn tell(&mut self, chunk: &Chunk) {
+        self.bytes += chunk.bytes.len();
+        if let Some(open) = &mut self.open
+            && open.takes(chunk)
+        {
+            open.bytes.extend_from_slice(&chunk.bytes);
+            return;
+        }
+        self.close();
+        if chunk.bytes.len() < PIECE {
+            self.open = Some(Piece::of(chunk));
+        } else {
+            // All clients have it in common.
+            self.told.push_back(Told::Output(chunk.clone()));
+        }
+    }
+
+    /// What is open takes in no more.
+    fn close(&mut self) {
+        if let Some(Piece { stream, offset, bytes }) = self.open.take() {
+            self.told.push_back(Told::Output(Chunk { stream, offset, bytes: bytes.into() }));
+        }
+    }
+
     fn tell_dropped(&mut self) {
         if self.dropped > 0 {
+            self.close();
             self.told.push_back(Told::Dropped(std::mem::take(&mut self.dropped)));
         }
     }
@@ -141,6 +173,41 @@ mod tests {
         queue.end();
         assert_eq!(queue.next().await, Some(Told::Dropped(4)));
         assert_eq!(queue.next().await, None);
+    }
+
+    #[tokio::test]
+    async fn small_writes_wait_together() {
+        let queue = Queue::new(Slow::Drop);
+        let small = size(PIECE) * 3 / 2;
+        (0..small).for_each(|offset| queue.push(&chunk(offset, 1)));
+        queue.push(&Chunk { stream: Stream::Stderr, ..chunk(small, 1) });
+        queue.push(&chunk(small + 1, PIECE));
+        assert_eq!(queue.next().await, Some(Told::Output(chunk(0, PIECE))));
+        assert_eq!(queue.next().await, Some(Told::Output(chunk(size(PIECE), PIECE / 2))));
+        let stderr = Chunk { stream: Stream::Stderr, ..chunk(small, 1) };
+        assert_eq!(queue.next().await, Some(Told::Output(stderr)));
+        queue.push(&chunk(small + 1 + size(PIECE), 1));
+        assert_eq!(queue.next().await, Some(Told::Output(chunk(small + 1, PIECE))));
+        assert_eq!(queue.next().await, Some(Told::Output(chunk(small + 1 + size(PIECE), 1))));
+    }
+
+    /// Of both streams in turn, so that no two can be put together.
+    #[tokio::test]
+    async fn pieces_have_a_bound() {
+        let each = |offset| Chunk {
+            stream: if offset % 2 == 0 { Stream::Stdout } else { Stream::Stderr },
+            ..chunk(offset, 1)
+        };
+        let (dropping, blocking) = (Queue::new(Slow::Drop), Queue::new(Slow::Block));
+        (0..size(PIECES) + 7).for_each(|offset| dropping.push(&each(offset)));
+        (0..size(PIECES)).for_each(|offset| blocking.push(&each(offset)));
+        assert!(blocking.has_room());
+        blocking.push(&each(size(PIECES)));
+        assert!(!blocking.has_room());
+        for offset in 0..=size(PIECES) {
+            assert_eq!(dropping.next().await, Some(Told::Output(each(offset))));
+        }
+        assert_eq!(dropping.next().await, Some(Told::Dropped(6)));
     }
 
     #[tokio::test]

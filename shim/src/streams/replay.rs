@@ -5,7 +5,11 @@ use super::{Chunk, Stream};
 use std::collections::VecDeque;
 
 /// Small pieces of one stream are put together up to this size.
-const PIECE: usize = 4 << 10;
+pub(super) const PIECE: usize = 4 << 10;
+
+/// As many are kept, and wait for a client: a process that writes a byte to each of its streams in turn
+/// makes a piece of each.
+pub(super) const PIECES: usize = 1024;
 
 /// The last bytes, oldest first.
 #[derive(Debug)]
@@ -15,11 +19,25 @@ pub(super) struct Replay {
     bound: usize,
 }
 
+/// A piece of output that can grow.
 #[derive(Debug)]
-struct Piece {
-    stream: Stream,
-    offset: u64,
-    bytes: Vec<u8>,
+pub(super) struct Piece {
+    pub(super) stream: Stream,
+    pub(super) offset: u64,
+    pub(super) bytes: Vec<u8>,
+}
+
+impl Piece {
+    pub(super) fn of(chunk: &Chunk) -> Self {
+        Self { stream: chunk.stream, offset: chunk.offset, bytes: chunk.bytes.to_vec() }
+    }
+
+    /// Whether `chunk` follows it, and makes it no larger than such pieces are to be.
+    pub(super) fn takes(&self, chunk: &Chunk) -> bool {
+        self.stream == chunk.stream
+            && self.offset + size(self.bytes.len()) == chunk.offset
+            && self.bytes.len() + chunk.bytes.len() <= PIECE
+    }
 }
 
 impl Replay {
@@ -32,14 +50,13 @@ impl Replay {
     pub(super) fn keep(&mut self, chunk: &Chunk) {
         self.bytes += chunk.bytes.len();
         match self.pieces.back_mut() {
-            Some(last) if last.stream == chunk.stream && last.bytes.len() + chunk.bytes.len() <= PIECE => {
-                last.bytes.extend_from_slice(&chunk.bytes);
-            }
-            _ => self.pieces.push_back(Piece {
-                stream: chunk.stream,
-                offset: chunk.offset,
-                bytes: chunk.bytes.to_vec(),
-            }),
+            Some(last) if last.takes(chunk) => last.bytes.extend_from_slice(&chunk.bytes),
+            _ => self.pieces.push_back(Piece::of(chunk)),
+        }
+        if self.pieces.len() > PIECES
+            && let Some(first) = self.pieces.pop_front()
+        {
+            self.bytes -= first.bytes.len();
         }
         while self.bytes > self.bound {
             let Some(first) = self.pieces.front_mut() else { return };
