@@ -189,3 +189,30 @@ async fn a_creation_that_hangs_is_given_up_and_undone_by_a_forced_deletion() {
     within(life(&daemon, &id, "5")).await;
     daemon.finish(&[&id]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_that_is_left_alone_has_no_connection() {
+    if skip_unless_root() {
+        return;
+    }
+    let daemon = Daemon::start();
+    let mut client = daemon.containers().await;
+    list(&mut client).await;
+    let sockets = || {
+        let fds = std::fs::read_dir(format!("/proc/{}/fd", daemon.pid())).unwrap();
+        let targets = fds.filter_map(|fd| std::fs::read_link(fd.ok()?.path()).ok());
+        targets.filter(|target| target.to_string_lossy().starts_with("socket:")).count()
+    };
+    let before = sockets();
+    let id = unique("alone");
+    client.create(daemon.request(&id, &["/bin/probe", "sleep", "1000"])).await.unwrap();
+    client.start(StartRequest { id: id.clone(), ..Default::default() }).await.unwrap();
+    // The questions for a sign of life have one for a moment, and this must not be that moment for ever.
+    assert!(until(DEADLINE, || sockets() == before), "{} sockets, {before} before", sockets());
+    // What it does is still heard of, at once.
+    let pid = get(&mut client, &id).await.pid;
+    kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+    becomes(&mut client, &id, |container| container.status() == Status::Stopped).await;
+    client.delete(DeleteRequest { id: id.clone(), ..Default::default() }).await.unwrap();
+    daemon.finish(&[&id]);
+}

@@ -6,6 +6,7 @@ mod dirs;
 mod exporter;
 mod listen;
 mod lock;
+mod memory;
 mod notify;
 mod serve;
 mod stream;
@@ -45,7 +46,9 @@ pub async fn run(config: Config) -> Result<(), Error> {
     let sockets = listen::listen(&config).await?;
     let addresses: Vec<String> = sockets.iter().map(listen::Socket::address).collect();
     tracing::info!(listen = addresses.join(","), containers, running, "serving");
+    let memory = tokio::spawn(memory::give_back(engine.clone()));
     let served = serve::serve(engine, exporter, sockets, &config, signals).await;
+    memory.abort();
     tracing::info!("stopped; containers live on");
     served
 }

@@ -42,7 +42,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 /// News of a shim that the actor has not looked at, at most.
-const NEWS: usize = 32;
+const NEWS: usize = 4;
 /// Pause between two attempts to give a container another shim, doubled up to the second.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LAST_PAUSE: Duration = Duration::from_secs(10);
@@ -73,7 +73,7 @@ pub(crate) enum Command {
     /// Change its limits.
     Update {
         /// Which, to what.
-        limits: Limits,
+        limits: Box<Limits>,
         /// The container afterwards.
         reply: oneshot::Sender<Result<Snapshot, Error>>,
     },
@@ -129,7 +129,7 @@ const LIVES: &[Phase] = &[Phase::Created, Phase::Running, Phase::Paused];
 enum Change {
     Pause,
     Resume,
-    Update(Limits),
+    Update(Box<Limits>),
 }
 
 /// Who sees the exit.
@@ -149,9 +149,9 @@ pub(super) struct Actor {
     supervision: Supervision,
     news: mpsc::Receiver<News>,
     watcher: JoinHandle<()>,
-    /// What its health check finds.
-    found: mpsc::Receiver<Found>,
-    /// Who runs that; `None` where there is none.
+    /// What its health check finds, if it has one.
+    found: Option<mpsc::Receiver<Found>>,
+    /// Who runs that.
     prober: Option<JoinHandle<()>>,
     /// Attempts to give it another shim since one was there for a while.
     attempts: u32,
@@ -172,39 +172,35 @@ impl Drop for Actor {
 pub(super) async fn run(container: Container, mut mailbox: Mailbox) {
     let (news, watcher) = follow(&container);
     let supervision = Supervision::Shim;
-    let (prober, found) = probe(&container);
+    let (prober, found) = probe(&container).unzip();
     let since = Instant::now();
     let mut actor = Actor { container, supervision, news, watcher, found, prober, attempts: 0, since };
     actor.finish_restart();
     loop {
         let (due, next) = (actor.due(), actor.container.due);
+        // What is done is boxed: a container that is left alone has the memory of one that waits.
         tokio::select! {
-            command = mailbox.next() => match command {
-                Some(Command::Start { reply }) => answer(reply, actor.start(&mut mailbox).await),
-                Some(Command::Pause { reply }) => answer(reply, actor.change(Change::Pause).await),
-                Some(Command::Resume { reply }) => answer(reply, actor.change(Change::Resume).await),
-                Some(Command::Update { limits, reply }) => {
-                    answer(reply, actor.change(Change::Update(limits)).await);
+            command = mailbox.next() => {
+                let Some(command) = command else { return };
+                if let Some(reply) = Box::pin(actor.carry_out(command, &mut mailbox)).await {
+                    return gone(actor, reply);
                 }
-                Some(Command::Delete { force, reply }) => match actor.delete(force).await {
-                    Ok(()) => return gone(actor, reply),
-                    Err(error) => answer(reply, Err(error)),
-                },
-                Some(Command::Restart { signal, grace, reply }) => {
-                    answer(reply, actor.restart(signal, grace, &mut mailbox).await);
-                }
-                Some(Command::Halt { reply }) => {
-                    actor.container.give_up().await;
-                    answer(reply, Ok(()));
-                }
-                Some(Command::Cancel { reply }) => answer(reply, Err(actor.too_late())),
-                None => return,
-            },
-            Some(news) = actor.news.recv() => actor.hear(news).await,
-            Some(found) = actor.found.recv() => actor.hear_of_health(found).await,
-            () = until(due) => actor.look().await,
-            () = until(next) => actor.revive(&mut mailbox).await,
+            }
+            Some(news) = actor.news.recv() => Box::pin(actor.hear(news)).await,
+            found = hear_of_health(&mut actor.found) => Box::pin(actor.hear_of_health(found)).await,
+            () = until(due) => Box::pin(actor.look()).await,
+            () = until(next) => Box::pin(actor.revive(&mut mailbox)).await,
         }
+    }
+}
+
+async fn hear_of_health(found: &mut Option<mpsc::Receiver<Found>>) -> Found {
+    match found {
+        Some(found) => match found.recv().await {
+            Some(found) => found,
+            None => std::future::pending().await,
+        },
+        None => std::future::pending().await,
     }
 }
 
@@ -218,16 +214,16 @@ async fn until(due: Option<Instant>) {
 /// Begins to follow the container's shim.
 fn follow(container: &Container) -> (mpsc::Receiver<News>, JoinHandle<()>) {
     let (sender, news) = mpsc::channel(NEWS);
-    (news, tokio::spawn(watch(container.shim.clone(), container.learned, sender)))
+    let changes = container.context.changes.clone();
+    (news, tokio::spawn(watch(container.shim.clone(), container.paths.journal(), changes, sender)))
 }
 
 /// Begins to run its health check, if it has one.
-fn probe(container: &Container) -> (Option<JoinHandle<()>>, mpsc::Receiver<Found>) {
+fn probe(container: &Container) -> Option<(JoinHandle<()>, mpsc::Receiver<Found>)> {
+    let check = container.record.check.clone()?;
     let (sender, found) = mpsc::channel(1);
-    let prober = container.record.check.clone().map(|check| {
-        tokio::spawn(health::watch(container.shim.clone(), check, container.snapshot.subscribe(), sender))
-    });
-    (prober, found)
+    let snapshots = container.snapshot.subscribe();
+    Some((tokio::spawn(health::watch(container.shim.clone(), check, snapshots, sender)), found))
 }
 
 /// Ids, then the name, then the answer: whoever has it can use the name again.
@@ -246,7 +242,32 @@ pub(super) fn answer<T>(reply: oneshot::Sender<Result<T, Error>>, result: Result
     }
 }
 
+type Reply<T> = oneshot::Sender<Result<T, Error>>;
+
 impl Actor {
+    /// Who is to hear that the container has gone, if it has.
+    async fn carry_out(&mut self, command: Command, mailbox: &mut Mailbox) -> Option<Reply<()>> {
+        match command {
+            Command::Start { reply } => answer(reply, self.start(mailbox).await),
+            Command::Pause { reply } => answer(reply, self.change(Change::Pause).await),
+            Command::Resume { reply } => answer(reply, self.change(Change::Resume).await),
+            Command::Update { limits, reply } => answer(reply, self.change(Change::Update(limits)).await),
+            Command::Delete { force, reply } => match self.delete(force).await {
+                Ok(()) => return Some(reply),
+                Err(error) => answer(reply, Err(error)),
+            },
+            Command::Restart { signal, grace, reply } => {
+                answer(reply, self.restart(signal, grace, mailbox).await);
+            }
+            Command::Halt { reply } => {
+                self.container.give_up().await;
+                answer(reply, Ok(()));
+            }
+            Command::Cancel { reply } => answer(reply, Err(self.too_late())),
+        }
+        None
+    }
+
     pub(super) async fn start(&mut self, mailbox: &mut Mailbox) -> Result<Snapshot, Error> {
         let id = self.container.id().to_owned();
         match self.container.phase() {
@@ -381,8 +402,8 @@ impl Actor {
 
     async fn hear(&mut self, news: News) {
         match news {
-            News::Event(event) => {
-                if let Err(error) = self.container.take_in_next(*event).await {
+            News::Changed => {
+                if let Err(error) = self.container.catch_up().await {
                     self.container.degrade(error.chain()).await;
                 }
             }

@@ -28,6 +28,8 @@ pub(super) struct Container {
     pub(super) snapshot: watch::Sender<Snapshot>,
     /// Last record of the shim's journal that the snapshot shows.
     pub(super) learned: u64,
+    /// How far the file was read to that.
+    pub(super) place: journal::Place,
     /// Last record of the shim's journal that is in the global journal.
     pub(super) told: u64,
     /// Whether clients were told that it is degraded, and not that it recovered.
@@ -129,27 +131,21 @@ impl Container {
         Ok(())
     }
 
-    /// The same for one that the shim has just told, with those before it that could not be taken in when
-    /// they came, as the disk was full.
-    ///
-    /// # Errors
-    /// As [`Container::catch_up`].
-    pub(super) async fn take_in_next(&mut self, event: ShimEvent) -> Result<(), Error> {
-        if event.seq > self.learned + 1 { self.catch_up().await } else { self.take_in(event).await }
-    }
-
     /// Takes in what is in the journal's file. Right after an answer of the
     /// shim this makes its effect visible before the watch brings it.
     ///
     /// # Errors
     /// When the file cannot be read, or as [`Container::take_in`].
     pub(super) async fn catch_up(&mut self) -> Result<(), Error> {
-        let (path, after) = (self.paths.journal(), self.learned);
+        // What cannot be taken in is read again.
+        let (path, place, after) = (self.paths.journal(), std::mem::take(&mut self.place), self.learned);
         let attempted = format!("read {}", path.display());
-        let events = blocking(move || journal::events(&path, after).map_err(Error::io(attempted))).await?;
+        let read = move || journal::events_from(&path, place, after).map_err(Error::io(attempted));
+        let (place, events) = blocking(read).await?;
         for event in events {
             self.take_in(event).await?;
         }
+        self.place = place;
         Ok(())
     }
 

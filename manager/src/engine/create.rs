@@ -16,6 +16,7 @@ use super::{Context, blocking, delete};
 use crate::bundle::{self, Facts};
 use crate::model::{Phase, Snapshot, Source, Stdio};
 use crate::shims::client::Client;
+use crate::shims::journal::Place;
 use crate::shims::{Init, spawn};
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
@@ -35,8 +36,9 @@ pub(super) fn begin(context: &Arc<Context>, request: Request) -> Result<Answer, 
     let (container, handle, mailbox) = prepare(context, blank(context, &request));
     let id = container.record.id.clone();
     context.sandboxes.admit(&request.placement, || context.directory.reserve(&id, handle))?;
-    // What is logged of the creation belongs to the request; what comes later does not.
-    let made = attempt(container, request, mailbox, reply).in_current_span();
+    // What is logged of the creation belongs to the request; what comes later does not, and has a much
+    // smaller future.
+    let made = Box::pin(attempt(container, request, mailbox, reply)).in_current_span();
     tokio::spawn(async move {
         if let Some((container, mailbox)) = made.await {
             actor::run(container, mailbox).await;
@@ -62,6 +64,7 @@ pub(super) fn prepare(context: &Arc<Context>, record: Record) -> (Container, Han
         leases: Vec::new(),
         snapshot,
         learned: 0,
+        place: Place::default(),
         told: 0,
         degraded_told: false,
         init: Init::default(),

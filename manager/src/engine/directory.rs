@@ -18,7 +18,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 /// Signals under way to one container, at most.
 const SIGNALS: usize = 16;
-/// Containers, at most: each costs an actor, a connection and a few descriptors.
+/// Containers, at most: each costs an actor and a few descriptors.
 const CONTAINERS: usize = 16_384;
 /// Sandboxes, at most: each costs a few mounts.
 const SANDBOXES: usize = 4096;

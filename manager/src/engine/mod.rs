@@ -41,6 +41,7 @@ mod whole;
 use crate::metrics::Metrics;
 use crate::model::{Event, Exit, Failure, NewContainer, Operation, Phase, Snapshot, Verb, WaitFor};
 use crate::processes::{self, Process};
+use crate::shims::changes::Changes;
 use crate::shims::client::{Force, Target};
 use crate::shims::runtime::Runtime;
 use directory::{Directory, Handle};
@@ -98,6 +99,7 @@ pub(crate) struct Context {
     pub(crate) metrics: Metrics,
     pub(crate) sandboxes: Sandboxes,
     pub(crate) pins: Pins,
+    pub(crate) changes: Changes,
 }
 
 /// All containers of one root directory. Cloning shares them.
@@ -133,6 +135,7 @@ impl Engine {
             metrics,
             sandboxes,
             pins,
+            changes: Changes::new(),
         });
         sandboxes::reconcile::names(&context).await?;
         reconcile::all(&context, history).await?;
@@ -287,8 +290,12 @@ impl Engine {
     pub async fn update(&self, id: &str, limits: Limits, key: Option<String>) -> Result<Snapshot, Error> {
         request::check_update(id, &limits)?;
         let (handle, words) = (self.handle(id), format!("{id} {limits:?}"));
-        let work =
-            async move { handle?.ask(|reply| actor::Command::Update { limits, reply }).await.map(container) };
+        let work = async move {
+            handle?
+                .ask(|reply| actor::Command::Update { limits: Box::new(limits), reply })
+                .await
+                .map(container)
+        };
         self.once(key, Verb::Update, id, words, work).await.and_then(snapshot)
     }
 

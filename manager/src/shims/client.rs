@@ -1,23 +1,23 @@
 //! Calls to one shim over its socket, each with a deadline. A shim that does
 //! not answer costs its caller that deadline and nobody else anything.
 
+use super::link::Link;
 use super::wire;
 use crate::engine::error::Error;
 use crate::model::{Exit, Failure, Stdio};
-use hyper_util::rt::TokioIo;
 use prost::Message;
 use sextant_proto::shim::{self, shim_client::ShimClient};
 use sextant_runtime::contract::args::Limits;
 use std::future::Future;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::net::UnixStream;
-use tonic::transport::{Channel, Endpoint, Uri};
-use tonic::{Code, Response, Status, Streaming};
+use tonic::transport::Channel;
+use tonic::{Code, Response, Status};
 
 /// For calls that run the runtime: hooks may take their time.
 pub(super) const WORK: Duration = Duration::from_secs(60);
@@ -51,30 +51,45 @@ pub enum Target {
 pub struct ShimState {
     /// The shim's pid.
     pub shim_pid: i32,
+    /// Refers to that process, where this could be had.
+    pub process: Option<Arc<OwnedFd>>,
 }
 
 /// One shim. Cloning shares the connection.
 #[derive(Clone, Debug)]
 pub struct Client {
-    pub(super) id: String,
-    socket: PathBuf,
-    pub(super) stub: ShimClient<Channel>,
+    pub(super) id: Arc<str>,
+    link: Arc<Link>,
     /// Number of the last record that is in the manager's own journal.
     told: Arc<AtomicU64>,
 }
 
 impl Client {
     /// Of the shim of container `id` at `socket`. Connects at the first call,
-    /// and again after a connection was lost.
+    /// and again after a connection was lost or was not used for a while.
     pub fn new(id: &str, socket: &Path) -> Self {
-        let (stub, told) = (ShimClient::new(channel(socket)), Arc::default());
-        Self { id: id.into(), socket: socket.into(), stub, told }
+        Self { id: id.into(), link: Arc::new(Link::new(socket)), told: Arc::default() }
+    }
+
+    /// Over the connection that all calls share.
+    pub(super) fn stub(&self) -> ShimClient<Channel> {
+        ShimClient::new(self.link.shared())
     }
 
     /// A connection of its own, for a stream that its reader may keep waiting: what is not
     /// read would keep the others of a shared connection waiting as well.
     pub(super) fn apart(&self) -> ShimClient<Channel> {
-        ShimClient::new(channel(&self.socket))
+        ShimClient::new(self.link.apart())
+    }
+
+    /// Whether there is a connection that [`Client::rest`] can give up.
+    pub(super) fn is_connected(&self) -> bool {
+        self.link.is_kept()
+    }
+
+    /// Gives the connection up unless it was used since this was called the last time.
+    pub(super) fn rest(&self) {
+        self.link.rest();
     }
 
     /// Records up to this one are in the manager's own journal: the shim hears of it with the next
@@ -85,7 +100,7 @@ impl Client {
 
     /// Where it listens.
     pub fn socket(&self) -> &Path {
-        &self.socket
+        self.link.socket()
     }
 
     /// Makes the container for its life of this number, from 1 on, with this stdio; the pid of its init.
@@ -93,7 +108,7 @@ impl Client {
     /// # Errors
     /// [`Error::Failed`] with the failed step, [`Error::Timeout`], [`Error::Unreachable`].
     pub async fn create(&self, life: u32, stdio: Stdio) -> Result<i32, Error> {
-        let mut stub = self.stub.clone();
+        let mut stub = self.stub();
         let Stdio { stdin, terminal } = stdio;
         let request = shim::CreateRequest { stdin, terminal, size: None, life };
         self.call("create", WORK, stub.create(request)).await.map(|r| r.pid)
@@ -104,7 +119,7 @@ impl Client {
     /// # Errors
     /// As [`Client::create`].
     pub async fn start(&self) -> Result<(), Error> {
-        let mut stub = self.stub.clone();
+        let mut stub = self.stub();
         self.call("start", WORK, stub.start(shim::StartRequest {})).await.map(|_| ())
     }
 
@@ -113,7 +128,7 @@ impl Client {
     /// # Errors
     /// As [`Client::create`].
     pub async fn kill(&self, signal: i32, target: Target) -> Result<(), Error> {
-        let mut stub = self.stub.clone();
+        let mut stub = self.stub();
         let request = shim::KillRequest { signal, all: target == Target::All };
         self.call("signal", SIGNAL, stub.kill(request)).await.map(|_| ())
     }
@@ -123,7 +138,7 @@ impl Client {
     /// # Errors
     /// As [`Client::create`].
     pub async fn pause(&self) -> Result<(), Error> {
-        let mut stub = self.stub.clone();
+        let mut stub = self.stub();
         self.call("pause", CHANGE, stub.pause(shim::PauseRequest {})).await.map(|_| ())
     }
 
@@ -132,7 +147,7 @@ impl Client {
     /// # Errors
     /// As [`Client::create`].
     pub async fn resume(&self) -> Result<(), Error> {
-        let mut stub = self.stub.clone();
+        let mut stub = self.stub();
         self.call("resume", CHANGE, stub.resume(shim::ResumeRequest {})).await.map(|_| ())
     }
 
@@ -141,7 +156,7 @@ impl Client {
     /// # Errors
     /// As [`Client::create`].
     pub async fn update(&self, limits: &Limits) -> Result<(), Error> {
-        let mut stub = self.stub.clone();
+        let mut stub = self.stub();
         let request = shim::UpdateRequest { limits: Some(wire::limits(limits)) };
         self.call("update", CHANGE, stub.update(request)).await.map(|_| ())
     }
@@ -151,7 +166,7 @@ impl Client {
     /// # Errors
     /// As [`Client::create`].
     pub async fn reopen_log(&self) -> Result<(), Error> {
-        let mut stub = self.stub.clone();
+        let mut stub = self.stub();
         let request = shim::ReopenLogRequest {};
         self.call("open the log anew of", QUESTION, stub.reopen_log(request)).await.map(|_| ())
     }
@@ -161,7 +176,7 @@ impl Client {
     /// # Errors
     /// As [`Client::create`].
     pub async fn delete(&self, force: Force) -> Result<Option<Exit>, Error> {
-        let mut stub = self.stub.clone();
+        let mut stub = self.stub();
         let request = shim::DeleteRequest { force: force == Force::Yes };
         let response = self.call("delete", WORK, stub.delete(request)).await?;
         Ok(response.exit.map(wire::exit))
@@ -172,16 +187,10 @@ impl Client {
     /// # Errors
     /// As [`Client::create`].
     pub async fn state(&self) -> Result<ShimState, Error> {
-        let mut stub = self.stub.clone();
+        let mut stub = ShimClient::new(self.link.present());
         let request = shim::StateRequest { told_seq: self.told.load(Ordering::Relaxed) };
         let state = self.call("ask the state of", QUESTION, stub.state(request)).await?;
-        Ok(ShimState { shim_pid: state.shim_pid })
-    }
-
-    /// The journal from the record after `after_seq` on, as it is written.
-    pub(super) async fn watch(&self, after_seq: u64) -> Result<Streaming<shim::Event>, Error> {
-        let mut stub = self.stub.clone();
-        self.call("watch", QUESTION, stub.watch(shim::WatchRequest { after_seq })).await
+        Ok(ShimState { shim_pid: state.shim_pid, process: self.link.process(state.shim_pid) })
     }
 
     pub(super) async fn call<T>(
@@ -197,16 +206,6 @@ impl Client {
             Err(_) => Err(Error::Timeout { attempted: attempted(), after: deadline }),
         }
     }
-}
-
-/// A connection to `socket`, made at the first call.
-fn channel(socket: &Path) -> Channel {
-    let path = socket.to_path_buf();
-    let connector = tower::service_fn(move |_: Uri| {
-        let path = path.clone();
-        async move { connect(&path).await.map(TokioIo::new) }
-    });
-    Endpoint::from_static("http://shim").connect_with_connector_lazy(connector)
 }
 
 /// A shim's refusal; its details are an encoded `sextant.shim.v1.Failure`.

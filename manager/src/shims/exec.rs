@@ -23,7 +23,7 @@ impl Client {
     /// # Errors
     /// The failed step, what is refused, [`Error::Timeout`], [`Error::Unreachable`].
     pub async fn exec(&self, exec: &str, new: NewExec) -> Result<String, Error> {
-        let mut stub = self.stub.clone();
+        let mut stub = self.stub();
         let request = shim::ExecRequest {
             exec: exec.into(),
             command: new.command,
@@ -54,11 +54,11 @@ impl Client {
     /// # Errors
     /// [`Error::Timeout`], [`Error::Unreachable`].
     pub async fn execs(&self) -> Result<Vec<Exec>, Error> {
-        let mut stub = self.stub.clone();
+        let mut stub = self.stub();
         let attempted = format!("list the execs of container {:?}", self.id);
         let answer = self.ask(&attempted, "", QUESTION, stub.execs(shim::ExecsRequest {})).await?;
         let exec = |state: shim::ExecState| Exec {
-            container: self.id.clone(),
+            container: self.id.to_string(),
             id: state.exec,
             pid: Some(state.pid).filter(|pid| *pid > 0),
             command: state.command,
@@ -74,7 +74,7 @@ impl Client {
     /// # Errors
     /// [`Error::NoExec`], [`Error::Unreachable`].
     pub async fn wait_exec(&self, exec: &str) -> Result<Over, Error> {
-        let mut stub = self.stub.clone();
+        let mut stub = self.stub();
         let answer = stub.wait_exec(shim::WaitExecRequest { exec: exec.into() }).await;
         let attempted = format!("wait for the exec {exec:?} of container {:?}", self.id);
         answer.map(|r| over(r.into_inner())).map_err(|status| self.refusal(&attempted, exec, &status))
@@ -85,7 +85,7 @@ impl Client {
     /// # Errors
     /// [`Error::NoExec`], [`Error::Without`], [`Error::Timeout`], [`Error::Unreachable`].
     pub async fn kill_exec(&self, exec: &str, signal: i32) -> Result<(), Error> {
-        let mut stub = self.stub.clone();
+        let mut stub = self.stub();
         let attempted = format!("signal the exec {exec:?} of container {:?}", self.id);
         let request = shim::KillExecRequest { exec: exec.into(), signal };
         self.ask(&attempted, exec, SIGNAL, stub.kill_exec(request)).await.map(drop)
@@ -96,7 +96,7 @@ impl Client {
     /// # Errors
     /// As [`Client::kill_exec`].
     pub async fn resize(&self, exec: &str, (rows, columns): (u16, u16)) -> Result<(), Error> {
-        let mut stub = self.stub.clone();
+        let mut stub = self.stub();
         let attempted = format!("resize a terminal of container {:?}", self.id);
         let request = shim::ResizeRequest { exec: exec.into(), size: Some(size((rows, columns))) };
         self.ask(&attempted, exec, QUESTION, stub.resize(request)).await.map(drop)
@@ -107,7 +107,7 @@ impl Client {
     /// # Errors
     /// As [`Client::kill_exec`].
     pub async fn close_stdin(&self, exec: &str) -> Result<(), Error> {
-        let mut stub = self.stub.clone();
+        let mut stub = self.stub();
         let attempted = format!("close a stdin in container {:?}", self.id);
         let request = shim::CloseStdinRequest { exec: exec.into() };
         self.ask(&attempted, exec, QUESTION, stub.close_stdin(request)).await.map(drop)
@@ -153,7 +153,7 @@ impl Client {
     fn refusal(&self, attempted: &str, exec: &str, status: &Status) -> Error {
         let because = status.message().to_owned();
         match status.code() {
-            Code::NotFound => Error::NoExec { id: self.id.clone(), exec: exec.into() },
+            Code::NotFound => Error::NoExec { id: self.id.to_string(), exec: exec.into() },
             Code::FailedPrecondition if status.details().is_empty() => {
                 Error::Without { attempted: attempted.into(), because }
             }

@@ -4,7 +4,9 @@
 use super::{ShimEvent, wire};
 use crate::model::StageRecord;
 use sextant_proto::{journal, shim};
+use std::fs::File;
 use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
 fn read(path: &Path) -> io::Result<Vec<shim::Event>> {
@@ -21,6 +23,46 @@ fn read(path: &Path) -> io::Result<Vec<shim::Event>> {
 /// When the file cannot be read.
 pub fn events(path: &Path, after: u64) -> io::Result<Vec<ShimEvent>> {
     Ok(read(path)?.into_iter().filter(|e| e.seq > after).map(wire::event).collect())
+}
+
+/// How far a journal was read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Device and inode of the file: it is replaced when it has become long.
+    file: (u64, u64),
+    /// Bytes of it.
+    bytes: u64,
+}
+
+/// As [`events`], without those before `place`, and the place behind them.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn events_from(path: &Path, place: Place, after: u64) -> io::Result<(Place, Vec<ShimEvent>)> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Place::default(), Vec::new())),
+        Err(error) => return Err(error),
+    };
+    let found = file.metadata()?;
+    let identity = (found.dev(), found.ino());
+    let is_same = place.file == identity && place.bytes <= found.len();
+    let begin = if is_same { place.bytes } else { 0 };
+    let mut bytes = vec![0; usize::try_from(found.len() - begin).map_err(io::Error::other)?];
+    let mut read = 0;
+    while let Some(rest) = bytes.get_mut(read..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, begin + size(read)?)? {
+            0 => break,
+            more => read += more,
+        }
+    }
+    let decoded = journal::decode::<shim::Event>(bytes.get(..read).unwrap_or_default());
+    let events = decoded.records.into_iter().filter(|e| e.seq > after).map(wire::event).collect();
+    Ok((Place { file: identity, bytes: begin + size(decoded.valid)? }, events))
+}
+
+fn size(bytes: usize) -> io::Result<u64> {
+    u64::try_from(bytes).map_err(io::Error::other)
 }
 
 /// The stage records of all invocations of the runtime for the current life, in order.
@@ -49,6 +91,38 @@ pub(crate) mod tests {
             })
             .collect();
         std::fs::write(path, bytes).unwrap();
+    }
+
+    #[test]
+    fn who_reads_on_comes_to_the_end_and_to_the_file_that_takes_its_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        let facts = |n| vec![shim::event::What::Paused(shim::Paused::default()); n];
+        let read = |place, after| {
+            let (place, events) = events_from(&path, place, after).unwrap();
+            (place, events.into_iter().map(|event| event.seq).collect::<Vec<_>>())
+        };
+        assert_eq!(read(Place::default(), 0), (Place::default(), vec![]));
+        write(&path, facts(2));
+        let (place, seen) = read(Place::default(), 0);
+        assert_eq!(seen, [1, 2]);
+        assert_eq!(read(place, 2), (place, vec![]));
+        // A record that is not whole yet is read when it is.
+        let whole = std::fs::read(&path).unwrap();
+        write(&path, facts(3));
+        let three = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &three[..three.len() - 1]).unwrap();
+        assert_eq!(read(place, 2), (place, vec![]));
+        std::fs::write(&path, &three).unwrap();
+        let (place, seen) = read(place, 2);
+        assert_eq!(seen, [3]);
+        // Torn, and cut.
+        std::fs::write(&path, &whole).unwrap();
+        assert_eq!(read(place, 3).1, Vec::<u64>::new());
+        let other = dir.path().join("journal.new");
+        write(&other, facts(4));
+        std::fs::rename(&other, &path).unwrap();
+        assert_eq!(read(place, 3).1, [4]);
     }
 
     #[test]

@@ -1,14 +1,17 @@
 //! The manager's side of the shims: starting one ([`spawn`]), calling it with a
-//! deadline ([`client`], [`exec`], [`probe`]), following its journal ([`watch`], [`journal`]), and
+//! deadline ([`client`], [`exec`], [`probe`]) over a connection that is given up when it is not used
+//! ([`link`]), following its journal ([`watch`], [`changes`], [`journal`]), and
 //! what is kept for the case that it is killed ([`hold`]), and the runtime itself
 //! for what a dead shim has left ([`runtime`]). Knows the
 //! wire of `sextant.shim.v1` ([`wire`]) and decides nothing about containers:
 //! that is [`crate::engine`].
 
+pub mod changes;
 pub mod client;
 pub mod exec;
 pub mod hold;
 pub mod journal;
+mod link;
 pub mod probe;
 pub mod runtime;
 pub mod spawn;

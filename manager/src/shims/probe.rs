@@ -17,7 +17,7 @@ impl Client {
     /// What says nothing about the container: the shim does not answer, or the container does
     /// not run.
     pub async fn probe(&self, check: &HealthCheck) -> Result<Probe, Error> {
-        let mut stub = self.stub.clone();
+        let mut stub = self.stub();
         let request = shim::ProbeRequest {
             command: check.command.clone(),
             timeout_ms: u64::try_from(check.timeout.as_millis()).unwrap_or(u64::MAX).max(1),

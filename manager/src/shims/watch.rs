@@ -1,22 +1,25 @@
-//! Following one shim: its journal as it grows, and whether it still answers.
-//! Nothing is dropped: the receiver's queue is bounded, and when it is full the
-//! stream is simply not read on. What the news mean is decided by the
-//! container's actor.
+//! Following one shim: whether its journal has grown, whether its process is there, and whether it still
+//! answers. Nothing is dropped: the receiver's queue is bounded, and when it is full nobody looks. What the
+//! news mean is decided by the container's actor, which reads the journal itself.
 
+use super::changes::{Changes, Sight};
 use super::client::{Client, Listener, listener};
-use super::{ShimEvent, wire};
 use crate::engine::error::Error;
-use sextant_proto::shim;
-use std::path::Path;
+use crate::sys;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tonic::Streaming;
 
 /// How often a silent shim is asked whether it lives.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 /// How often one that did not answer is asked.
 const DOUBT: Duration = Duration::from_secs(1);
+/// How often it is looked at whether its connection is used.
+const REST: Duration = Duration::from_secs(2);
 /// How often it is looked at whether a shim whose connection broke still listens.
 const LOOKS: u32 = 20;
 const LOOK: Duration = Duration::from_millis(5);
@@ -26,8 +29,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// What is told to the actor.
 #[derive(Debug)]
 pub enum News {
-    /// A record of the journal.
-    Event(Box<ShimEvent>),
+    /// There may be more in the journal.
+    Changed,
     /// The shim has answered.
     Heard {
         /// Its pid.
@@ -39,20 +42,15 @@ pub enum News {
     Gone,
 }
 
-/// Follows the shim from the record after `after` on. Returns when the shim is
-/// gone or nobody listens to the news any more.
-pub async fn watch(client: Client, mut after: u64, news: mpsc::Sender<News>) {
+/// Follows the shim, and the journal at `journal`. Returns when the shim is gone or nobody listens to the
+/// news any more.
+pub async fn watch(client: Client, journal: PathBuf, changes: Changes, news: mpsc::Sender<News>) {
     let mut pause = FIRST_PAUSE;
+    let mut sight = changes.of(&journal);
     loop {
-        let because = match client.watch(after).await {
-            Ok(stream) => {
-                pause = FIRST_PAUSE;
-                match follow(&client, stream, &mut after, &news).await {
-                    Ok(because) => because,
-                    Err(NobodyListens) => return,
-                }
-            }
-            Err(error) => error.chain(),
+        let because = match follow(&client, &mut sight, &mut pause, &news).await {
+            Ok(because) => because,
+            Err(NobodyListens) => return,
         };
         let gone = is_gone(client.socket()).await;
         if news.send(if gone { News::Gone } else { News::Silent(because) }).await.is_err() || gone {
@@ -84,36 +82,63 @@ impl<T> From<mpsc::error::SendError<T>> for NobodyListens {
     }
 }
 
-/// Reads one stream until it ends or the shim falls silent; says why.
+/// Looks at the journal and asks for signs of life until the shim has gone; says why it seems so.
 async fn follow(
     client: &Client,
-    mut stream: Streaming<shim::Event>,
-    after: &mut u64,
+    sight: &mut Sight,
+    pause: &mut Duration,
     news: &mpsc::Sender<News>,
 ) -> Result<String, NobodyListens> {
     // The first question is at once: it tells the shim's pid.
     let mut next = Instant::now();
+    let mut rest = next + REST;
+    let mut process = Process::default();
     loop {
         tokio::select! {
-            message = stream.message() => match message {
-                Ok(Some(event)) => {
-                    let event = wire::event(event);
-                    *after = event.seq;
-                    news.send(News::Event(Box::new(event))).await?;
-                }
-                Ok(None) => return Ok("its shim ended the watch".into()),
-                Err(status) => return Ok(format!("the watch of its shim broke: {}", status.message())),
-            },
+            () = sight.changed() => news.send(News::Changed).await?,
+            () = process.ended() => return Ok("its shim has ended".into()),
             () = tokio::time::sleep_until(next) => {
-                let (answer, pause) = match client.state().await {
-                    Ok(state) => (News::Heard { shim_pid: state.shim_pid }, HEARTBEAT),
+                let (answer, again) = match client.state().await {
+                    Ok(state) => {
+                        *pause = FIRST_PAUSE;
+                        process.is(state.process);
+                        (News::Heard { shim_pid: state.shim_pid }, HEARTBEAT)
+                    }
                     // It may be gone, which is not the same as silent.
                     Err(error @ Error::Unreachable { .. }) => return Ok(error.chain()),
                     Err(error) => (News::Silent(error.chain()), DOUBT),
                 };
                 news.send(answer).await?;
-                next = Instant::now() + pause;
+                next = Instant::now() + again;
             }
+            () = tokio::time::sleep_until(rest), if client.is_connected() => {
+                client.rest();
+                rest = Instant::now() + REST;
+            }
+        }
+    }
+}
+
+/// The shim's process, once it is known.
+#[derive(Default)]
+struct Process(Option<AsyncFd<Arc<OwnedFd>>>);
+
+impl Process {
+    fn is(&mut self, process: Option<Arc<OwnedFd>>) {
+        let known = self.0.as_ref().map(AsyncFd::get_ref);
+        if let Some(process) = process
+            && !known.is_some_and(|known| Arc::ptr_eq(known, &process))
+        {
+            // Without it the next question finds out.
+            self.0 = sys::when_readable(process).ok();
+        }
+    }
+
+    /// A pidfd is readable once the process has ended (pidfd_open(2)).
+    async fn ended(&self) {
+        match &self.0 {
+            Some(process) => drop(process.readable().await),
+            None => std::future::pending().await,
         }
     }
 }

@@ -7,8 +7,11 @@ pub(crate) mod pause;
 use crate::model::Ending;
 use nix::errno::Errno;
 use nix::libc;
+use std::borrow::Borrow;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// `struct pidfd_info` of linux/pidfd.h, its first version.
 #[repr(C)]
@@ -54,6 +57,26 @@ pub(crate) fn pidfd_getfd(pidfd: BorrowedFd<'_>, fd: i32) -> io::Result<OwnedFd>
     let copy = i32::try_from(copy).map_err(io::Error::other)?;
     // SAFETY: pidfd_getfd returned this descriptor, nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+}
+
+/// A descriptor of which tokio tells when it is readable.
+///
+/// # Errors
+/// Of epoll_ctl(2).
+pub(crate) fn when_readable<T: Borrow<OwnedFd> + AsRawFd>(fd: T) -> io::Result<AsyncFd<T>> {
+    // SAFETY: an OwnedFd is the same open descriptor for as long as it lives, and the value that is
+    // registered owns it, or shares it.
+    Ok(unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?)
+}
+
+/// Gives pages of the heap that are free back to the kernel (malloc_trim(3)); with another C library than
+/// glibc they stay.
+pub(crate) fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: takes an integer, and the locks of the heap.
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }
 
 nix::ioctl_read_bad!(pts_number, libc::TIOCGPTN, u32);

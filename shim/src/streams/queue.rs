@@ -1,8 +1,8 @@
 //! What waits for one attached client: bounded in bytes and in pieces, whatever the client does and however
 //! little the process writes at once.
 
-use super::replay::{PIECE, PIECES, Piece, size};
 use super::Chunk;
+use super::replay::{PIECE, PIECES, Piece, size};
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;

@@ -8,8 +8,10 @@ use nix::unistd::Pid;
 use sextant_integration::Daemon;
 use sextant_integration::calls::Client;
 use sextant_proto::v1::{DeleteRequest, ListRequest, StartRequest, StatsRequest};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+/// After which the daemon has given connections up that nobody uses.
+const REST: Duration = Duration::from_secs(25);
 /// Calls of each kind that are timed.
 const CALLS: usize = 200;
 
@@ -55,18 +57,24 @@ pub(crate) async fn crowd(daemon: &Daemon, options: &Options) -> Result<String, 
     let begin = Instant::now();
     let shims = fill(&mut client, options).await?;
     let filled = begin.elapsed();
-    let pss: u64 = shims.iter().map(|pid| kib(&format!("/proc/{pid}/smaps_rollup"), "Pss:")).sum();
+    let pss = || shims.iter().map(|pid| kib(&format!("/proc/{pid}/smaps_rollup"), "Pss:")).sum::<u64>();
+    let busy = pss();
     let count = u64::try_from(options.count.max(1)).unwrap_or(1);
     let mut times = calls(&mut client, "a crowd", "it-bench-0").await?;
     let full = kib(&format!("/proc/{}/smaps_rollup", daemon.pid()), "Pss:");
+    tokio::time::sleep(REST).await;
+    let (rested, resting) = (kib(&format!("/proc/{}/smaps_rollup", daemon.pid()), "Pss:"), pss());
     let begin = Instant::now();
     empty(&mut client, options).await?;
     Ok(format!(
         "{count} containers: started in {:.1} s, deleted in {:.1} s, one after the other. PSS: {} KiB a shim, \
-         the daemon {idle} KiB before and {full} KiB with them.\n\n{}",
+         the daemon {idle} KiB before and {full} KiB with them; {} and {rested} KiB when they were left alone \
+         for {} s.\n\n{}",
         filled.as_secs_f64(),
         begin.elapsed().as_secs_f64(),
-        pss / count,
+        busy / count,
+        resting / count,
+        REST.as_secs(),
         table(&mut times)
     ))
 }

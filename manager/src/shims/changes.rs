@@ -1,0 +1,258 @@
+//! Hears that files have changed (inotify(7)), with one descriptor for all of them. Where the kernel does
+//! not tell, since a limit is reached (`fs.inotify.max_user_watches`, `max_user_instances`) or the file is
+//! not there yet, it is looked at again and again.
+
+use crate::sys;
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::Notify;
+
+/// How often a file is looked at of which the kernel does not tell.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// The files that are followed. Cloning shares them.
+#[derive(Clone, Debug)]
+pub struct Changes(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    /// `None` where the kernel gives no more of them.
+    inotify: Option<Inotify>,
+    files: Mutex<Files>,
+}
+
+type Files = HashMap<WatchDescriptor, Arc<File>>;
+
+/// What is known of one file.
+#[derive(Debug, Default)]
+struct File {
+    changed: Notify,
+    /// It has lost its name, perhaps to another file.
+    lost: AtomicBool,
+}
+
+impl Changes {
+    /// Begins to listen; to be called where tokio runs.
+    pub fn new() -> Self {
+        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK);
+        let inotify = inotify.inspect_err(|error| {
+            tracing::warn!(%error, "files are looked at every 100 ms: raise fs.inotify.max_user_instances");
+        });
+        let shared = Arc::new(Shared { inotify: inotify.ok(), files: Mutex::default() });
+        let readable = shared.inotify.as_ref().map(|inotify| {
+            inotify
+                .as_fd()
+                .try_clone_to_owned()
+                .and_then(sys::when_readable)
+                .map(|fd| (fd, Arc::clone(&shared)))
+        });
+        match readable {
+            Some(Ok((fd, shared))) => drop(tokio::spawn(listen(fd, shared))),
+            Some(Err(error)) => tracing::warn!(%error, "it is not heard that files change"),
+            None => {}
+        }
+        Self(shared)
+    }
+
+    /// A file, to be looked at whenever [`Sight::changed`] returns; the first time it does so at once.
+    pub fn of(&self, path: &Path) -> Sight {
+        Sight { changes: self.clone(), path: path.into(), file: None }
+    }
+}
+
+impl Default for Changes {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Shared {
+    fn files(&self) -> MutexGuard<'_, Files> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, path: &Path) -> io::Result<(WatchDescriptor, Arc<File>)> {
+        let inotify = self.inotify.as_ref().ok_or(io::ErrorKind::Unsupported)?;
+        let what = AddWatchFlags::IN_MODIFY
+            | AddWatchFlags::IN_ATTRIB
+            | AddWatchFlags::IN_MOVE_SELF
+            | AddWatchFlags::IN_DELETE_SELF;
+        // Nothing is told of it before it stands in the table.
+        let mut files = self.files();
+        let number = inotify.add_watch(path, what)?;
+        let file = Arc::<File>::default();
+        files.insert(number, Arc::clone(&file));
+        Ok((number, file))
+    }
+
+    /// Tells who follows the files; an error is the end of it.
+    fn tell(&self) -> io::Result<()> {
+        let Some(inotify) = &self.inotify else { return Ok(()) };
+        let events = match inotify.read_events() {
+            Ok(events) => events,
+            Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EINTR) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        let mut files = self.files();
+        for event in events {
+            if event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
+                files.values().for_each(|file| file.changed.notify_one());
+                continue;
+            }
+            let Some(file) = files.get(&event.wd) else { continue };
+            if !event.mask.contains(AddWatchFlags::IN_MODIFY) {
+                file.lost.store(true, Ordering::Release);
+            }
+            file.changed.notify_one();
+            if event.mask.contains(AddWatchFlags::IN_IGNORED) {
+                files.remove(&event.wd);
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn listen(fd: AsyncFd<OwnedFd>, shared: Arc<Shared>) {
+    loop {
+        let told = match fd.readable().await {
+            Ok(mut ready) => {
+                // What comes meanwhile makes it readable once more.
+                ready.clear_ready();
+                shared.tell()
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = told {
+            tracing::error!(%error, "it is not heard any more that files change");
+            return;
+        }
+    }
+}
+
+/// A file that is followed.
+#[derive(Debug)]
+pub struct Sight {
+    changes: Changes,
+    path: PathBuf,
+    /// `None` where the kernel does not tell of it.
+    file: Option<(WatchDescriptor, Arc<File>)>,
+}
+
+impl Sight {
+    /// Returns when there may be something new in it, or another file has its name. Can be dropped
+    /// without missing any of it.
+    pub async fn changed(&mut self) {
+        match &self.file {
+            Some((_, file)) if !file.lost.load(Ordering::Acquire) => {
+                file.changed.notified().await;
+                if !file.lost.load(Ordering::Acquire) {
+                    return;
+                }
+            }
+            Some(_) | None => {}
+        }
+        // What came before is not told any more.
+        if !self.renew().await {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Follows whatever file has the name now; whether the kernel will tell of it.
+    async fn renew(&mut self) -> bool {
+        let (shared, path) = (Arc::clone(&self.changes.0), self.path.clone());
+        let added = tokio::task::spawn_blocking(move || shared.add(&path)).await;
+        let file = match added {
+            Ok(Ok(file)) => Some(file),
+            Ok(Err(error)) => {
+                tracing::debug!(%error, file = %self.path.display(), "the kernel does not tell of it");
+                None
+            }
+            Err(_) => None,
+        };
+        self.forget(file);
+        self.file.is_some()
+    }
+
+    /// Follows another one in its place.
+    fn forget(&mut self, next: Option<(WatchDescriptor, Arc<File>)>) {
+        let Some((number, file)) = std::mem::replace(&mut self.file, next) else { return };
+        let shared = &self.changes.0;
+        let mut files = shared.files();
+        // Somebody else may follow the same file by now, which has the same number then.
+        if files.get(&number).is_some_and(|known| Arc::ptr_eq(known, &file)) {
+            files.remove(&number);
+            if let Some(inotify) = &shared.inotify
+                && let Err(error) = inotify.rm_watch(number)
+            {
+                tracing::debug!(%error, file = %self.path.display(), "it is followed no more");
+            }
+        }
+    }
+}
+
+impl Drop for Sight {
+    fn drop(&mut self) {
+        self.forget(None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    async fn hears(sight: &mut Sight) -> bool {
+        tokio::time::timeout(Duration::from_secs(30), sight.changed()).await.is_ok()
+    }
+
+    async fn hears_nothing(sight: &mut Sight) -> bool {
+        tokio::time::timeout(Duration::from_millis(1), sight.changed()).await.is_err()
+    }
+
+    #[tokio::test]
+    async fn what_is_appended_is_heard_of_and_so_is_another_file_of_the_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        let mut file = std::fs::File::create(&path).unwrap();
+        let mut sight = Changes::new().of(&path);
+        assert!(hears(&mut sight).await, "at once, the first time");
+        assert!(hears_nothing(&mut sight).await);
+        file.write_all(b"one").unwrap();
+        assert!(hears(&mut sight).await);
+        let other = dir.path().join("journal.new");
+        let mut next = std::fs::File::create(&other).unwrap();
+        std::fs::rename(&other, &path).unwrap();
+        assert!(hears(&mut sight).await);
+        drop(file);
+        // The old one may be told of once more, as it goes for good.
+        while !hears_nothing(&mut sight).await {}
+        next.write_all(b"two").unwrap();
+        assert!(hears(&mut sight).await);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_not_there_yet_is_looked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        let changes = Changes::new();
+        let mut sight = changes.of(&path);
+        assert!(hears(&mut sight).await && sight.file.is_none());
+        std::fs::write(&path, "one").unwrap();
+        assert!(hears(&mut sight).await && sight.file.is_some());
+        let mut second = changes.of(&path);
+        assert!(hears(&mut second).await);
+        // Whoever comes last is told; who went before takes nothing away.
+        drop(sight);
+        std::fs::write(&path, "two").unwrap();
+        assert!(hears(&mut second).await);
+        drop(second);
+        assert!(changes.0.files().is_empty());
+    }
+}
