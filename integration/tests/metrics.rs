@@ -2,15 +2,16 @@
 //! that holds what was done; and a request can be followed through the log by its id.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
-use sextant_integration::calls::{delete, start, wait};
+use sextant_integration::calls::{delete, start, wait, within};
 use sextant_integration::process::{DEADLINE, json_of, until};
 use sextant_integration::{Daemon, skip, skip_unless_root, unique};
-use sextant_proto::v1::{GetRequest, MetricsRequest};
+use sextant_proto::v1::{CreateRequest, GetRequest, LogOptions, MetricsRequest};
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -147,6 +148,38 @@ async fn a_shim_that_does_not_answer_keeps_no_scrape_waiting() {
     kill(shim, Signal::SIGCONT).unwrap();
     hangs.await.unwrap().unwrap();
     delete(&mut client, &id).await;
+    daemon.finish(&[&id]);
+}
+
+#[tokio::test]
+async fn output_that_is_not_in_the_logs_is_counted() {
+    if skip_unless_root() {
+        return;
+    }
+    let (mut daemon, id) = (Daemon::start(), unique("dropped"));
+    let mut client = daemon.containers().await;
+    let log = Some(LogOptions { max_bytes_per_second: 4096, ..Default::default() });
+    let request = CreateRequest { log, ..daemon.request(&id, &["/bin/probe", "spam", "500000"]) };
+    start(&mut client, request).await;
+    wait(&mut client, &id).await;
+    // The next one asks for a sign of life at once.
+    daemon.kill();
+    daemon.restart();
+    let of = |text: &str, cause: &str| {
+        value(text, &format!("sextant_log_dropped_bytes_total{{cause=\"{cause}\"}}"))
+    };
+    let text = within(async {
+        loop {
+            let text = metrics(&daemon).await;
+            if text.contains("sextant_log_dropped_bytes_total{") && of(&text, "rate") > 0.0 {
+                return text;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    assert!(of(&text, "rate") > 400_000.0 && of(&text, "disk") < 1.0, "{text}");
+    delete(&mut daemon.containers().await, &id).await;
     daemon.finish(&[&id]);
 }
 

@@ -121,8 +121,12 @@ async fn keys_outlive_the_daemon() {
     let (mut daemon, id, other) = (Daemon::start(), unique("keys"), unique("keys"));
     let key = |verb: &str| format!("{verb} {id}");
     let mut client = daemon.containers().await;
-    for id in [&id, &other] {
-        let request = daemon.request(id, &["/bin/probe", "sleep", "1000", "--term-exit", "7"]);
+    let create = |id: &str| CreateRequest {
+        idempotency_key: format!("create {id}"),
+        ..daemon.request(id, &["/bin/probe", "sleep", "1000", "--term-exit", "7"])
+    };
+    let creations = [create(&id), create(&other)];
+    for request in creations.clone() {
         client.create(request).await.unwrap();
     }
     client.start(start(&id, &key("start"))).await.unwrap();
@@ -139,8 +143,19 @@ async fn keys_outlive_the_daemon() {
     assert_eq!((started.status(), started.life), (Status::Stopped, 1));
     assert_eq!(client.stop(stop()).await.unwrap().into_inner(), stopped);
     client.delete(delete(&other, &key("delete"))).await.unwrap();
-    let reused = client.start(start(&other, &key("start"))).await.unwrap_err();
-    assert_eq!(reused.get_error_details().error_info().unwrap().reason, "KEY_REUSED");
+    let [again, _] = creations;
+    assert_eq!(client.create(again.clone()).await.unwrap().into_inner().container.unwrap().id, id);
+    // The key with anything else is another request, whatever it is about.
+    let labels = [("tier".to_owned(), "1".to_owned())].into();
+    let grace = Some(prost_types::Duration { seconds: 3, nanos: 0 });
+    let reused = [
+        client.start(start(&other, &key("start"))).await.unwrap_err(),
+        client.stop(StopRequest { grace, ..stop() }).await.unwrap_err(),
+        client.create(CreateRequest { labels, ..again }).await.unwrap_err(),
+    ];
+    for reused in reused {
+        assert_eq!(reused.get_error_details().error_info().unwrap().reason, "KEY_REUSED");
+    }
     let mut operations = OperationsClient::new(daemon.channel().await);
     for (verb, failed) in [("start", false), ("stop", false), ("delete", false), ("fail", true)] {
         let request = GetOperationRequest { key: key(verb) };

@@ -18,8 +18,8 @@ use sextant_proto::v1::event::Kind;
 use sextant_proto::v1::exit::How;
 use sextant_proto::v1::{
     Container, CreateRequest, DeleteRequest, Event, EventsRequest, KillRequest, Limits, LimitsUpdate,
-    ListRequest, PauseRequest, ProcessesRequest, ResumeRequest, Sample, StartRequest, StatsRequest, Status,
-    StopRequest, StreamStatsRequest, UpdateResourcesRequest, WaitRequest,
+    ListRequest, PauseRequest, ProcessesRequest, RestartRequest, ResumeRequest, Sample, StartRequest,
+    StatsRequest, Status, StopRequest, StreamStatsRequest, UpdateResourcesRequest, WaitRequest,
 };
 use std::path::Path;
 use tokio_stream::StreamExt;
@@ -169,7 +169,7 @@ async fn limits_are_changed_while_it_runs_all_or_none() {
     if skip_unless_root() {
         return;
     }
-    let (daemon, id) = (Daemon::start(), unique("update"));
+    let (mut daemon, id) = (Daemon::start(), unique("update"));
     let mut client = daemon.containers().await;
     let limits = Limits { memory_bytes: 64 << 20, cpu_millis: 500, pids: 20 };
     let container = start(&daemon, &mut client, limited(daemon.request(&id, &SLEEPER), limits)).await;
@@ -201,6 +201,16 @@ async fn limits_are_changed_while_it_runs_all_or_none() {
     assert_eq!(cgroup::read(container.pid, "cpu", "cpu.cfs_quota_us", "cpu.max"), quota);
     daemon.sextant(&["update", &id]).exited(2);
     assert_eq!(kinds(&daemon, &id).await, [Kind::Created, Kind::Started, Kind::Updated, Kind::Updated]);
+    // They are those of its further lives as well.
+    daemon.kill();
+    daemon.restart();
+    let mut client = daemon.containers().await;
+    let request = RestartRequest { id: id.clone(), ..Default::default() };
+    let next = client.restart(request).await.unwrap().into_inner().container.unwrap();
+    let file = |controller, v1, v2| cgroup::read(next.pid, controller, v1, v2);
+    assert_eq!(file("memory", "memory.limit_in_bytes", "memory.max"), "33554432");
+    assert_eq!(file("pids", "pids.max", "pids.max"), "max");
+    assert_eq!(file("cpu", "cpu.cfs_quota_us", "cpu.max"), quota);
     delete(&mut client, &id).await;
     daemon.finish(&[&id]);
 }

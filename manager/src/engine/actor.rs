@@ -359,6 +359,10 @@ impl Actor {
             return Err(Error::WrongPhase { id: self.container.id().into(), attempted, phase, hint });
         }
         let shim = self.container.shim.clone();
+        let limits = match &change {
+            Change::Update(limits) => Some(limits.clone()),
+            Change::Pause | Change::Resume => None,
+        };
         let changed = self.attend(async move {
             match change {
                 Change::Pause => shim.pause().await,
@@ -372,6 +376,9 @@ impl Actor {
             self.container.degrade(error.chain()).await;
         }
         changed?;
+        if let Some(limits) = limits {
+            self.container.keep_limits(&limits).await;
+        }
         Ok(self.container.snapshot.borrow().clone())
     }
 
@@ -407,7 +414,8 @@ impl Actor {
                     self.container.degrade(error.chain()).await;
                 }
             }
-            News::Heard { shim_pid } => {
+            News::Heard { shim_pid, dropped } => {
+                self.container.count_dropped(shim_pid, dropped);
                 if let Err(error) = self.container.catch_up().await {
                     return self.container.degrade(error.chain()).await;
                 }

@@ -8,6 +8,7 @@ use super::halt::Halt;
 use super::ids::Lease;
 use super::record::{Paths, Record};
 use super::{Context, blocking};
+use crate::metrics::Dropped;
 use crate::model::{Ending, Event, EventKind, Exit, Failure, Health, Phase, Snapshot};
 use crate::shims::client::Client;
 use crate::shims::hold::Held;
@@ -38,6 +39,8 @@ pub(super) struct Container {
     pub(super) init: Init,
     /// What is kept for another shim while init lives.
     pub(super) held: Option<Held>,
+    /// What is counted of the output that this shim has dropped.
+    pub(super) dropped: (i32, Dropped),
     /// Whether a client has stopped it.
     pub(super) halt: Halt,
     /// When its next life is to begin, or to be started.
@@ -147,6 +150,13 @@ impl Container {
         }
         self.place = place;
         Ok(())
+    }
+
+    /// A shim tells what it has dropped of the output since it began.
+    pub(super) fn count_dropped(&mut self, shim: i32, dropped: Dropped) {
+        let (known, before) = std::mem::replace(&mut self.dropped, (shim, dropped));
+        let before = if known == shim { before } else { Dropped::default() };
+        self.context.metrics.log_dropped(dropped.since(before));
     }
 
     /// Keeps what another shim will need, should this one be killed: once init lives and

@@ -8,6 +8,7 @@ use super::directory::Handle;
 use super::error::{Error, Violation};
 use super::halt::Halt;
 use super::mailbox::{self, Mailbox};
+use super::operations::Fingerprint;
 use super::record::{Intent, Record};
 use super::request::Request;
 use super::restarts::Course;
@@ -18,6 +19,7 @@ use crate::model::{Phase, Snapshot, Source, Stdio};
 use crate::shims::client::Client;
 use crate::shims::journal::Place;
 use crate::shims::{Init, spawn};
+use sextant_runtime::contract::args::Limits;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
@@ -31,9 +33,14 @@ use tracing::Instrument;
 pub(super) type Answer = oneshot::Receiver<Result<Snapshot, Error>>;
 
 /// Takes the name and lets an actor begin.
-pub(super) fn begin(context: &Arc<Context>, request: Request) -> Result<Answer, Error> {
+/// `asked` is for whoever repeats the request with its key.
+pub(super) fn begin(
+    context: &Arc<Context>,
+    request: Request,
+    asked: Option<Fingerprint>,
+) -> Result<Answer, Error> {
     let (reply, answer) = oneshot::channel();
-    let (container, handle, mailbox) = prepare(context, blank(context, &request));
+    let (container, handle, mailbox) = prepare(context, blank(context, &request, asked));
     let id = container.record.id.clone();
     context.sandboxes.admit(&request.placement, || context.directory.reserve(&id, handle))?;
     // What is logged of the creation belongs to the request; what comes later does not, and has a much
@@ -69,6 +76,7 @@ pub(super) fn prepare(context: &Arc<Context>, record: Record) -> (Container, Han
         degraded_told: false,
         init: Init::default(),
         held: None,
+        dropped: Default::default(),
         halt,
         due: None,
         acts: false,
@@ -77,7 +85,7 @@ pub(super) fn prepare(context: &Arc<Context>, record: Record) -> (Container, Han
     (container, handle, mailbox)
 }
 
-fn blank(context: &Context, request: &Request) -> Record {
+fn blank(context: &Context, request: &Request, asked: Option<Fingerprint>) -> Record {
     Record {
         id: request.id.clone(),
         intent: Intent::Create,
@@ -90,6 +98,8 @@ fn blank(context: &Context, request: &Request) -> Record {
         ids: None,
         events_after: context.events.last_seq(),
         key: request.key.clone(),
+        asked,
+        limits: Limits::default(),
         log: request.log,
         stdio: request.stdio,
         restart: request.restart.clone(),

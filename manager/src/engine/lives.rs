@@ -21,6 +21,7 @@ use super::record::Intent;
 use super::restarts::{Cause, Course, End, Next};
 use crate::model::{Event, EventKind, Exit, Phase, RestartWhen, Restarting, Snapshot};
 use crate::shims::client::Target;
+use sextant_runtime::contract::args::Limits;
 use std::time::{Duration, Instant, SystemTime};
 
 /// Why what a client has asked for is given up.
@@ -155,6 +156,14 @@ impl Container {
         blocking(move || record.rewrite(&dir)).await
     }
 
+    /// Keeps a change of limits for further lives.
+    pub(super) async fn keep_limits(&mut self, change: &Limits) {
+        self.record.limits = std::mem::take(&mut self.record.limits).then(change);
+        if let Err(error) = self.write_record().await {
+            tracing::warn!(container = self.id(), error = error.chain(), "its limits are not on disk");
+        }
+    }
+
     /// A full disk keeps nobody from being restarted; it is decided again after a crash.
     async fn write_course(&self) {
         if let Err(error) = self.write_record().await {
@@ -273,11 +282,27 @@ impl Actor {
             self.kill();
             return Err(error);
         }
+        if let Err(error) = self.limit().await {
+            self.kill();
+            return Err(error);
+        }
         let started = self.execute(mailbox).await;
         if let Err(Error::Timeout { .. }) = &started {
             self.kill();
         }
         started
+    }
+
+    /// Gives a life that was made from the bundle the limits that clients have set since.
+    async fn limit(&mut self) -> Result<(), Error> {
+        let limits = self.container.record.limits.clone();
+        if limits == Limits::default() {
+            return Ok(());
+        }
+        let shim = self.container.shim.clone();
+        let limited = self.attend(async move { shim.update(&limits).await }).await;
+        self.container.catch_up().await?;
+        limited
     }
 
     /// Refuses to go on once a client has stopped the container.

@@ -47,7 +47,7 @@ use crate::shims::runtime::Runtime;
 use directory::{Directory, Handle};
 use error::Error;
 use events::Events;
-use operations::{Answer, Asked, Operations};
+use operations::{Answer, Asked, Fingerprint, Operations};
 use pins::Pins;
 use record::Paths;
 use sandboxes::Sandboxes;
@@ -170,8 +170,9 @@ impl Engine {
         let words = format!("{new:?}");
         let request = request::check(new)?;
         let (id, key, context) = (request.id.clone(), request.key.clone(), Arc::clone(&self.context));
+        let kept = key.is_some().then(|| Fingerprint::of(&words));
         let work = async move {
-            let answer = create::begin(&context, request)?;
+            let answer = create::begin(&context, request, kept)?;
             answer.await.map_err(|_| Error::Stopping)?.map(container)
         };
         self.once(key, Verb::Create, &id, words, work).await.and_then(snapshot)
@@ -360,7 +361,8 @@ impl Engine {
         request::check_key(&key)?;
         self.recall(&key);
         let lives = self.context.directory.get(id).map_or(0, |handle| recall::lives(&handle.snapshot()));
-        let asked = Asked { key, verb, container: id.into(), lives, request: Some(request) };
+        let asked =
+            Asked { key, verb, container: id.into(), lives, request: Some(Fingerprint::of(&request)) };
         self.context.operations.once(asked, work).await
     }
 

@@ -9,10 +9,12 @@
 //! creation is in the container's record.
 
 pub(super) mod book;
+mod fingerprint;
 
 use super::error::Error;
 use crate::model::{Exit, Operation, Snapshot, Verb};
 use book::{Book, End, Line};
+pub(crate) use fingerprint::Fingerprint;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::Path;
@@ -35,8 +37,8 @@ pub(super) struct Asked {
     pub(super) container: String,
     /// How many lives of it had begun before.
     pub(super) lives: u32,
-    /// The request in full; `None` when only its container is known, after a restart.
-    pub(super) request: Option<String>,
+    /// The request; `None` when only its container is known, as of what an older manager has kept.
+    pub(super) request: Option<Fingerprint>,
 }
 
 /// What comes of an operation.
@@ -231,12 +233,10 @@ fn forget(table: &mut BTreeMap<String, Entry>) {
 
 impl Asked {
     fn is(&self, other: &Self) -> bool {
-        let same_request = match (&self.request, &other.request) {
-            (Some(one), Some(other)) => one == other,
-            // A name that was made up is not asked for again.
-            _ => matches!(self.verb, Verb::Create | Verb::CreateSandbox) || self.container == other.container,
-        };
-        self.verb == other.verb && same_request
+        let known = self.request.as_ref().zip(other.request.as_ref()).and_then(|(one, other)| one.is(other));
+        // A name that was made up is not asked for again.
+        let makes = matches!(self.verb, Verb::Create | Verb::CreateSandbox);
+        self.verb == other.verb && known.unwrap_or(makes || self.container == other.container)
     }
 
     fn words(&self) -> String {
@@ -252,9 +252,9 @@ impl Outcome {
 
 impl Entry {
     fn line(&self) -> Line {
-        let Asked { key, verb, container, lives, .. } = self.asked.clone();
+        let Asked { key, verb, container, lives, request } = self.asked.clone();
         let ended = self.outcome.borrow().as_ref().map(|outcome| (outcome.at, End::of(&outcome.result)));
-        Line { key, verb, container, lives, begun: self.begun, ended }
+        Line { key, verb, container, lives, request, begun: self.begun, ended }
     }
 
     fn ended(&self) -> Option<Instant> {
@@ -290,7 +290,7 @@ mod tests {
     use tokio::sync::Notify;
 
     fn asked(key: &str, request: &str) -> Asked {
-        let (key, container, request) = (key.into(), "c".into(), Some(request.into()));
+        let (key, container, request) = (key.into(), "c".into(), Some(Fingerprint::of(request)));
         Asked { key, verb: Verb::Start, container, lives: 0, request }
     }
 

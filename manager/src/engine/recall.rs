@@ -32,7 +32,8 @@ impl Engine {
 }
 
 fn asked(line: Line) -> Asked {
-    Asked { key: line.key, verb: line.verb, container: line.container, lives: line.lives, request: None }
+    let Line { key, verb, container, lives, request, .. } = line;
+    Asked { key, verb, container, lives, request }
 }
 
 /// How many lives of a container have begun.

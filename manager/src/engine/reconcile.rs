@@ -62,7 +62,8 @@ pub(super) async fn all(context: &Arc<Context>, history: Vec<Event>) -> Result<(
                     if let Some(key) = container.record.key.clone() {
                         let snapshot = container.snapshot.borrow().clone();
                         let (id, begun) = (snapshot.id.clone(), snapshot.created_at);
-                        let asked = Asked { key, verb: Verb::Create, container: id, lives: 0, request: None };
+                        let request = container.record.asked.clone();
+                        let asked = Asked { key, verb: Verb::Create, container: id, lives: 0, request };
                         let answer = Answer::Container(Box::new(snapshot));
                         container.context.operations.remember(asked, begun, Ok(answer));
                     }

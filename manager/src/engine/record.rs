@@ -9,11 +9,13 @@
 //! two together say what is to be finished or undone (`reconcile`).
 
 use super::error::Error;
+use super::operations::Fingerprint;
 use super::restarts::Course;
 use super::whole;
 use crate::model::{Failure, HealthCheck, IdRange, LogOptions, RestartPolicy, Stdio};
 use crate::placement::Placement;
 use serde::{Deserialize, Serialize};
+use sextant_runtime::contract::args::Limits;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
@@ -68,6 +70,12 @@ pub struct Record {
     /// Key of its creation, where the client has given one.
     #[serde(default)]
     pub key: Option<String>,
+    /// What was asked for with that key.
+    #[serde(default)]
+    pub(crate) asked: Option<Fingerprint>,
+    /// What its limits were changed to, for its further lives.
+    #[serde(default)]
+    pub limits: Limits,
     /// How its log is kept.
     #[serde(default)]
     pub log: LogOptions,
@@ -227,6 +235,8 @@ pub(crate) mod tests {
             ids: Some(IdRange { host_id: 9, size: 1 }),
             events_after: 3,
             key: Some("key".into()),
+            asked: None,
+            limits: Limits::default(),
             log: LogOptions { max_files: Some(3), ..LogOptions::default() },
             stdio: Stdio { stdin: true, terminal: false },
             restart: RestartPolicy { max_retries: Some(3), ..RestartPolicy::default() },

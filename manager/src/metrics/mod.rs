@@ -67,6 +67,28 @@ struct OfKind {
     kind: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfCause {
+    cause: &'static str,
+}
+
+/// Bytes of output that are not in the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// It could not be written, as on a full disk.
+    pub disk: u64,
+    /// They were above its rate limit.
+    pub rate: u64,
+}
+
+impl Dropped {
+    /// What came to `before`.
+    #[must_use]
+    pub fn since(self, before: Self) -> Self {
+        Self { disk: self.disk.saturating_sub(before.disk), rate: self.rate.saturating_sub(before.rate) }
+    }
+}
+
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
 /// The counters and histograms of one manager. Cloning shares them.
@@ -81,6 +103,7 @@ struct Inner {
     call_seconds: Histograms<OfMethod>,
     in_flight: Family<OfMethod, Gauge>,
     events: Family<OfKind, Counter>,
+    log_dropped: Family<OfCause, Counter>,
     registry: Registry,
 }
 
@@ -103,6 +126,7 @@ impl Default for Metrics {
             call_seconds: Family::new_with_constructor(call),
             in_flight: Family::default(),
             events: Family::default(),
+            log_dropped: Family::default(),
             registry: Registry::with_prefix("sextant"),
         };
         inner.register();
@@ -148,6 +172,12 @@ impl Inner {
             self.in_flight.clone(),
         );
         registry.register("container_events", "Events of containers, by kind", self.events.clone());
+        registry.register_with_unit(
+            "log_dropped",
+            "Output that is not in the logs, by cause: disk or rate",
+            Unit::Bytes,
+            self.log_dropped.clone(),
+        );
     }
 }
 
@@ -172,6 +202,13 @@ impl Metrics {
     /// An event was told.
     pub fn event(&self, kind: EventKind) {
         self.0.events.get_or_create(&OfKind { kind: kind_label(kind).into() }).inc();
+    }
+
+    /// So much more output is not in a log.
+    pub fn log_dropped(&self, dropped: Dropped) {
+        for (cause, bytes) in [("disk", dropped.disk), ("rate", dropped.rate)] {
+            self.0.log_dropped.get_or_create(&OfCause { cause }).inc_by(bytes);
+        }
     }
 
     /// A request has come; see [`Request::end`]. Its method is `Service/Method`, or unknown.

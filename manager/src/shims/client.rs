@@ -4,6 +4,7 @@
 use super::link::Link;
 use super::wire;
 use crate::engine::error::Error;
+use crate::metrics::Dropped;
 use crate::model::{Exit, Failure, Stdio};
 use prost::Message;
 use sextant_proto::shim::{self, shim_client::ShimClient};
@@ -51,6 +52,8 @@ pub enum Target {
 pub struct ShimState {
     /// The shim's pid.
     pub shim_pid: i32,
+    /// What that shim has dropped of the output.
+    pub dropped: Dropped,
     /// Refers to that process, where this could be had.
     pub process: Option<Arc<OwnedFd>>,
 }
@@ -190,7 +193,11 @@ impl Client {
         let mut stub = ShimClient::new(self.link.present());
         let request = shim::StateRequest { told_seq: self.told.load(Ordering::Relaxed) };
         let state = self.call("ask the state of", QUESTION, stub.state(request)).await?;
-        Ok(ShimState { shim_pid: state.shim_pid, process: self.link.process(state.shim_pid) })
+        Ok(ShimState {
+            shim_pid: state.shim_pid,
+            dropped: Dropped { disk: state.log_dropped_bytes, rate: state.log_limited_bytes },
+            process: self.link.process(state.shim_pid),
+        })
     }
 
     pub(super) async fn call<T>(

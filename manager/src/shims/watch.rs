@@ -5,6 +5,7 @@
 use super::changes::{Changes, Sight};
 use super::client::{Client, Listener, listener};
 use crate::engine::error::Error;
+use crate::metrics::Dropped;
 use crate::sys;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -35,6 +36,8 @@ pub enum News {
     Heard {
         /// Its pid.
         shim_pid: i32,
+        /// What it has dropped of the output.
+        dropped: Dropped,
     },
     /// The shim does not answer: because of what.
     Silent(String),
@@ -102,7 +105,7 @@ async fn follow(
                     Ok(state) => {
                         *pause = FIRST_PAUSE;
                         process.is(state.process);
-                        (News::Heard { shim_pid: state.shim_pid }, HEARTBEAT)
+                        (News::Heard { shim_pid: state.shim_pid, dropped: state.dropped }, HEARTBEAT)
                     }
                     // It may be gone, which is not the same as silent.
                     Err(error @ Error::Unreachable { .. }) => return Ok(error.chain()),

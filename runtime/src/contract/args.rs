@@ -14,7 +14,8 @@ pub struct Common {
 }
 
 /// Limits for [`Invocation::Update`]. `None` leaves one as it is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
 pub struct Limits {
     /// Bytes of memory; 0 is no limit.
     pub memory_bytes: Option<i64>,
@@ -34,6 +35,19 @@ pub struct Limits {
 const CPU_PERIOD: i64 = 100_000;
 
 impl Limits {
+    /// These, and what `later` has changed of them.
+    #[must_use]
+    pub fn then(self, later: &Self) -> Self {
+        Self {
+            memory_bytes: later.memory_bytes.or(self.memory_bytes),
+            memory_swap_bytes: later.memory_swap_bytes.or(self.memory_swap_bytes),
+            cpu_millis: later.cpu_millis.or(self.cpu_millis),
+            cpu_shares: later.cpu_shares.or(self.cpu_shares),
+            cpuset_cpus: later.cpuset_cpus.clone().or(self.cpuset_cpus),
+            pids: later.pids.or(self.pids),
+        }
+    }
+
     /// The flags of `update`, where -1 is no limit.
     fn to_flags(&self) -> Vec<OsString> {
         let number = |n: i64| if n == 0 { "-1".to_owned() } else { n.to_string() };

@@ -2,12 +2,11 @@
 //! begins, and another when it has ended. Lines are not synced: a killed manager
 //! loses none, and with the host all that an operation could be repeated on is gone
 //! or in the records. Creations are not in it: their keys are in the records; nor are
-//! execs: their shims know their keys. Nor is the request: a manager that is started again tells
-//! operations apart by what they do, and to which container.
+//! execs: their shims know their keys. Of the request it has a fingerprint.
 //!
 //! The file is written anew, with what is remembered, at each start and when it has grown long.
 
-use super::Answer;
+use super::{Answer, Fingerprint};
 use crate::engine::blocking;
 use crate::engine::error::Error;
 use crate::model::{Exit, Failure, Verb};
@@ -34,6 +33,8 @@ pub(crate) struct Line {
     /// How many lives of the container had begun before.
     #[serde(default)]
     pub(crate) lives: u32,
+    #[serde(default)]
+    pub(crate) request: Option<Fingerprint>,
     pub(crate) begun: SystemTime,
     /// When and how it has ended, once it has.
     #[serde(default)]
@@ -162,6 +163,7 @@ mod tests {
             verb: Verb::Stop,
             container: "c".into(),
             lives: 2,
+            request: None,
             begun: SystemTime::UNIX_EPOCH,
             ended,
         }

@@ -6,6 +6,7 @@ use super::record::{Intent, Record};
 use super::{Entry, Phase, dir, pause, remove};
 use crate::engine::create::make_dir;
 use crate::engine::error::Error;
+use crate::engine::operations::Fingerprint;
 use crate::engine::pins::{Holder, mount_shm};
 use crate::engine::{Context, blocking};
 use crate::model::NewSandbox;
@@ -16,12 +17,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-/// Makes the sandbox `id`; its name.
+/// Makes the sandbox `id`; its name. `asked` is for whoever repeats the request with its key.
 ///
 /// # Errors
 /// As `Engine::create_sandbox`.
-pub(super) async fn create(context: Arc<Context>, id: String, new: NewSandbox) -> Result<String, Error> {
-    let sandbox = begin(&context, &id, new)?;
+pub(super) async fn create(
+    context: Arc<Context>,
+    id: String,
+    new: NewSandbox,
+    asked: Option<Fingerprint>,
+) -> Result<String, Error> {
+    let sandbox = begin(&context, &id, new, asked)?;
     let made = tokio::spawn(async move {
         let _changing = sandbox.changing.lock().await;
         match make(&context, &sandbox).await {
@@ -49,7 +55,12 @@ pub(super) async fn create(context: Arc<Context>, id: String, new: NewSandbox) -
 }
 
 /// Takes the name and the ids.
-fn begin(context: &Arc<Context>, id: &str, new: NewSandbox) -> Result<Arc<Entry>, Error> {
+fn begin(
+    context: &Arc<Context>,
+    id: &str,
+    new: NewSandbox,
+    asked: Option<Fingerprint>,
+) -> Result<Arc<Entry>, Error> {
     context.directory.reserve_sandbox(id)?;
     let lease = match new.shared.user.then(|| context.ranges.lease()).transpose() {
         Ok(lease) => lease,
@@ -72,6 +83,7 @@ fn begin(context: &Arc<Context>, id: &str, new: NewSandbox) -> Result<Arc<Entry>
         created_at: SystemTime::now(),
         ids: lease.as_ref().map(|lease| lease.range()),
         key: new.key,
+        asked,
     };
     let sandbox = Entry::new(record, Phase::Creating, lease.into_iter().collect());
     context.sandboxes.insert(&sandbox);
@@ -145,6 +157,7 @@ mod tests {
             created_at: SystemTime::UNIX_EPOCH,
             ids: Some(IdRange { host_id: 70, size: 10 }),
             key: None,
+            asked: None,
         };
         let config = config_of(&record);
         let types = json!([{ "type": "user" }, { "type": "network" }, { "type": "uts" }]);

@@ -24,7 +24,7 @@ mod view;
 
 use super::error::Error;
 use super::ids::Lease;
-use super::operations::{Answer, Asked};
+use super::operations::{Answer, Asked, Fingerprint};
 use super::{Context, Engine, request};
 use crate::model::{NewSandbox, Sandbox, Snapshot, Verb};
 use crate::placement::Placement;
@@ -141,7 +141,8 @@ impl Engine {
     pub async fn create_sandbox(&self, new: NewSandbox) -> Result<Sandbox, Error> {
         let (words, id) = (format!("{new:?}"), request::check_sandbox(&new)?);
         let (key, context, name) = (new.key.clone(), Arc::clone(&self.context), id.clone());
-        let work = async move { make::create(context, name, new).await.map(Answer::Sandbox) };
+        let kept = key.is_some().then(|| Fingerprint::of(&words));
+        let work = async move { make::create(context, name, new, kept).await.map(Answer::Sandbox) };
         match self.once(key, Verb::CreateSandbox, &id, words, work).await? {
             Answer::Sandbox(id) => self.sandbox(&id).await,
             _ => Err(Error::Stopping),
@@ -187,7 +188,8 @@ impl Engine {
 impl Asked {
     /// A creation that a manager before this one has carried out.
     fn of_record(key: String, record: &Record) -> Self {
-        Self { key, verb: Verb::CreateSandbox, container: record.id.clone(), lives: 0, request: None }
+        let (container, request) = (record.id.clone(), record.asked.clone());
+        Self { key, verb: Verb::CreateSandbox, container, lives: 0, request }
     }
 }
 
@@ -210,6 +212,7 @@ mod tests {
             created_at: SystemTime::UNIX_EPOCH,
             ids: None,
             key: None,
+            asked: None,
         };
         let (sandboxes, sandbox) = (Sandboxes::default(), Entry::new(record, Phase::Creating, Vec::new()));
         let taken = Cell::new(0);

@@ -33,7 +33,7 @@ pub(super) async fn start(context: &Arc<Context>, record: &Record, place: &Path)
     let rootfs = dir(context, &record.id).join("rootfs");
     let made = rootfs.clone();
     blocking(move || make_rootfs(&made)).await?;
-    create::begin(context, request(record, rootfs))?.await.map_err(|_| Error::Stopping)??;
+    create::begin(context, request(record, rootfs), None)?.await.map_err(|_| Error::Stopping)??;
     let handle =
         context.directory.get(&record.id).ok_or_else(|| Error::NotFound { id: record.id.clone() })?;
     handle.ask(|reply| Command::Start { reply }).await?;

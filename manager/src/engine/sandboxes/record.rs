@@ -2,6 +2,7 @@
 //! first side effect and until after the last one, replaced whole.
 
 use crate::engine::error::Error;
+use crate::engine::operations::Fingerprint;
 use crate::engine::whole;
 use crate::model::IdRange;
 use crate::placement::Shared;
@@ -45,6 +46,9 @@ pub(in crate::engine) struct Record {
     pub(in crate::engine) ids: Option<IdRange>,
     /// Key of its creation, where the client has given one.
     pub(in crate::engine) key: Option<String>,
+    /// What was asked for with that key.
+    #[serde(default)]
+    pub(in crate::engine) asked: Option<Fingerprint>,
 }
 
 impl Record {
@@ -113,6 +117,7 @@ mod tests {
             created_at: SystemTime::UNIX_EPOCH,
             ids: Some(IdRange { host_id: 9, size: 1 }),
             key: Some("k".into()),
+            asked: Some(Fingerprint::of("k")),
         };
         for name in ["a", "b", "c"] {
             std::fs::create_dir(dir.path().join(name)).unwrap();
