@@ -37,6 +37,8 @@ const WIRE_PLACES: &[&str] = &[
     "manager/src/shims",
     "manager/src/bin/sextant.rs",
     "manager/src/daemon/serve.rs",
+    "manager/src/faults.rs",
+    "shim/src/faults.rs",
     "shim/src/service",
     "shim/src/journal",
     "shim/src/main.rs",

@@ -10,6 +10,7 @@
 
 use crate::error::{Attempted, Error, Result};
 use crate::event::{Happening, OutputLost, Phase};
+use crate::faults::{self, Point};
 use crate::init::{Init, terminal_pipe};
 use crate::journal::Reader;
 use crate::log::Log;
@@ -82,6 +83,7 @@ impl Task {
     pub(crate) async fn adopt(&mut self, held: Held) -> Result<()> {
         let attempted = || format!("take over container {}", self.id);
         let past = Reader::open(&self.dir.join("journal")).and_then(|mut journal| Past::read(&mut journal));
+        faults::reach(Point::AdoptTakeover).attempted(attempted)?;
         let past = past.attempted(attempted)?;
         if !matches!(past.phase, Phase::Created | Phase::Running | Phase::Paused | Phase::Stopped) {
             let why = format!("its journal says that it is {}", past.phase);

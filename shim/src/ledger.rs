@@ -5,6 +5,7 @@
 use crate::command::Snapshot;
 use crate::error::{Error, Result};
 use crate::event::{Happening, Phase};
+use crate::faults::{self, Point};
 use crate::journal::{Journal, Stamp};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -93,7 +94,8 @@ impl Ledger {
     pub(crate) fn sync(&self) {
         let file = self.journal().file();
         tokio::task::spawn_blocking(move || {
-            if let Err(e) = file.and_then(|file| file.sync_data()) {
+            let synced = faults::reach(Point::JournalSync).and(file).and_then(|file| file.sync_data());
+            if let Err(e) = synced {
                 complain!("sync the journal: {e}");
             }
         });

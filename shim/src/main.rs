@@ -18,6 +18,7 @@ mod daemon;
 mod error;
 mod event;
 mod execs;
+mod faults;
 mod hand;
 mod init;
 mod journal;
@@ -85,6 +86,7 @@ fn main() -> ExitCode {
 fn supervise(args: Args) -> Result<()> {
     sys::close_inherited().attempted(|| "close inherited descriptors".into())?;
     let config = args.check()?;
+    faults::read_plan(&config.id).attempted(|| "read the plan of faults".into())?;
     daemon::detach()?;
     daemon::limit_files(config.nofile)?;
     let signals = signals::block()?;

@@ -30,6 +30,7 @@ use crate::console::Console;
 use crate::error::Attempted;
 use crate::event::{Exit, Happening, Phase, Stage};
 use crate::execs::Execs;
+use crate::faults::{self, Point};
 use crate::init::{Init, News, Signalled, end_of, news_of};
 use crate::ledger::Ledger;
 use crate::log::{Counters, Log, Settings};
@@ -345,6 +346,7 @@ impl Task {
             self.tell_oom(kills);
         }
         let (exit, failure) = init.last_words(ended).await;
+        faults::moment(Point::ExitRecord);
         let happening = Happening::Exited { exit, failure };
         let change = |s: &mut Snapshot| (s.phase, s.pid, s.exit) = (Phase::Stopped, 0, Some(exit));
         if let Err(e) = self.ledger.record_end(&happening, change).await {

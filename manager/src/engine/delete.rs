@@ -7,6 +7,7 @@ use super::container::Container;
 use super::error::Error;
 use super::pins::Holder;
 use super::record::Intent;
+use crate::faults::{self, Point};
 use crate::model::{EventKind, Failure, Phase};
 use crate::shims::client::{Force, Listener, listener};
 use crate::shims::spawn::kill_listener;
@@ -156,6 +157,8 @@ pub(super) async fn remove_files(container: &Container) -> Result<(), Error> {
     let (paths, context, id) =
         (container.paths.clone(), Arc::clone(&container.context), container.id().to_owned());
     blocking(move || {
+        faults::reach(Point::DeleteRemove)
+            .map_err(|e| Error::io(format!("remove what is left of container {id:?}"))(e))?;
         crate::bundle::remove_empty_cgroup();
         context.pins.release(Holder::Container, &id)?;
         paths.remove()

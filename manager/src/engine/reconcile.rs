@@ -16,6 +16,7 @@ use super::error::Error;
 use super::operations::{Answer, Asked};
 use super::record::{Intent, Record};
 use super::{Context, actor, blocking, health};
+use crate::faults::{self, Point};
 use crate::model::{Event, EventKind, Failure, Phase, Verb};
 use crate::shims::client::Force;
 use std::collections::BTreeMap;
@@ -100,6 +101,8 @@ enum After {
 /// One container; `told` are its events so far.
 async fn one(container: &mut Container, told: &[Event]) -> Result<After, Error> {
     remember(container, told);
+    let attempted = || format!("find out what became of container {:?}", container.id());
+    faults::pass(Point::ReconcileContainer).await.map_err(|e| Error::io(attempted())(e))?;
     let was_told = |kind| match told.iter().any(|e| e.kind == kind) {
         true => Told::Yes,
         false => Told::No,
