@@ -75,7 +75,7 @@ const SHIM: &[(Place, &[&str])] = &[
     (("shim", "journal.append#5", Life, Nothing), WRITE),
     (("shim", "journal.sync", Life, Nothing), STEP),
     (("shim", "journal.compact", Records, Nothing), STEP),
-    (("shim", "log.write", Life, Nothing), WRITE),
+    (("shim", "log.write", Output, Nothing), WRITE),
     (("shim", "log.rotate", Output, Nothing), STEP),
     (("shim", "hand.store", Life, Nothing), MOMENT),
     (("shim", "hand.store#2", Life, Nothing), MOMENT),
@@ -152,11 +152,12 @@ impl Case {
 
     /// Whether the fault has come about; there is none from then on.
     fn fired(&self) -> bool {
-        let fired = std::fs::metadata(&self.log).is_ok_and(|m| m.len() > 0);
-        if fired {
-            std::fs::write(&self.plan, "").unwrap();
-        }
-        fired
+        end_plan(&self.plan, &self.log)
+    }
+
+    /// The errors, for who reads them.
+    fn told(&self) -> Vec<(Code, &str)> {
+        self.errors.iter().map(|status| (status.code(), status.message())).collect()
     }
 
     fn channel(&self) -> Channel {
@@ -205,7 +206,7 @@ impl Case {
                 Err(_) => break,
             }
         }
-        panic!("{}: {what}: no answer; {:?}\n{}", self.name, self.errors, self.daemon.log());
+        panic!("{}: {what}: no answer; {:?}\n{}", self.name, self.told(), self.daemon.log());
     }
 
     fn request(&self) -> CreateRequest {
@@ -308,7 +309,7 @@ impl Case {
                 }
             }
         }
-        panic!("{}: no exec: {:?}", self.name, self.errors);
+        panic!("{}: no exec: {:?}", self.name, self.told());
     }
 
     /// What it takes to come to the point, while the process runs.
@@ -334,15 +335,20 @@ impl Case {
                         break;
                     }
                     self.mind();
-                    let limits =
-                        LimitsUpdate { cpuset_cpus: "0,".repeat(1900) + "0", ..LimitsUpdate::default() };
+                    let limits = LimitsUpdate {
+                        cpuset_cpus: Some("0,".repeat(1900) + "0"),
+                        ..LimitsUpdate::default()
+                    };
                     let request = UpdateResourcesRequest {
                         id: self.id.clone(),
                         limits: Some(limits),
                         ..Default::default()
                     };
                     let updated = ContainersClient::new(self.channel()).update_resources(request).await;
-                    if updated.is_err_and(|e| e.code() != Code::Unavailable) {
+                    if let Err(e) = updated
+                        && e.code() != Code::Unavailable
+                    {
+                        self.errors.push(e);
                         break;
                     }
                 }
@@ -376,7 +382,7 @@ impl Case {
     }
 
     fn check(&self, told: Told, how: Option<How>, exec: Option<&str>, events: &[Event]) {
-        let context = || format!("{}: {:?}; events {:#?}", self.name, self.errors, kinds(events));
+        let context = || format!("{}: {:?}; events {:?}", self.name, self.told(), kinds(events));
         // Those of this creation: one that failed before is told as such.
         let failed = events.iter().rposition(|event| event.kind() == Kind::CreateFailed);
         let events = &events[failed.map_or(0, |n| n + 1)..];
@@ -418,12 +424,22 @@ impl Case {
         match told {
             Names(word) if failing => {
                 let named = self.errors.iter().any(|status| status.message().contains(word));
-                assert!(named, "{}: {word:?} is not in {:?}", self.name, self.errors);
+                assert!(named, "{}: {word:?} is not in {:?}", self.name, self.told());
             }
-            Nothing if failing => assert!(self.errors.is_empty(), "{}: {:?}", self.name, self.errors),
+            Nothing if failing => assert!(self.errors.is_empty(), "{}: {:?}", self.name, self.told()),
             _ => {}
         }
     }
+}
+
+/// Once a fault was written down, the plan is empty for whatever is started; whether that is so.
+fn end_plan(plan: &Path, log: &Path) -> bool {
+    let fired = std::fs::metadata(log).is_ok_and(|m| m.len() > 0);
+    if fired {
+        // The directory may have gone with its case.
+        std::fs::write(plan, "").unwrap_or_default();
+    }
+    fired
 }
 
 fn kinds(events: &[Event]) -> Vec<(Kind, u32, String)> {
@@ -434,9 +450,16 @@ fn kinds(events: &[Event]) -> Vec<(Kind, u32, String)> {
 async fn run(place: Place, action: &'static str) -> bool {
     let base = sextant_integration::bundle::temp_dir();
     let Some(mut case) = Case::new(base.path(), place, action) else { return false };
+    let (plan, log) = (case.plan.clone(), case.log.clone());
+    let minder = tokio::spawn(async move {
+        while !end_plan(&plan, &log) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
     let begin = Instant::now();
     let (how, exec) = case.live().await;
-    assert!(case.fired(), "{}: it was not reached", case.name);
+    minder.abort();
+    assert!(case.fired(), "{}: it was not reached; {:?}", case.name, case.told());
     let events = case.events().await;
     case.check(place.3, how, exec.as_deref(), &events);
     println!("{} in {:?}, {} errors, {} deaths", case.name, begin.elapsed(), case.errors.len(), case.deaths);
@@ -505,6 +528,8 @@ fn a_program_does_not_start_with_a_plan_that_is_none() {
         match program {
             "shim" => {
                 let path = dir.path();
+                let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+                std::fs::set_permissions(path, private).unwrap();
                 for (flag, value) in [("--dir", path), ("--bundle", path), ("--runtime-root", path)] {
                     command.arg(flag).arg(value);
                 }

@@ -9,7 +9,7 @@
 //! | what was read and not logged | memory of the killed shim ([`crate::hand`]): it is logged, once | with the pipes |
 
 use crate::error::{Attempted, Error, Result};
-use crate::event::{Happening, OutputLost, Phase};
+use crate::event::{Handover, Happening, OutputLost, Phase};
 use crate::faults::{self, Point};
 use crate::init::{Init, terminal_pipe};
 use crate::journal::Reader;
@@ -20,9 +20,8 @@ use crate::service::past::Past;
 use crate::stdio::Logged;
 use crate::streams::{Ends, Over, Stdin};
 use crate::sys;
-use crate::task::{SHORT, Task};
-use sextant_runtime::contract::args::Invocation;
-use sextant_runtime::contract::state::{State, Status};
+use crate::task::{Task, has_executed};
+use sextant_runtime::contract::state::Status;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -101,8 +100,12 @@ impl Task {
         if past.phase == Phase::Stopped {
             return Ok(());
         }
+        // Asked first: an init that has ended is soon reaped.
+        let Handover { start_time, ref boot_id, .. } = past.handover;
+        let executed = orphan::has_executed(past.pid, start_time, boot_id);
+        self.doubtful = true;
         self.take(past, held)?;
-        self.learn_from_runtime().await
+        self.learn_from_runtime(executed).await
     }
 
     /// Takes hold of init and its output, and journals it.
@@ -156,13 +159,13 @@ impl Task {
 
     /// Records what the killed shim could not: that the process was executed, that it was paused,
     /// or that it goes on.
-    async fn learn_from_runtime(&mut self) -> Result<()> {
-        let state = self.runtime.run(&Invocation::State { id: self.id.clone() }, SHORT).await;
-        let state = state.ok().and_then(|f| serde_json::from_slice::<State>(&f.words).ok());
-        let Some(status) = state.map(|state| state.status) else { return Ok(()) };
-        if self.phase() == Phase::Created && matches!(status, Status::Running | Status::Paused) {
-            self.ledger.record(&Happening::Started { trace: Vec::new() }, |s| s.phase = Phase::Running)?;
+    async fn learn_from_runtime(&mut self, executed: bool) -> Result<()> {
+        let state = self.state().await;
+        if self.phase() == Phase::Created && (executed || state.as_ref().is_some_and(has_executed)) {
+            let started = Happening::Started { trace: Vec::new() };
+            self.ledger.record_surely(&started, |s| s.phase = Phase::Running).await?;
         }
+        let Some(status) = state.map(|state| state.status) else { return Ok(()) };
         match (self.phase(), status) {
             (Phase::Running, Status::Paused) => {
                 self.ledger.record(&Happening::Paused, |s| s.phase = Phase::Paused)

@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// How often the journalling of an end is tried again, on a disk that takes no more than was reserved.
+/// How often the journalling of what cannot be undone is tried again, on a disk that takes no more than was reserved.
 const RETRIES: u32 = 20;
 
 /// The time between two tries.
@@ -69,11 +69,11 @@ impl Ledger {
         self.publish_written(written, change)
     }
 
-    /// The same for an end, which nobody can observe a second time: tried again for a while.
+    /// The same for what nobody can observe a second time, or undo: tried again for a while.
     ///
     /// # Errors
     /// As [`Ledger::record`].
-    pub(crate) async fn record_end(
+    pub(crate) async fn record_surely(
         &self,
         what: &Happening,
         change: impl FnOnce(&mut Snapshot),

@@ -192,6 +192,7 @@ fn compose(
         init: None,
         buried: false,
         begun: false,
+        doubtful: false,
     };
     (service, task)
 }
@@ -204,9 +205,13 @@ async fn when(mut end: watch::Receiver<bool>) {
 
 /// Reaps at each SIGCHLD, and passes a SIGTERM on.
 async fn heed(signals: Signals, reaper: Reaper, commands: mpsc::Sender<Command>) {
+    // Whether children may have ended that no further signal tells of.
+    let mut unswept = false;
     loop {
-        let done = match signals.next().await {
-            Ok(Notice::Child) => reaper.sweep(),
+        let notice = if unswept { Ok(Notice::Child) } else { signals.next().await };
+        unswept = false;
+        let done = match notice {
+            Ok(Notice::Child) => reaper.sweep().inspect_err(|_| unswept = true),
             Ok(Notice::Terminate) => {
                 // A full queue means that the container is at work: the signal is ignored.
                 drop(commands.try_send(Command::Terminate));

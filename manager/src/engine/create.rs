@@ -64,6 +64,7 @@ pub(super) fn prepare(context: &Arc<Context>, record: Record) -> (Container, Han
         learned: 0,
         told: 0,
         degraded_told: false,
+        deleted_told: false,
         init: Init::default(),
         held: None,
         halt,

@@ -63,8 +63,9 @@ pub(super) async fn delete(container: &mut Container, force: Force) -> Result<()
 pub(super) async fn finish(container: &mut Container, force: Force, told: Told) -> Result<(), Error> {
     end(container, force).await?;
     container.catch_up().await?;
-    if told == Told::No {
+    if told == Told::No && !container.deleted_told {
         container.tell(EventKind::Deleted, None, None).await?;
+        container.deleted_told = true;
     }
     remove_files(container).await
 }

@@ -52,7 +52,7 @@ pub(super) async fn all(context: &Arc<Context>, history: Vec<Event>) -> Result<(
     let mut done = JoinSet::new();
     for (mut container, mailbox, told) in tasks {
         done.spawn(async move {
-            match one(&mut container, &told).await {
+            match repeatedly(&mut container, &told).await {
                 Ok(After::Gone) => {
                     let (id, context) = (container.id().to_owned(), Arc::clone(&container.context));
                     drop(container);
@@ -92,6 +92,28 @@ pub(super) async fn all(context: &Arc<Context>, history: Vec<Event>) -> Result<(
 
 /// How long serving waits for work that a killed manager has left.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Attempts with one container: a disk that was full, or did not answer, may do so a moment later.
+const ATTEMPTS: u32 = 5;
+
+/// The time before the second one, doubled before each further one.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// One container; what fails is tried again, as each of its steps may be repeated.
+async fn repeatedly(container: &mut Container, told: &[Event]) -> Result<After, Error> {
+    let mut pause = PAUSE;
+    for attempt in 1.. {
+        match one(container, told).await {
+            Err(error) if attempt < ATTEMPTS => {
+                tracing::warn!(container = container.id(), error = error.chain(), "reconciled again");
+                tokio::time::sleep(pause).await;
+                pause *= 2;
+            }
+            result => return result,
+        }
+    }
+    Err(Error::Stopping)
+}
 
 enum After {
     Kept,

@@ -210,7 +210,7 @@ impl Executed {
         faults::moment(Point::ExecEnd);
         let happening = Happening::ExecExited { exec: exec.id.clone(), over };
         if exec.recorded
-            && let Err(e) = shared.ledger.record_end(&happening, |_| ()).await
+            && let Err(e) = shared.ledger.record_surely(&happening, |_| ()).await
         {
             complain!("{}; the end of an exec is told, but not recorded", e.line());
         }
