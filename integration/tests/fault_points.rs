@@ -20,8 +20,8 @@ use sextant_proto::v1::sandboxes_client::SandboxesClient;
 use sextant_proto::v1::system_client::SystemClient;
 use sextant_proto::v1::{
     CreateExecRequest, CreateRequest, CreateSandboxRequest, DeleteRequest, DeleteSandboxRequest, Event,
-    EventsRequest, GetRequest, LimitsUpdate, LogOptions, SharedNamespaces, StartRequest,
-    UpdateResourcesRequest, WaitExecRequest, WaitRequest,
+    EventsRequest, GetRequest, LogOptions, RestartRequest, SharedNamespaces, StartRequest, StopRequest,
+    WaitExecRequest, WaitRequest,
 };
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -144,7 +144,7 @@ impl Case {
         let name = format!("{program}:{action}:{at}#{nth}");
         let (plan, log) = (base.join("plan"), base.join("faults"));
         std::fs::write(&plan, format!("log={}\n{name}\n", log.display())).unwrap();
-        let args: &[&str] = if needs == Needs::Events { &["--events-limit", "65536"] } else { &[] };
+        let args: &[&str] = if needs == Needs::Events { &["--events-limit", "4096"] } else { &[] };
         let daemon = Daemon::start_faulty(base, &plan, args)?;
         let (errors, id) = (Vec::new(), unique("point"));
         Some(Self { name, needs, daemon, plan, log, id, errors, deaths: 0, asked: 0 })
@@ -212,6 +212,7 @@ impl Case {
     fn request(&self) -> CreateRequest {
         let command: &[&str] = match self.needs {
             Output => &["/bin/probe", "work", "700", "7", "2000"],
+            Records | Needs::Events => &["/bin/probe", "sleep", "1000", "--term-exit", "7"],
             _ => &["/bin/probe", "sleep", "0.8", "--then-exit", "7"],
         };
         let log = LogOptions { max_file_bytes: 64 << 10, max_files: 100, ..LogOptions::default() };
@@ -328,30 +329,24 @@ impl Case {
                 self.daemon.kill();
                 self.restart();
             }
-            // Each a record of some kilobytes in one journal, and an event in the other.
+            // Each life is some kilobytes in one journal, and three events in the other.
             Records | Needs::Events => {
-                for _ in 0..90 {
+                for _ in 0..300 {
                     if self.fired() {
                         break;
                     }
                     self.mind();
-                    let limits = LimitsUpdate {
-                        cpuset_cpus: Some("0,".repeat(1900) + "0"),
-                        ..LimitsUpdate::default()
-                    };
-                    let request = UpdateResourcesRequest {
-                        id: self.id.clone(),
-                        limits: Some(limits),
-                        ..Default::default()
-                    };
-                    let updated = ContainersClient::new(self.channel()).update_resources(request).await;
-                    if let Err(e) = updated
-                        && e.code() != Code::Unavailable
-                    {
-                        self.errors.push(e);
-                        break;
-                    }
+                    let request = RestartRequest { id: self.id.clone(), ..RestartRequest::default() };
+                    let restarted = ContainersClient::new(self.channel()).restart(request).await;
+                    self.errors.extend(restarted.err().filter(|e| e.code() != Code::Unavailable));
                 }
+                self.mind();
+                let id = self.id.clone();
+                self.ask("stop", Code::Ok, move |channel, idempotency_key| {
+                    let request = StopRequest { id: id.clone(), idempotency_key, ..StopRequest::default() };
+                    async move { ContainersClient::new(channel).stop(request).await }
+                })
+                .await;
             }
             Life | Output | Sandbox => {}
         }
