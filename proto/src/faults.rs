@@ -269,10 +269,14 @@ fn list(points: &Points) -> String {
     list
 }
 
-/// FNV-1a, and no zero, from which xorshift does not come away.
+/// FNV-1a, mixed once more, so that texts that differ in little have nothing in common; and no zero, from
+/// which xorshift does not come away.
 fn hash(bytes: &[u8]) -> u64 {
     let fold = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, fold) | 1
+    let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325, fold);
+    let hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    let hash = (hash ^ (hash >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    (hash ^ (hash >> 33)) | 1
 }
 
 #[cfg(test)]

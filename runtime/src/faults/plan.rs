@@ -85,9 +85,12 @@ fn parse(text: &str) -> Result<Plan, String> {
         }
     }
     let own = format!("{seed} {:?} {}", std::env::args_os(), std::process::id());
-    // FNV-1a, and no zero, from which xorshift does not come away.
+    // FNV-1a, mixed once more, and no zero, from which xorshift does not come away.
     let fold = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    plan.random = AtomicU64::new(own.bytes().fold(0xcbf2_9ce4_8422_2325, fold) | 1);
+    let hash = own.bytes().fold(0xcbf2_9ce4_8422_2325, fold);
+    let hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    let hash = (hash ^ (hash >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    plan.random = AtomicU64::new((hash ^ (hash >> 33)) | 1);
     Ok(plan)
 }
 

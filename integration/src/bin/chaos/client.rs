@@ -102,12 +102,14 @@ impl One<'_> {
 
     /// Whether there is a container then.
     async fn create(&mut self, random: &mut Random, request: CreateRequest) -> bool {
+        let joins = !request.sandbox.is_empty();
         match self.ask(random, "create", |mut c, r| async move { c.create(r).await }, request).await {
             Some(Answer::Yes(_)) => self.world.note(&self.id, |life| life.created = true),
             // An earlier attempt did it, whose answer did not come; or is at it, and may fail yet.
             Some(Answer::No(status)) if status.code() == Code::AlreadyExists => {}
-            // A gremlin was at it; then nothing is left, which is checked at the end.
+            // A gremlin was at it, or at its sandbox; then nothing is left, which is checked at the end.
             Some(Answer::No(status)) if is_step(&status) => return false,
+            Some(Answer::No(status)) if joins && status.code() == Code::NotFound => return false,
             Some(Answer::No(status)) => {
                 self.world.wrong(format!("create {}: {status}", self.id));
                 return false;

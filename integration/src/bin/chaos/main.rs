@@ -247,6 +247,7 @@ async fn run(options: &Options, disk: &Path, root: &Path) -> usize {
     check::all(&world, &seen, &told);
     check::summary(&world, &done, &told);
     println!("faults: {:?}", plan.done());
+    explain(&world, &daemon);
     let grown = !until(Duration::from_secs(10), || check::Size::of(daemon.pid()).is_near(&before));
     if grown {
         world.wrong(format!("the daemon has grown: {before:?}, now {:?}", check::Size::of(daemon.pid())));
@@ -261,6 +262,22 @@ async fn run(options: &Options, disk: &Path, root: &Path) -> usize {
         world.wrong("something is left behind".into());
     }
     world.wrong.lock().map_or(1, |wrong| wrong.len())
+}
+
+/// What the daemon has logged of the containers with which something is wrong.
+fn explain(world: &World, daemon: &Daemon) {
+    let wrong = world.wrong.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let log = daemon.log();
+    let lives = world.lives();
+    for id in lives.keys().filter(|id| wrong.iter().any(|what| names(what, id))) {
+        eprintln!("-- log about {id}");
+        log.lines().filter(|line| names(line, id)).for_each(|line| eprintln!("{line}"));
+    }
+}
+
+/// Whether a text has this name, and not only one that begins with it.
+fn names(text: &str, id: &str) -> bool {
+    text.split(id).skip(1).any(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '-'))
 }
 
 /// What clients could not delete any more: nothing of it may stay.

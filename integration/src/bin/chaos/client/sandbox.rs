@@ -17,7 +17,9 @@ impl One<'_> {
         let mut some = || random.once_in(2);
         let shared = SharedNamespaces { network: some(), ipc: some(), uts: true, user: some(), pid: false };
         let pid = random.once_in(4);
-        let shared = SharedNamespaces { pid, ..shared };
+        // Who has none of a user namespace's rights may not mount what shows the others.
+        let user = shared.user || shared.network || pid;
+        let shared = SharedNamespaces { pid, user, ..shared };
         if pid {
             // Its init is a container of this name, of which events tell.
             self.world.note(&sandbox, |life| *life = Life { inner: true, ..Life::default() });
