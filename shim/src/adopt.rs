@@ -34,6 +34,9 @@ const NOBODY_READ: &str = "the shim was killed, and nobody had kept the pipes of
 const NOT_TOLD_APART: &str =
     "the shim was killed, and what it had read cannot be told apart from what it had logged";
 
+/// How often the runtime is asked for the state of a container. Of one that it has deleted it says nothing.
+const QUESTIONS: u32 = 3;
+
 /// What was kept for the next shim.
 #[derive(Debug, Default)]
 pub(crate) struct Held {
@@ -160,7 +163,12 @@ impl Task {
     /// Records what the killed shim could not: that the process was executed, that it was paused,
     /// or that it goes on.
     async fn learn_from_runtime(&mut self, executed: bool) -> Result<()> {
-        let state = self.state().await;
+        let mut state = self.state().await;
+        for _ in 1..QUESTIONS {
+            if state.is_none() {
+                state = self.state().await;
+            }
+        }
         if self.phase() == Phase::Created && (executed || state.as_ref().is_some_and(has_executed)) {
             let started = Happening::Started { trace: Vec::new() };
             self.ledger.record_surely(&started, |s| s.phase = Phase::Running).await?;

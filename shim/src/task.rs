@@ -300,12 +300,12 @@ impl Task {
         Ok(self.ledger.record_surely(&Happening::Resumed, |s| s.phase = Phase::Running).await?)
     }
 
-    /// Runs an invocation that brings the container to `wanted`. Where it ends without a word about
-    /// itself, as one that was killed, what counts is how the container is.
+    /// Runs an invocation that brings the container to `wanted`. Where that fails, what counts is how the
+    /// container is: the runtime may have been killed behind its work, or have nothing left to do.
     async fn change(&self, invocation: &Invocation, wanted: Status) -> Result<(), Refusal> {
         match self.runtime.run(invocation, SHORT).await {
             Ok(_) => Ok(()),
-            Err(fault) if fault.kind != FaultKind::Reported && self.is(wanted).await => Ok(()),
+            Err(_) if self.is(wanted).await => Ok(()),
             Err(fault) => Err(Refusal::Runtime(fault)),
         }
     }

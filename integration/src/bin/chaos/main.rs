@@ -277,7 +277,9 @@ fn explain(world: &World, daemon: &Daemon) {
 
 /// Whether a text has this name, and not only one that begins with it.
 fn names(text: &str, id: &str) -> bool {
-    text.split(id).skip(1).any(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '-'))
+    text.split(id).skip(1).any(|rest| {
+        rest.starts_with("-exec-") || !rest.starts_with(|c: char| c.is_alphanumeric() || c == '-')
+    })
 }
 
 /// What clients could not delete any more: nothing of it may stay.
