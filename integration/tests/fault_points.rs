@@ -10,6 +10,7 @@
     reason = "a test"
 )]
 
+use sextant_integration::calls::{self, Client};
 use sextant_integration::process::until;
 use sextant_integration::{Daemon, skip, skip_unless_root, unique};
 use sextant_proto::v1::containers_client::ContainersClient;
@@ -20,8 +21,8 @@ use sextant_proto::v1::sandboxes_client::SandboxesClient;
 use sextant_proto::v1::system_client::SystemClient;
 use sextant_proto::v1::{
     CreateExecRequest, CreateRequest, CreateSandboxRequest, DeleteRequest, DeleteSandboxRequest, Event,
-    EventsRequest, GetRequest, LogOptions, RestartRequest, SharedNamespaces, StartRequest, StopRequest,
-    WaitExecRequest, WaitRequest,
+    EventsRequest, GetRequest, LogOptions, PauseRequest, RestartRequest, ResumeRequest, SharedNamespaces,
+    StartRequest, Status as ContainerStatus, StopRequest, WaitExecRequest, WaitRequest,
 };
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -507,6 +508,86 @@ async fn a_life_survives_whatever_happens_at_a_point_of_the_shim() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_life_survives_whatever_happens_at_a_point_of_the_manager() {
     all(MANAGER).await;
+}
+
+/// A daemon with this plan, a container that was created in it, and the directory that has both.
+async fn created(plan: &str, command: &[&str]) -> Option<(tempfile::TempDir, Daemon, Client, String)> {
+    if skip_unless_root() {
+        return None;
+    }
+    let base = sextant_integration::bundle::temp_dir();
+    let file = base.path().join("plan");
+    std::fs::write(&file, plan).unwrap();
+    let Some(daemon) = Daemon::start_faulty(base.path(), &file, &[]) else {
+        skip("no sextantd-faults and sextant-shim-faults: scripts/build --faults makes them");
+        return None;
+    };
+    let (mut client, id) = (daemon.containers().await, unique("point"));
+    client.create(daemon.request(&id, command)).await.unwrap();
+    // A next shim is to do better.
+    std::fs::write(&file, "").unwrap();
+    Some((base, daemon, client, id))
+}
+
+async fn finish(daemon: Daemon, mut client: Client, id: &str) {
+    client.delete(DeleteRequest { id: id.into(), force: true, ..Default::default() }).await.unwrap();
+    tokio::task::block_in_place(|| daemon.finish(&[id]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_of_which_the_killed_shim_could_not_tell_is_told_although_the_process_has_ended() {
+    // It dies when the runtime has started the process, which ends at once.
+    let command = ["/bin/probe", "sleep", "0", "--then-exit", "7"];
+    let plan = "shim:die:runtime.report#2";
+    let Some((_base, daemon, mut client, id)) = created(plan, &command).await else { return };
+    let request = StartRequest { id: id.clone(), idempotency_key: format!("{id}-start") };
+    // Its answer is lost, or that of the next shim.
+    drop(client.start(request).await);
+    let exit = calls::wait(&mut client, &id).await;
+    let known = matches!(exit.how, Some(How::Code(CODE) | How::Unknown(_)));
+    assert!(known, "{exit:?}");
+    let events = calls::events_of(&daemon, &id).await;
+    let steps: Vec<Kind> = events.iter().map(Event::kind).filter(|kind| *kind != Kind::Adopted).collect();
+    assert_eq!(steps, [Kind::Created, Kind::Started, Kind::Exited], "{events:#?}");
+    finish(daemon, client, &id).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_and_a_resume_have_come_about_whatever_becomes_of_who_says_so() {
+    // The third and the fifth invocation: after each comes a question for the state.
+    let plan = "shim:fail:runtime.report#3;shim:fail:runtime.report#5";
+    let Some((_base, daemon, mut client, id)) = created(plan, &["/bin/probe", "sleep", "1000"]).await else {
+        return;
+    };
+    client.start(StartRequest { id: id.clone(), ..Default::default() }).await.unwrap();
+    client.pause(PauseRequest { id: id.clone(), ..Default::default() }).await.unwrap();
+    assert_eq!(calls::get(&mut client, &id).await.status(), ContainerStatus::Paused);
+    client.resume(ResumeRequest { id: id.clone(), ..Default::default() }).await.unwrap();
+    assert_eq!(calls::get(&mut client, &id).await.status(), ContainerStatus::Running);
+    // It goes on, or an exec would not end.
+    let ran = daemon.sextant(&["exec", &id, "--", "/bin/probe", "sleep", "0", "--then-exit", "3"]);
+    assert_eq!(ran.code, 3, "{ran:?}");
+    finish(daemon, client, &id).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_that_is_deleted_without_its_shim_has_an_exit() {
+    let Some((_base, daemon, mut client, id)) = created("", &["/bin/probe", "sleep", "1000"]).await else {
+        return;
+    };
+    client.start(StartRequest { id: id.clone(), ..Default::default() }).await.unwrap();
+    let running = calls::until_is(&mut client, &id, |container| container.shim_pid > 0).await;
+    // It does not answer: the deletion goes on without it.
+    let shim = nix::unistd::Pid::from_raw(running.shim_pid);
+    nix::sys::signal::kill(shim, nix::sys::signal::Signal::SIGSTOP).unwrap();
+    client.delete(DeleteRequest { id: id.clone(), force: true, ..Default::default() }).await.unwrap();
+    let events = calls::events_of(&daemon, &id).await;
+    let steps = [Kind::Created, Kind::Started, Kind::Exited, Kind::Deleted];
+    let told: Vec<&Event> = events.iter().filter(|event| steps.contains(&event.kind())).collect();
+    assert!(told.iter().map(|event| event.kind()).eq(steps), "{events:#?}");
+    let how = told[2].exit.clone().unwrap().how;
+    assert!(matches!(&how, Some(How::Signal(9) | How::Unknown(_))), "{how:?}");
+    tokio::task::block_in_place(|| daemon.finish(&[&id]));
 }
 
 #[test]
