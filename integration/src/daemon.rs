@@ -24,6 +24,8 @@ pub struct Daemon {
     dir: TempDir,
     child: Child,
     args: Vec<String>,
+    /// The plan of faults, where it is a build that has them.
+    plan: Option<PathBuf>,
 }
 
 impl Daemon {
@@ -43,11 +45,26 @@ impl Daemon {
         Self::start_at(dir.expect("a directory for the daemon"), args)
     }
 
+    /// The same of a build with fault points, shims and runtime as well: the file `plan` says what fails in
+    /// processes that are started from now on. `None` where no such build is there.
+    pub fn start_faulty(base: &Path, plan: &Path, args: &[&str]) -> Option<Self> {
+        let [shim, runtime] = ["sextant-shim-faults", "sextant-runtime-faults"].map(crate::binary_if_built);
+        crate::binary_if_built(FAULTY)?;
+        let (shim, runtime) = (shim?.display().to_string(), runtime?.display().to_string());
+        let dir = tempfile::Builder::new().prefix("sextant-it-").tempdir_in(base);
+        let args = [&["--shim", &shim, "--runtime", &runtime], args].concat();
+        Some(Self::start_planned(dir.expect("a directory for the daemon"), &args, Some(plan.into())))
+    }
+
     fn start_at(dir: TempDir, args: &[&str]) -> Self {
+        Self::start_planned(dir, args, None)
+    }
+
+    fn start_planned(dir: TempDir, args: &[&str], plan: Option<PathBuf>) -> Self {
         let args: Vec<String> = args.iter().map(ToString::to_string).collect();
         make_rootfs(&dir.path().join("rootfs"));
-        let child = spawn(dir.path(), &args);
-        Self { dir, child, args }
+        let child = spawn(dir.path(), &args, plan.as_deref()).unwrap_or_else(|e| panic!("{e}"));
+        Self { dir, child, args, plan }
     }
 
     /// Its directory: `root`, `state`, `socket`, `rootfs`, `log`.
@@ -88,7 +105,21 @@ impl Daemon {
 
     /// Starts it again on the same directories, after [`Daemon::kill`] or [`Daemon::terminate`].
     pub fn restart(&mut self) {
-        self.child = spawn(self.dir.path(), &self.args);
+        self.try_restart().unwrap_or_else(|e| panic!("{e}"));
+    }
+
+    /// The same, where it may end at once.
+    ///
+    /// # Errors
+    /// What it has logged.
+    pub fn try_restart(&mut self) -> Result<(), String> {
+        self.child = spawn(self.dir.path(), &self.args, self.plan.as_deref())?;
+        Ok(())
+    }
+
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("look after the daemon").is_some()
     }
 
     /// A connection.
@@ -191,10 +222,16 @@ fn container_ids(dir: &Path) -> Vec<String> {
         .collect()
 }
 
-fn spawn(dir: &Path, args: &[String]) -> Child {
+/// The build with fault points.
+const FAULTY: &str = "sextantd-faults";
+
+fn spawn(dir: &Path, args: &[String], plan: Option<&Path>) -> Result<Child, String> {
     let log = || File::options().create(true).append(true).open(dir.join("log")).expect("open the log");
     let socket = dir.join("socket");
-    let mut command = Command::new(binary("sextantd"));
+    let mut command = Command::new(binary(if plan.is_some() { FAULTY } else { "sextantd" }));
+    if let Some(plan) = plan {
+        command.env("SEXTANT_FAULTS", format!("@{}", plan.display()));
+    }
     command.arg("--root").arg(dir.join("root")).arg("--state").arg(dir.join("state"));
     command.arg("--listen").arg(format!("unix:{}", socket.display()));
     command.args(args).stdin(Stdio::null()).stdout(log()).stderr(log());
@@ -205,7 +242,7 @@ fn spawn(dir: &Path, args: &[String]) -> Child {
     let ended = child.try_wait().expect("look after sextantd");
     if !up || ended.is_some() {
         let log = std::fs::read_to_string(dir.join("log")).unwrap_or_default();
-        panic!("sextantd does not listen ({ended:?}):\n{log}");
+        return Err(format!("sextantd does not listen ({ended:?}):\n{log}"));
     }
-    child
+    Ok(child)
 }

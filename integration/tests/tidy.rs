@@ -37,6 +37,8 @@ const WIRE_PLACES: &[&str] = &[
     "manager/src/shims",
     "manager/src/bin/sextant.rs",
     "manager/src/daemon/serve.rs",
+    "manager/src/faults.rs",
+    "shim/src/faults.rs",
     "shim/src/service",
     "shim/src/journal",
     "shim/src/main.rs",
@@ -268,4 +270,42 @@ fn scripts_say_what_they_do_when_asked() {
         let text = String::from_utf8_lossy(&help.stdout);
         assert!(help.status.success() && text.starts_with("usage: scripts/"), "{:?}: {text}", entry.path());
     }
+}
+
+/// Points at which a program may fail on purpose, by the files that name them: variants of `Point` with their names.
+fn fault_points(file: &str) -> Vec<(String, String)> {
+    let text = std::fs::read_to_string(root().join(file)).unwrap();
+    let names = text.lines().filter_map(|line| line.trim().strip_prefix("Self::")?.split_once(" => \""));
+    names.map(|(variant, name)| (variant.to_owned(), name.trim_end_matches("\",").to_owned())).collect()
+}
+
+#[test]
+fn every_fault_point_is_reached_documented_and_tested() {
+    let (sources, mut problems) = (sources(), Vec::new());
+    let documented = std::fs::read_to_string(root().join("docs/reliability.md")).unwrap();
+    let tested = std::fs::read_to_string(root().join("integration/tests/fault_points.rs")).unwrap();
+    for program in ["shim", "manager"] {
+        let file = format!("{program}/src/faults.rs");
+        let points = fault_points(&file);
+        assert!(points.len() > 10, "only {points:?} in {file}");
+        for (variant, name) in points {
+            let word = format!("Point::{variant}");
+            let inside = |of: &str| of.starts_with(&format!("{program}/src/")) && of != file;
+            let reached = sources.iter().filter(|(of, _)| inside(of)).any(|(_, text)| {
+                code_lines(text).any(|(_, line)| {
+                    line.split(&word).skip(1).any(|rest| !rest.starts_with(char::is_alphanumeric))
+                })
+            });
+            if !reached {
+                problems.push(format!("{program} does not reach {name}"));
+            }
+            if !documented.lines().any(|line| line.starts_with(&format!("| {program} `{name}` |"))) {
+                problems.push(format!("{program} {name} is not in the table of docs/reliability.md"));
+            }
+            if !tested.contains(&format!("(\"{program}\", \"{name}")) {
+                problems.push(format!("{program} {name} is not in integration/tests/fault_points.rs"));
+            }
+        }
+    }
+    assert_none(&problems, "a fault point that is not what it should be");
 }

@@ -12,6 +12,7 @@ pub mod bundle;
 pub mod cli;
 pub mod daemon;
 pub mod engine;
+pub mod faults;
 pub mod files;
 pub mod info;
 pub mod logs;

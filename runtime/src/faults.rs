@@ -11,6 +11,10 @@
 //!   hold                it writes a record with the object "held" and waits until the file
 //!                       of the records is made executable
 //! ```
+//!
+//! Beside it, the plan in `SEXTANT_FAULTS` is read that shim and manager have as well (its grammar is that of
+//! `sextant_proto::faults`): its entries `runtime:ACTION:STAGE[#N][%P/Q]`, where ACTION is `fail`,
+//! `fail-after`, `delay=MS` or `die`.
 
 use crate::contract::report::Stage;
 use crate::report::{Outcome, Reporter};
@@ -45,8 +49,40 @@ fn at(_: Stage, _: &Reporter) -> Outcome<Then> {
     Ok(Then::Nothing)
 }
 
+/// Reads the plan, if there is one.
+///
+/// # Errors
+/// Naming the entry that is none.
+#[cfg(feature = "faults")]
+pub fn read_plan() -> Outcome<()> {
+    plan::read().map_err(|because| crate::report::refuse("read the plan of faults", because))
+}
+
+/// There is none in this build.
+///
+/// # Errors
+/// Never.
+#[cfg(not(feature = "faults"))]
+#[inline(always)]
+pub fn read_plan() -> Outcome<()> {
+    Ok(())
+}
+
+#[cfg(feature = "faults")]
+mod plan;
+
 #[cfg(feature = "faults")]
 fn at(stage: Stage, report: &Reporter) -> Outcome<Then> {
+    let place = stage.to_string();
+    if let Some(action) = plan::at(&place) {
+        return carry_out(&action, &place, report);
+    }
+    of_variable(&place, report)
+}
+
+/// What `SEXTANT_FAULT` says.
+#[cfg(feature = "faults")]
+fn of_variable(stage: &str, report: &Reporter) -> Outcome<Then> {
     use std::sync::atomic::{AtomicU32, Ordering};
     static REACHED: AtomicU32 = AtomicU32::new(0);
     static COMMAND: std::sync::OnceLock<u32> = std::sync::OnceLock::new();
@@ -57,10 +93,19 @@ fn at(stage: Stage, report: &Reporter) -> Outcome<Then> {
     let Some((action, place)) = text.split_once(':') else { return Ok(Then::Nothing) };
     let (place, wanted_who) = place.split_once('@').unwrap_or((place, who));
     let (wanted, nth) = place.split_once('#').unwrap_or((place, "1"));
-    if stage.to_string() != wanted
+    if stage != wanted
         || who != wanted_who
         || (REACHED.fetch_add(1, Ordering::Relaxed) + 1).to_string() != nth
     {
+        return Ok(Then::Nothing);
+    }
+    carry_out(action, stage, report)
+}
+
+#[cfg(feature = "faults")]
+fn carry_out(action: &str, stage: &str, report: &Reporter) -> Outcome<Then> {
+    if let Some(time) = action.strip_prefix("delay=").and_then(|ms| ms.parse().ok()) {
+        std::thread::sleep(std::time::Duration::from_millis(time));
         return Ok(Then::Nothing);
     }
     match action {
@@ -71,7 +116,7 @@ fn at(stage: Stage, report: &Reporter) -> Outcome<Then> {
             let pid = std::process::id().cast_signed();
             let object = "held".to_owned();
             report.write(&crate::contract::report::Record {
-                stage,
+                stage: stage.parse().unwrap_or(crate::contract::report::StageKind::Load.into()),
                 start_ns: now,
                 end_ns: now,
                 pid,

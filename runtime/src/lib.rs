@@ -12,7 +12,7 @@ pub mod contract;
 pub mod create;
 mod criu;
 pub mod exec;
-mod faults;
+pub mod faults;
 pub mod handshake;
 pub mod hooks;
 pub mod init;

@@ -10,7 +10,7 @@ use sextant_runtime::contract::{EXIT_EXEC_FAILURE, EXIT_FAILURE, ExitCode, OCI_V
 use sextant_runtime::pass::Passed;
 use sextant_runtime::report::{Attempt, Outcome, Reporter, refuse};
 use sextant_runtime::seal::Mount;
-use sextant_runtime::{log, seal, sys};
+use sextant_runtime::{faults, log, seal, sys};
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -49,6 +49,7 @@ fn run(cli: Cli, sealed: Option<Mount>) -> Outcome<ExitCode> {
         None => return Err(refuse("run a command", "none was given; see --help")),
         Some(command) => command,
     };
+    faults::read_plan()?;
     close_inherited(&cli.global, &command, sealed.as_ref())?;
     let context = context(cli.global, sealed)?;
     match &command {

@@ -282,6 +282,7 @@ impl Directory {
         stored.state.status = self.status(&stored);
         if stored.state.status == Status::Stopped {
             stored.state.pid = 0;
+            stored.state.executed = !self.has_start_socket();
         }
         Ok(stored)
     }
@@ -328,8 +329,7 @@ impl Directory {
     /// by a living socket as such (unix(7), `EPROTOTYPE`), and not noticed by init.
     fn has_waiting_init(&self) -> bool {
         use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
-        if nix::sys::stat::fstatat(self.fd.as_fd(), START, nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW).is_err()
-        {
+        if !self.has_start_socket() {
             return false;
         }
         let probe = || {
@@ -337,6 +337,11 @@ impl Directory {
             connect(fd.as_raw_fd(), &UnixAddr::new(&self.start_address())?)
         };
         probe() == Err(Errno::EPROTOTYPE)
+    }
+
+    /// Whether the file is there: from `create` on, until a `start` hears that the process was executed.
+    fn has_start_socket(&self) -> bool {
+        nix::sys::stat::fstatat(self.fd.as_fd(), START, nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW).is_ok()
     }
 
     /// The start socket's path, short enough for any depth of directories.
@@ -374,7 +379,7 @@ impl Directory {
         Ok(fd)
     }
 
-    /// Removes the start socket: the container is no longer waiting.
+    /// Removes the start socket: the process was executed.
     ///
     /// # Errors
     /// As unlink(2).

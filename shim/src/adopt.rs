@@ -9,7 +9,8 @@
 //! | what was read and not logged | memory of the killed shim ([`crate::hand`]): it is logged, once | with the pipes |
 
 use crate::error::{Attempted, Error, Result};
-use crate::event::{Happening, OutputLost, Phase};
+use crate::event::{Handover, Happening, OutputLost, Phase};
+use crate::faults::{self, Point};
 use crate::init::{Init, terminal_pipe};
 use crate::journal::Reader;
 use crate::log::Log;
@@ -19,9 +20,8 @@ use crate::service::past::Past;
 use crate::stdio::Logged;
 use crate::streams::{Ends, Over, Stdin};
 use crate::sys;
-use crate::task::{SHORT, Task};
-use sextant_runtime::contract::args::Invocation;
-use sextant_runtime::contract::state::{State, Status};
+use crate::task::{Task, has_executed};
+use sextant_runtime::contract::state::Status;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -33,6 +33,9 @@ const NOBODY_READ: &str = "the shim was killed, and nobody had kept the pipes of
 /// Why output is missing although the pipes were kept.
 const NOT_TOLD_APART: &str =
     "the shim was killed, and what it had read cannot be told apart from what it had logged";
+
+/// How often the runtime is asked for the state of a container. Of one that it has deleted it says nothing.
+const QUESTIONS: u32 = 3;
 
 /// What was kept for the next shim.
 #[derive(Debug, Default)]
@@ -82,6 +85,7 @@ impl Task {
     pub(crate) async fn adopt(&mut self, held: Held) -> Result<()> {
         let attempted = || format!("take over container {}", self.id);
         let past = Reader::open(&self.dir.join("journal")).and_then(|mut journal| Past::read(&mut journal));
+        faults::reach(Point::AdoptTakeover).attempted(attempted)?;
         let past = past.attempted(attempted)?;
         if !matches!(past.phase, Phase::Created | Phase::Running | Phase::Paused | Phase::Stopped) {
             let why = format!("its journal says that it is {}", past.phase);
@@ -99,8 +103,12 @@ impl Task {
         if past.phase == Phase::Stopped {
             return Ok(());
         }
+        // Asked first: an init that has ended is soon reaped.
+        let Handover { start_time, ref boot_id, .. } = past.handover;
+        let executed = orphan::has_executed(past.pid, start_time, boot_id);
+        self.doubtful = true;
         self.take(past, held)?;
-        self.learn_from_runtime().await
+        self.learn_from_runtime(executed).await
     }
 
     /// Takes hold of init and its output, and journals it.
@@ -154,13 +162,18 @@ impl Task {
 
     /// Records what the killed shim could not: that the process was executed, that it was paused,
     /// or that it goes on.
-    async fn learn_from_runtime(&mut self) -> Result<()> {
-        let state = self.runtime.run(&Invocation::State { id: self.id.clone() }, SHORT).await;
-        let state = state.ok().and_then(|f| serde_json::from_slice::<State>(&f.words).ok());
-        let Some(status) = state.map(|state| state.status) else { return Ok(()) };
-        if self.phase() == Phase::Created && matches!(status, Status::Running | Status::Paused) {
-            self.ledger.record(&Happening::Started { trace: Vec::new() }, |s| s.phase = Phase::Running)?;
+    async fn learn_from_runtime(&mut self, executed: bool) -> Result<()> {
+        let mut state = self.state().await;
+        for _ in 1..QUESTIONS {
+            if state.is_none() {
+                state = self.state().await;
+            }
         }
+        if self.phase() == Phase::Created && (executed || state.as_ref().is_some_and(has_executed)) {
+            let started = Happening::Started { trace: Vec::new() };
+            self.ledger.record_surely(&started, |s| s.phase = Phase::Running).await?;
+        }
+        let Some(status) = state.map(|state| state.status) else { return Ok(()) };
         match (self.phase(), status) {
             (Phase::Running, Status::Paused) => {
                 self.ledger.record(&Happening::Paused, |s| s.phase = Phase::Paused)

@@ -10,6 +10,7 @@
 //! A read is announced (`COMING`) with as many bytes as the kernel says are there, and the place for
 //! them begins with a pattern: if that is not there any more, the read has come about.
 
+use crate::faults::{self, Point};
 use crate::pipe::{CHUNK, Flow, Pipe};
 use crate::sys::Memory;
 use std::io;
@@ -182,6 +183,7 @@ impl Hand {
 
     /// Makes another place the valid one.
     fn put(&mut self, place: Place) {
+        faults::moment(Point::HandStore);
         let other = 1 - self.memory.word(CURRENT).load(Ordering::Relaxed).min(1);
         let first = if other == 0 { PLACES[0] } else { PLACES[1] };
         let words = [size(place.begin), size(place.end), place.log];

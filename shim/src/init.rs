@@ -4,6 +4,7 @@
 
 use crate::error::{Attempted, Error, Result};
 use crate::event::{Exit, Handover, OutputEnds, Stage, TerminalEnd};
+use crate::faults::{self, Point};
 use crate::log::Log;
 use crate::oom::{OomCounter, OomWatch};
 use crate::orphan;
@@ -190,6 +191,7 @@ pub(crate) async fn news_of(init: &mut Option<Init>) -> News {
 /// When the pid file cannot be read, or names a process that is no orphan of this creation.
 pub(crate) fn orphan_of(creation: &Creation, pid_file: &Path, what: &str) -> Result<Process> {
     let attempted = || format!("read the runtime's pid file {}", pid_file.display());
+    faults::reach(Point::InitClaim).attempted(attempted)?;
     let text = std::fs::read_to_string(pid_file).attempted(attempted)?;
     let pid = text.trim().parse().attempted(attempted)?;
     creation.claim(pid).attempted(|| format!("take over {what}, pid {pid}"))

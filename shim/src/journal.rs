@@ -10,6 +10,7 @@ mod compact;
 
 use crate::error::{Attempted, Error, Result};
 use crate::event::Happening;
+use crate::faults::{self, Point};
 use crate::service::wire;
 use nix::fcntl::{FallocateFlags, Flock, FlockArg};
 use sextant_proto::journal::{HEADER, next, record_size};
@@ -96,6 +97,7 @@ impl Journal {
         let file = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, e)| e)?;
         reserve(&file);
         file.sync_all()?;
+        faults::reach(Point::JournalCompact)?;
         std::fs::rename(&new, &self.path)?;
         self.length = file.metadata()?.len();
         self.file = file;
@@ -112,7 +114,7 @@ impl Journal {
         let attempted = || format!("write record {} of the journal {}", stamp.seq, self.path.display());
         let record = sextant_proto::journal::encode(&wire::event(stamp, what))
             .map_err(|size| Error::new(attempted(), format!("its {size} bytes are too many")))?;
-        if let Err(e) = (&*self.file).write_all(&record) {
+        if let Err(e) = faults::write(Point::JournalAppend, &record, |bytes| (&*self.file).write_all(bytes)) {
             self.file.set_len(self.length).attempted(attempted)?;
             return Err(Error::new(attempted(), e));
         }

@@ -5,13 +5,14 @@
 use crate::command::Snapshot;
 use crate::error::{Error, Result};
 use crate::event::{Happening, Phase};
+use crate::faults::{self, Point};
 use crate::journal::{Journal, Stamp};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// How often the journalling of an end is tried again, on a disk that takes no more than was reserved.
+/// How often the journalling of what cannot be undone is tried again, on a disk that takes no more than was reserved.
 const RETRIES: u32 = 20;
 
 /// The time between two tries.
@@ -68,11 +69,11 @@ impl Ledger {
         self.publish_written(written, change)
     }
 
-    /// The same for an end, which nobody can observe a second time: tried again for a while.
+    /// The same for what nobody can observe a second time, or undo: tried again for a while.
     ///
     /// # Errors
     /// As [`Ledger::record`].
-    pub(crate) async fn record_end(
+    pub(crate) async fn record_surely(
         &self,
         what: &Happening,
         change: impl FnOnce(&mut Snapshot),
@@ -93,7 +94,8 @@ impl Ledger {
     pub(crate) fn sync(&self) {
         let file = self.journal().file();
         tokio::task::spawn_blocking(move || {
-            if let Err(e) = file.and_then(|file| file.sync_data()) {
+            let synced = faults::reach(Point::JournalSync).and(file).and_then(|file| file.sync_data());
+            if let Err(e) = synced {
                 complain!("sync the journal: {e}");
             }
         });

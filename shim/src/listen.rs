@@ -2,6 +2,7 @@
 //! and every caller's identity is looked at once it has connected.
 
 use crate::error::{Attempted, Error, Result};
+use crate::faults::{self, Point};
 use nix::sys::stat::{Mode, umask};
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -53,6 +54,7 @@ impl Drop for Place {
 /// Of open(2), bind(2) and listen(2).
 pub(crate) fn bind(dir: &std::path::Path, name: &str) -> Result<Socket> {
     let attempted = || format!("listen on {}", dir.join(name).display());
+    faults::reach(Point::SocketBind).attempted(attempted)?;
     let dir_fd = File::open(dir).attempted(attempted)?;
     let path = PathBuf::from(format!("/proc/self/fd/{}/{name}", dir_fd.as_raw_fd()));
     // One thread: nobody else makes a file meanwhile.

@@ -18,6 +18,7 @@ mod daemon;
 mod error;
 mod event;
 mod execs;
+mod faults;
 mod hand;
 mod init;
 mod journal;
@@ -85,6 +86,7 @@ fn main() -> ExitCode {
 fn supervise(args: Args) -> Result<()> {
     sys::close_inherited().attempted(|| "close inherited descriptors".into())?;
     let config = args.check()?;
+    faults::read_plan(&config.id).attempted(|| "read the plan of faults".into())?;
     daemon::detach()?;
     daemon::limit_files(config.nofile)?;
     let signals = signals::block()?;
@@ -190,6 +192,7 @@ fn compose(
         init: None,
         buried: false,
         begun: false,
+        doubtful: false,
     };
     (service, task)
 }
@@ -202,9 +205,13 @@ async fn when(mut end: watch::Receiver<bool>) {
 
 /// Reaps at each SIGCHLD, and passes a SIGTERM on.
 async fn heed(signals: Signals, reaper: Reaper, commands: mpsc::Sender<Command>) {
+    // Whether children may have ended that no further signal tells of.
+    let mut unswept = false;
     loop {
-        let done = match signals.next().await {
-            Ok(Notice::Child) => reaper.sweep(),
+        let notice = if unswept { Ok(Notice::Child) } else { signals.next().await };
+        unswept = false;
+        let done = match notice {
+            Ok(Notice::Child) => reaper.sweep().inspect_err(|_| unswept = true),
             Ok(Notice::Terminate) => {
                 // A full queue means that the container is at work: the signal is ignored.
                 drop(commands.try_send(Command::Terminate));

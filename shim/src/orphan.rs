@@ -89,6 +89,17 @@ pub(crate) fn start_time(pid: i32) -> Option<u64> {
     fields(&stat).get(22 - 3)?.parse().ok()
 }
 
+/// Whether the process, which is this one and may be a zombie, has called execve(2) since it was cloned: an
+/// init does so with the user's program only. Field 9 of its stat has `PF_FORKNOEXEC` until then.
+pub(crate) fn has_executed(pid: i32, started_at: u64, boot: &str) -> bool {
+    const FORKED_AND_NOT_EXECUTED: u64 = 0x40;
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
+    let fields = fields(&stat);
+    let number = |field: usize| fields.get(field - 3).and_then(|field| field.parse::<u64>().ok());
+    let same = started_at != 0 && number(22) == Some(started_at) && boot == boot_id();
+    same && number(9).is_some_and(|flags| flags & FORKED_AND_NOT_EXECUTED == 0)
+}
+
 /// The fields of `/proc/PID/stat` from the third on; the second, a name, may have any character.
 fn fields(stat: &str) -> Vec<&str> {
     stat.rsplit_once(')').map(|(_, rest)| rest.split_whitespace().collect()).unwrap_or_default()
@@ -152,6 +163,25 @@ mod tests {
         drop(child.stdin.take());
         child.wait().unwrap();
         assert!(hold(pid, started, &boot).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_process_says_whether_it_has_executed_also_as_a_zombie() {
+        let (mut child, pid) = child("(read _ <&3; exit 0) 3<&0 & wait; sleep 0.1");
+        let boot = boot_id();
+        assert!(has_executed(pid, start_time(pid).unwrap(), &boot));
+        let children = format!("/proc/{pid}/task/{pid}/children");
+        let forked = std::iter::repeat_with(|| std::fs::read_to_string(&children).unwrap_or_default());
+        let forked: i32 = forked.filter_map(|text| text.trim().parse().ok()).next().unwrap();
+        assert!(!has_executed(forked, start_time(forked).unwrap(), &boot));
+        drop(child.stdin.take());
+        while zombie_status(pid).is_none() {
+            std::thread::yield_now();
+        }
+        let started = start_time(pid).unwrap();
+        assert!(has_executed(pid, started, &boot) && !has_executed(pid, started + 1, &boot));
+        child.wait().unwrap();
+        assert!(!has_executed(pid, started, &boot));
     }
 
     #[tokio::test]

@@ -9,6 +9,7 @@
 //!                                since init may exit before its pid is known
 //! ```
 
+use crate::faults::{self, Point};
 use crate::sys::{self, How};
 use std::collections::VecDeque;
 use std::io;
@@ -89,6 +90,7 @@ impl Reaper {
     /// # Errors
     /// Of waitid(2).
     pub(crate) fn sweep(&self) -> io::Result<()> {
+        faults::reach(Point::ExitReap)?;
         while let Some(pid) = sys::exited_child()? {
             let mut table = self.table();
             match table.known.iter().position(|k| k.pid == pid) {

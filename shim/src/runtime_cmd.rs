@@ -4,6 +4,7 @@
 
 use crate::error::Error;
 use crate::event::Stage;
+use crate::faults::{self, Point};
 use crate::pipe::{Flow, Pipe};
 use crate::reaper::{Ended, Process, Reaper};
 use crate::report::Report;
@@ -111,7 +112,8 @@ impl Runtime {
         aborted: impl Future<Output = ()>,
     ) -> Result<Finished, Fault> {
         let name = name(invocation);
-        let mut running = self.spawn(invocation, stdin).map_err(|e| {
+        let spawned = faults::reach(Point::RuntimeSpawn).and_then(|()| self.spawn(invocation, stdin));
+        let mut running = spawned.map_err(|e| {
             Fault::without_record(name, format!("{}: {e}", self.binary.display()), FaultKind::Unexplained)
         })?;
         let ended = running.finish(limit, aborted).await;
@@ -119,6 +121,10 @@ impl Runtime {
             complain!("sextant-runtime {name}: {}", String::from_utf8_lossy(&running.words).trim_end());
         }
         let trace = running.report.take(name);
+        if let Err(e) = faults::reach(Point::RuntimeReport) {
+            let because = format!("its report cannot be read: {e}");
+            return Err(Fault { trace, ..Fault::without_record(name, because, FaultKind::Unexplained) });
+        }
         if running.speaker == Speaker::Process && !matches!(ended, End::Exited(How::Code(0))) {
             // There is no process: what was written are the runtime's own words.
             running.speaker = Speaker::Runtime;

@@ -30,6 +30,7 @@ use crate::console::Console;
 use crate::error::Attempted;
 use crate::event::{Exit, Happening, Phase, Stage};
 use crate::execs::Execs;
+use crate::faults::{self, Point};
 use crate::init::{Init, News, Signalled, end_of, news_of};
 use crate::ledger::Ledger;
 use crate::log::{Counters, Log, Settings};
@@ -37,6 +38,7 @@ use crate::reaper::Ended;
 use crate::runtime_cmd::{Fault, FaultKind, Finished, Runtime};
 use crate::streams::{Current, Ends, Over, Stdin};
 use sextant_runtime::contract::args::{Invocation, Limits};
+use sextant_runtime::contract::state::{State, Status};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -77,6 +79,13 @@ pub(crate) struct Task {
     pub(crate) buried: bool,
     /// Whether the runtime was asked for a container, recorded or not: what it has left is to be deleted.
     pub(crate) begun: bool,
+    /// Whether this life may have been started although no record says so.
+    pub(crate) doubtful: bool,
+}
+
+/// Whether this is the state of a container whose process was executed.
+pub(crate) fn has_executed(state: &State) -> bool {
+    state.executed || matches!(state.status, Status::Running | Status::Paused)
 }
 
 impl Task {
@@ -157,7 +166,7 @@ impl Task {
             self.bury().await?;
         }
         self.ledger.publish(|s| s.phase = Phase::Creating);
-        self.begun = true;
+        (self.begun, self.doubtful) = (true, false);
         match self.run_create(new, others).await {
             Ok((pid, trace)) => {
                 let change = |s: &mut Snapshot| {
@@ -229,13 +238,21 @@ impl Task {
 
     async fn start(&mut self, others: &mut Mailbox) -> Result<(), Refusal> {
         self.require("start the container", &[Phase::Created])?;
+        self.doubtful = true;
         let result = self.run_long(&Invocation::Start { id: self.id.clone() }, None, others).await;
         let mut trace = self.init.as_mut().map(|init| init.stages("start")).unwrap_or_default();
         match result {
             Ok(mut finished) => {
                 trace.append(&mut finished.trace);
-                self.ledger.record(&Happening::Started { trace }, |s| s.phase = Phase::Running)?;
-                Ok(())
+                let started = Happening::Started { trace };
+                Ok(self.ledger.record_surely(&started, |s| s.phase = Phase::Running).await?)
+            }
+            // Nobody says so, and yet it may have been: of a runtime that was killed right afterwards.
+            Err(fault) if fault.kind != FaultKind::Reported && self.was_executed().await => {
+                let mut stages = fault.trace;
+                trace.append(&mut stages);
+                let started = Happening::Started { trace };
+                Ok(self.ledger.record_surely(&started, |s| s.phase = Phase::Running).await?)
             }
             Err(mut fault) => {
                 trace.append(&mut fault.trace);
@@ -269,8 +286,8 @@ impl Task {
         }
         self.require("pause the container", &[Phase::Running])?;
         let invocation = Invocation::Pause { id: self.id.clone() };
-        self.runtime.run(&invocation, SHORT).await.map_err(Refusal::Runtime)?;
-        Ok(self.ledger.record(&Happening::Paused, |s| s.phase = Phase::Paused)?)
+        self.change(&invocation, Status::Paused).await?;
+        Ok(self.ledger.record_surely(&Happening::Paused, |s| s.phase = Phase::Paused).await?)
     }
 
     async fn resume(&mut self) -> Result<(), Refusal> {
@@ -279,8 +296,44 @@ impl Task {
         }
         self.require("resume the container", &[Phase::Paused])?;
         let invocation = Invocation::Resume { id: self.id.clone() };
-        self.runtime.run(&invocation, SHORT).await.map_err(Refusal::Runtime)?;
-        Ok(self.ledger.record(&Happening::Resumed, |s| s.phase = Phase::Running)?)
+        self.change(&invocation, Status::Running).await?;
+        Ok(self.ledger.record_surely(&Happening::Resumed, |s| s.phase = Phase::Running).await?)
+    }
+
+    /// Runs an invocation that brings the container to `wanted`. Where that fails, what counts is how the
+    /// container is: the runtime may have been killed behind its work, or have nothing left to do.
+    async fn change(&self, invocation: &Invocation, wanted: Status) -> Result<(), Refusal> {
+        match self.runtime.run(invocation, SHORT).await {
+            Ok(_) => Ok(()),
+            Err(_) if self.is(wanted).await => Ok(()),
+            Err(fault) => Err(Refusal::Runtime(fault)),
+        }
+    }
+
+    /// What the runtime says of the container, if it says anything.
+    pub(crate) async fn state(&self) -> Option<State> {
+        let state = self.runtime.run(&Invocation::State { id: self.id.clone() }, SHORT).await.ok()?;
+        serde_json::from_slice(&state.words).ok()
+    }
+
+    async fn is(&self, status: Status) -> bool {
+        self.state().await.is_some_and(|state| state.status == status)
+    }
+
+    /// Whether the runtime knows that the user's process was executed.
+    async fn was_executed(&self) -> bool {
+        self.state().await.as_ref().is_some_and(has_executed)
+    }
+
+    /// The start of a life that has ended, where no record says it: of a runtime or a shim that was killed
+    /// right after it.
+    async fn recall_start(&mut self) {
+        if self.phase() == Phase::Created && self.doubtful && self.was_executed().await {
+            let started = Happening::Started { trace: Vec::new() };
+            if let Err(e) = self.ledger.record_surely(&started, |s| s.phase = Phase::Running).await {
+                complain!("{}", e.line());
+            }
+        }
     }
 
     async fn update(&mut self, limits: Limits) -> Result<(), Refusal> {
@@ -345,9 +398,11 @@ impl Task {
             self.tell_oom(kills);
         }
         let (exit, failure) = init.last_words(ended).await;
+        self.recall_start().await;
+        faults::moment(Point::ExitRecord);
         let happening = Happening::Exited { exit, failure };
         let change = |s: &mut Snapshot| (s.phase, s.pid, s.exit) = (Phase::Stopped, 0, Some(exit));
-        if let Err(e) = self.ledger.record_end(&happening, change).await {
+        if let Err(e) = self.ledger.record_surely(&happening, change).await {
             complain!("{}; the exit is told, but not recorded", e.line());
         }
         self.ledger.sync();

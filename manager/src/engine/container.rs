@@ -35,6 +35,8 @@ pub(super) struct Container {
     pub(super) told: u64,
     /// Whether clients were told that it is degraded, and not that it recovered.
     pub(super) degraded_told: bool,
+    /// Whether they were told that it is deleted: what is left of it may still have to be removed.
+    pub(super) deleted_told: bool,
     /// What the journal says of its init.
     pub(super) init: Init,
     /// What is kept for another shim while init lives.

@@ -74,6 +74,7 @@ pub(super) fn prepare(context: &Arc<Context>, record: Record) -> (Container, Han
         place: Place::default(),
         told: 0,
         degraded_told: false,
+        deleted_told: false,
         init: Init::default(),
         held: None,
         dropped: Default::default(),

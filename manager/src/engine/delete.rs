@@ -7,8 +7,10 @@ use super::container::Container;
 use super::error::Error;
 use super::pins::Holder;
 use super::record::Intent;
-use crate::model::{EventKind, Failure, Phase};
+use crate::faults::{self, Point};
+use crate::model::{Ending, EventKind, Failure, Phase};
 use crate::shims::client::{Force, Listener, listener};
+use crate::shims::hold::Held;
 use crate::shims::spawn::kill_listener;
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,12 +62,31 @@ pub(super) async fn delete(container: &mut Container, force: Force) -> Result<()
 /// # Errors
 /// The failed step.
 pub(super) async fn finish(container: &mut Container, force: Force, told: Told) -> Result<(), Error> {
+    container.hold();
     end(container, force).await?;
     container.catch_up().await?;
-    if told == Told::No {
+    if told == Told::No && !container.deleted_told {
+        tell_end(container).await?;
         container.tell(EventKind::Deleted, None, None).await?;
+        container.deleted_told = true;
     }
     remove_files(container).await
+}
+
+/// The end of a life of which no shim has told, since it was deleted without: told by the manager, which
+/// is the only witness.
+async fn tell_end(container: &mut Container) -> Result<(), Error> {
+    let (life, over) = {
+        let snapshot = container.snapshot.borrow();
+        (snapshot.life, snapshot.exit.is_some())
+    };
+    let told = container.witnessed.as_ref().is_some_and(|(witnessed, _)| *witnessed == life);
+    if life == 0 || over || told {
+        return Ok(());
+    }
+    let how = container.held.as_ref().and_then(Held::ending);
+    let unknown = || Ending::Unknown("because it was deleted without its shim".into());
+    container.witness_exit(how.unwrap_or_else(unknown)).await
 }
 
 /// Undoes a creation that failed because of `failure`.
@@ -156,6 +177,8 @@ pub(super) async fn remove_files(container: &Container) -> Result<(), Error> {
     let (paths, context, id) =
         (container.paths.clone(), Arc::clone(&container.context), container.id().to_owned());
     blocking(move || {
+        faults::reach(Point::DeleteRemove)
+            .map_err(|e| Error::io(format!("remove what is left of container {id:?}"))(e))?;
         crate::bundle::remove_empty_cgroup();
         context.pins.release(Holder::Container, &id)?;
         paths.remove()

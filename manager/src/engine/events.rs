@@ -13,6 +13,7 @@
 use super::compact::compact;
 use super::error::Error;
 use super::mend::mend;
+use crate::faults::{self, Point};
 use crate::model::{Event, EventKind};
 use std::fs::File;
 use std::io;
@@ -346,7 +347,7 @@ impl Writer {
 
     /// Syncs what nobody awaits.
     fn settle(&mut self, publish: &watch::Sender<Committed>) {
-        match self.committed.part.file.sync_data() {
+        match faults::reach(Point::EventsSync).and_then(|()| self.committed.part.file.sync_data()) {
             Ok(()) => self.commit(publish),
             Err(error) => {
                 tracing::error!(%error, file = %self.path.display(), "events cannot be synced");
@@ -378,8 +379,9 @@ impl Writer {
         }
         let before = self.end.1;
         let file = &self.committed.part.file;
-        let written = file.write_all_at(&bytes, before);
-        if let Err(error) = written.and_then(|()| if sync { file.sync_data() } else { Ok(()) }) {
+        let written = faults::write(Point::EventsAppend, &bytes, |bytes| file.write_all_at(bytes, before));
+        let synced = || faults::reach(Point::EventsSync).and_then(|()| file.sync_data());
+        if let Err(error) = written.and_then(|()| if sync { synced() } else { Ok(()) }) {
             // Half a record must not stay: the next one begins where this one did.
             file.set_len(before)?;
             return Err(error);
@@ -421,6 +423,7 @@ impl Writer {
             File::options().create(true).truncate(true).read(true).write(true).mode(0o600).open(&new)?;
         file.write_all_at(&bytes, 0)?;
         file.sync_all()?;
+        faults::reach(Point::EventsCompact)?;
         std::fs::rename(&new, &self.path)?;
         // From here on the new one is the journal, whatever comes. It is published with what comes next,
         // until which readers go on in the old one.

@@ -16,6 +16,7 @@ use super::error::Error;
 use super::operations::{Answer, Asked};
 use super::record::{Intent, Record};
 use super::{Context, actor, blocking, health};
+use crate::faults::{self, Point};
 use crate::model::{Event, EventKind, Failure, Phase, Verb};
 use crate::shims::client::Force;
 use std::collections::BTreeMap;
@@ -51,7 +52,7 @@ pub(super) async fn all(context: &Arc<Context>, history: Vec<Event>) -> Result<(
     let mut done = JoinSet::new();
     for (mut container, mailbox, told) in tasks {
         done.spawn(async move {
-            match one(&mut container, &told).await {
+            match repeatedly(&mut container, &told).await {
                 Ok(After::Gone) => {
                     let (id, context) = (container.id().to_owned(), Arc::clone(&container.context));
                     drop(container);
@@ -93,6 +94,28 @@ pub(super) async fn all(context: &Arc<Context>, history: Vec<Event>) -> Result<(
 /// How long serving waits for work that a killed manager has left.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Attempts with one container: a disk that was full, or did not answer, may do so a moment later.
+const ATTEMPTS: u32 = 5;
+
+/// The time before the second one, doubled before each further one.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// One container; what fails is tried again, as each of its steps may be repeated.
+async fn repeatedly(container: &mut Container, told: &[Event]) -> Result<After, Error> {
+    let mut pause = PAUSE;
+    for attempt in 1.. {
+        match one(container, told).await {
+            Err(error) if attempt < ATTEMPTS => {
+                tracing::warn!(container = container.id(), error = error.chain(), "reconciled again");
+                tokio::time::sleep(pause).await;
+                pause *= 2;
+            }
+            result => return result,
+        }
+    }
+    Err(Error::Stopping)
+}
+
 enum After {
     Kept,
     Gone,
@@ -101,6 +124,8 @@ enum After {
 /// One container; `told` are its events so far.
 async fn one(container: &mut Container, told: &[Event]) -> Result<After, Error> {
     remember(container, told);
+    let attempted = || format!("find out what became of container {:?}", container.id());
+    faults::pass(Point::ReconcileContainer).await.map_err(|e| Error::io(attempted())(e))?;
     let was_told = |kind| match told.iter().any(|e| e.kind == kind) {
         true => Told::Yes,
         false => Told::No,

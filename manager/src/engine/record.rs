@@ -12,6 +12,7 @@ use super::error::Error;
 use super::operations::Fingerprint;
 use super::restarts::Course;
 use super::whole;
+use crate::faults::{self, Point};
 use crate::model::{Failure, HealthCheck, IdRange, LogOptions, RestartPolicy, Stdio};
 use crate::placement::Placement;
 use serde::{Deserialize, Serialize};
@@ -191,7 +192,9 @@ impl Record {
         let mut syncs = JoinSet::new();
         for path in paths.into_iter().flatten() {
             syncs.spawn_blocking(move || {
-                let synced = File::open(&path).and_then(|file| file.sync_all());
+                let synced = faults::reach(Point::RecordSync)
+                    .and_then(|()| File::open(&path))
+                    .and_then(|file| file.sync_all());
                 synced.map_err(Error::io(format!("sync {}", path.display())))
             });
         }

@@ -7,6 +7,7 @@ use super::container::Container;
 use super::create::make_dir;
 use super::error::Error;
 use super::{Context, blocking};
+use crate::faults::{self, Point};
 use crate::model::{Ending, Phase};
 use crate::shims::client::{Listener, listener};
 use crate::shims::{hold, spawn};
@@ -64,6 +65,8 @@ pub(super) async fn take_over(container: &mut Container, attempt: u32) -> Result
 /// When it cannot be started, or finds nothing to adopt.
 pub(super) async fn adopt(container: &mut Container) -> Result<(), Error> {
     container.hold();
+    let attempted = || format!("give container {:?} another shim", container.id());
+    faults::pass(Point::ShimAdopt).await.map_err(|e| Error::io(attempted())(e))?;
     let shim_dir = container.paths.shim_dir.clone();
     // It does not survive a restart of the machine.
     blocking(move || make_dir(&shim_dir)).await?;

@@ -4,6 +4,7 @@
 //! after the host has failed, which is read as none.
 
 use super::error::Error;
+use crate::faults::{self, Point};
 use serde::{Serialize, de::DeserializeOwned};
 use std::fs::File;
 use std::io::{self, Write};
@@ -18,7 +19,8 @@ const MAX: u64 = 16 << 20;
 /// [`Error::Io`]; the old file is whole then.
 pub(super) fn write(dir: &Path, name: &str, value: &impl Serialize) -> Result<(), Error> {
     let written =
-        replace(dir, name, value, |file| file.sync_all()).and_then(|()| File::open(dir)?.sync_all());
+        replace(dir, name, value, |file| faults::reach(Point::RecordSync).and_then(|()| file.sync_all()))
+            .and_then(|()| File::open(dir)?.sync_all());
     written.map_err(Error::io(format!("write {}", dir.join(name).display())))
 }
 
@@ -39,7 +41,8 @@ fn replace(
 ) -> io::Result<()> {
     let new = dir.join(format!("{name}.new"));
     let mut file = File::create(&new)?;
-    file.write_all(&serde_json::to_vec_pretty(value)?)?;
+    let bytes = serde_json::to_vec_pretty(value)?;
+    faults::write(Point::RecordWrite, &bytes, |bytes| file.write_all(bytes))?;
     sync(&file)?;
     std::fs::rename(&new, dir.join(name))
 }

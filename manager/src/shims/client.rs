@@ -4,6 +4,7 @@
 use super::link::Link;
 use super::wire;
 use crate::engine::error::Error;
+use crate::faults::{self, Point};
 use crate::metrics::Dropped;
 use crate::model::{Exit, Failure, Stdio};
 use prost::Message;
@@ -207,6 +208,12 @@ impl Client {
         answer: impl Future<Output = Result<Response<T>, Status>>,
     ) -> Result<T, Error> {
         let attempted = || format!("{verb} container {:?}", self.id);
+        if let Err(e) = faults::pass(Point::ShimCall).await {
+            return Err(Error::Unreachable {
+                attempted: attempted(),
+                because: format!("call its shim: {e}"),
+            });
+        }
         match tokio::time::timeout(deadline, answer).await {
             Ok(Ok(response)) => Ok(response.into_inner()),
             Ok(Err(status)) => Err(from_status(attempted(), &status)),

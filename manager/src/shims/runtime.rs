@@ -2,6 +2,7 @@
 //! left behind, to undo a creation, and for the namespaces of a sandbox. Each invocation has a deadline.
 
 use crate::engine::error::Error;
+use crate::faults::{self, Point};
 use crate::model::Failure;
 use crate::shims::client::{Force, Target};
 use sextant_runtime::contract::args::{Common, Invocation};
@@ -63,6 +64,7 @@ impl Runtime {
     }
 
     async fn run(&self, attempted: &str, invocation: &Invocation) -> Result<Output, Error> {
+        faults::pass(Point::RuntimeSpawn).await.map_err(|e| self.failed(attempted, &e.to_string()))?;
         let common = Common { root: self.root.clone(), report_fd: None };
         let output = Command::new(&self.binary)
             .args(invocation.to_args(&common))

@@ -5,6 +5,7 @@
 use super::client::{Listener, listener};
 use super::hold::Held;
 use crate::engine::error::Error;
+use crate::faults::{self, Point};
 use crate::files;
 use crate::model::{Failure, LogOptions};
 use nix::sys::signal::{Signal, kill};
@@ -70,7 +71,7 @@ pub async fn spawn(plan: Plan<'_>) -> Result<i32, Error> {
         }),
     };
     let stdin = stdin(plan.origin).map_err(|e| failed(format!("hand descriptors over: {e}")))?;
-    let child = command(&plan).stdin(stdin).spawn();
+    let child = faults::pass(Point::ShimSpawn).await.and_then(|()| command(&plan).stdin(stdin).spawn());
     let mut child = child.map_err(|e| failed(format!("{}: {e}", plan.shim.display())))?;
     match tokio::time::timeout(READY, ready(&mut child)).await {
         Ok(Ok(())) => {}
@@ -133,7 +134,7 @@ fn command(plan: &Plan<'_>) -> Command {
         command.arg("--nofile").arg(soft.to_string());
     }
     command.env_clear();
-    for name in ["PATH", "LD_LIBRARY_PATH"] {
+    for name in ["PATH", "LD_LIBRARY_PATH"].iter().chain(faults::HANDED_ON) {
         if let Some(value) = std::env::var_os(name) {
             command.env(name, value);
         }

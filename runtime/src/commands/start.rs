@@ -29,8 +29,10 @@ pub fn run(context: &Context, id: &str) -> Outcome<ExitCode> {
     let channel: ParentSide =
         context.report.stage(StageKind::Start, id, || directory.connect().map(Channel::from))?;
     let executed = hear_execution(&channel, &context.report);
-    // What remains of it tells nobody that the container waits: there is no harm in it.
-    if let Err(failure) = directory.started() {
+    // Where it was not, the socket stays, which tells nobody that the container waits.
+    if executed.is_ok()
+        && let Err(failure) = directory.started()
+    {
         crate::log::warn(&failure.to_string());
     }
     directory.unlock()?;

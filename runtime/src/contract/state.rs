@@ -45,6 +45,10 @@ pub struct State {
     /// Its init in the caller's pid namespace; 0 when it has none (any more).
     #[serde(default)]
     pub pid: i32,
+    /// Of one that `create` has made and that has stopped: whether a `start` has heard that its process
+    /// was executed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub executed: bool,
     /// Absolute path of the bundle.
     pub bundle: PathBuf,
     /// Annotations of the config, unaltered.

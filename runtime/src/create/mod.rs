@@ -170,6 +170,7 @@ pub(crate) fn stored(plan: &Plan, cgroup: CgroupPaths) -> Stored {
         id: plan.id.clone(),
         status: Status::Creating,
         pid: 0,
+        executed: false,
         bundle: plan.bundle.clone(),
         annotations: plan.annotations.clone(),
         rootfs: plan.rootfs.path.clone(),

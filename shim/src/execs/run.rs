@@ -6,6 +6,7 @@ use crate::command::Refusal;
 use crate::console::Console;
 use crate::error::{Attempted, Error};
 use crate::event::{ExecStart, Exit, Happening};
+use crate::faults::{self, Point};
 use crate::init::{orphan_of, terminal_pipe};
 use crate::orphan;
 use crate::reaper::{Ended, Process};
@@ -52,6 +53,7 @@ pub(super) async fn execute(shared: &Shared, exec: &Exec, spec: &Spec) -> Result
             if !exec.recorded {
                 return Ok(executed);
             }
+            faults::moment(Point::ExecRecord);
             match shared.ledger.record(&Happening::ExecStarted(start(exec, spec, &executed)), |_| ()) {
                 Ok(()) => return Ok(executed),
                 Err(e) => {
@@ -132,6 +134,7 @@ async fn invoke(
         additional_gids: spec.additional_gids.clone(),
         capabilities: spec.capabilities.clone(),
     }));
+    faults::reach(Point::ExecSpawn).attempted(|| format!("execute {name}"))?;
     let creation = shared.runtime.reaper.remember_strangers();
     let finished = shared.runtime.run_until(&invocation, theirs, SHORT, std::future::pending());
     let Finished { stdout, stderr, .. } = finished.await.map_err(Refusal::Runtime)?;
@@ -204,9 +207,10 @@ impl Executed {
         let unknown = Ended { how: How::Unknown("because nobody waited for it"), at: SystemTime::now() };
         let Ended { how, at } = ended.unwrap_or(unknown);
         let over = Over { exit: Exit { how, at, oom_killed: false }, timed_out };
+        faults::moment(Point::ExecEnd);
         let happening = Happening::ExecExited { exec: exec.id.clone(), over };
         if exec.recorded
-            && let Err(e) = shared.ledger.record_end(&happening, |_| ()).await
+            && let Err(e) = shared.ledger.record_surely(&happening, |_| ()).await
         {
             complain!("{}; the end of an exec is told, but not recorded", e.line());
         }

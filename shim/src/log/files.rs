@@ -2,6 +2,7 @@
 //! each of a bounded size. How they are named is [`sextant_proto::logfile`]'s.
 
 use crate::error::{Attempted, Result};
+use crate::faults::{self, Point};
 use sextant_proto::logfile;
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
@@ -114,7 +115,7 @@ impl Files {
             Some(file) => file,
             None => self.make()?,
         };
-        let written = file.write_all(entries);
+        let written = faults::write(Point::LogWrite, entries, |bytes| file.write_all(bytes));
         match &written {
             Ok(()) => self.length += u64::try_from(entries.len()).unwrap_or(u64::MAX),
             Err(_) if file.set_len(self.length).is_err() => {
@@ -131,7 +132,8 @@ impl Files {
         if !self.is_there() {
             return self.leave();
         }
-        match std::fs::rename(&self.path, self.path.with_file_name(logfile::name(self.begin))) {
+        let name = self.path.with_file_name(logfile::name(self.begin));
+        match faults::reach(Point::LogRotate).and_then(|()| std::fs::rename(&self.path, name)) {
             Ok(()) => {
                 if self.rotated.back() != Some(&self.begin) {
                     self.rotated.push_back(self.begin);

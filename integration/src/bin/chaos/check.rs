@@ -1,5 +1,7 @@
 //! What must hold in the end, whatever was killed.
 
+mod again;
+
 use super::gremlin::Done;
 use super::{ExecLife, Life, World};
 use sextant_proto::v1::Event;
@@ -99,12 +101,15 @@ fn same(world: &World, seen: &[Event], told: &[Event]) {
 
 /// What contradicts what.
 fn contradictions(life: &Life, events: &[&Event]) -> Vec<String> {
+    if life.inner {
+        return Vec::new();
+    }
     let mut found = Vec::new();
     let at = |kind| events.iter().position(|event| event.kind() == kind);
     let times = |kind| events.iter().filter(|event| event.kind() == kind).count();
     // A start is asked for with a key, and so comes about once.
     for kind in [Kind::Started, Kind::Deleted] {
-        if times(kind) > 1 {
+        if times(kind) > 1 && (kind == Kind::Deleted || life.again.is_none()) {
             found.push(format!("{kind:?} {} times", times(kind)));
         }
     }
@@ -122,6 +127,10 @@ fn contradictions(life: &Life, events: &[&Event]) -> Vec<String> {
     must(life.created, Kind::Deleted);
     must(life.started, Kind::Started);
     must(life.started, Kind::Exited);
+    if let Some(again) = &life.again {
+        found.extend(again::contradictions(life, again, events));
+        return found;
+    }
     let started = events.iter().find(|event| event.kind() == Kind::Started).map(|event| event.life);
     let of_it =
         |event: &&&Event| event.kind() == Kind::Exited && started.is_none_or(|life| event.life == life);

@@ -1,7 +1,9 @@
 //! A client: one life of a container after the other, with impatience, and with
 //! repetition of whatever was not answered.
 
+mod again;
 mod beside;
+mod sandbox;
 
 use super::World;
 use sextant_integration::random::Random;
@@ -28,7 +30,11 @@ pub(super) async fn run(world: Arc<World>, number: u64, mut random: Random) {
         let id = format!("it-chaos-{}-{number}-{life}", std::process::id());
         life += 1;
         let mut one = One { containers: ContainersClient::new(world.channel()), world: &world, id };
-        one.live(&mut random).await;
+        match random.below(6) {
+            0 => one.live_again(&mut random).await,
+            1 => one.live_together(&mut random).await,
+            _ => one.live(&mut random).await,
+        }
     }
 }
 
@@ -56,7 +62,8 @@ impl One<'_> {
         self.world.note(&self.id, |life| {
             (life.code, life.starved, life.pad, life.faulty) = (code, starved, pad, self.world.faulty);
         });
-        if !self.create(random, time, code, pad).await {
+        let request = self.request(random, time, code, pad);
+        if !self.create(random, request).await {
             return;
         }
         if !random.once_in(10) {
@@ -69,8 +76,8 @@ impl One<'_> {
         self.delete(random).await;
     }
 
-    /// Whether there is a container then.
-    async fn create(&mut self, random: &mut Random, time: u64, code: i32, pad: usize) -> bool {
+    /// For one that writes lines for a time.
+    fn request(&self, random: &mut Random, time: u64, code: i32, pad: usize) -> CreateRequest {
         let source = RootfsSource {
             rootfs: self.world.rootfs.clone(),
             command: ["/bin/probe", "work", &time.to_string(), &code.to_string(), &pad.to_string()]
@@ -84,19 +91,25 @@ impl One<'_> {
             max_files: 100,
             ..LogOptions::default()
         };
-        let request = CreateRequest {
+        CreateRequest {
             id: self.id.clone(),
             log: random.once_in(2).then_some(log),
             source: Some(Source::Rootfs(source)),
             idempotency_key: if random.once_in(3) { String::new() } else { format!("{}-create", self.id) },
             ..CreateRequest::default()
-        };
+        }
+    }
+
+    /// Whether there is a container then.
+    async fn create(&mut self, random: &mut Random, request: CreateRequest) -> bool {
+        let joins = !request.sandbox.is_empty();
         match self.ask(random, "create", |mut c, r| async move { c.create(r).await }, request).await {
             Some(Answer::Yes(_)) => self.world.note(&self.id, |life| life.created = true),
             // An earlier attempt did it, whose answer did not come; or is at it, and may fail yet.
             Some(Answer::No(status)) if status.code() == Code::AlreadyExists => {}
-            // A gremlin was at it; then nothing is left, which is checked at the end.
+            // A gremlin was at it, or at its sandbox; then nothing is left, which is checked at the end.
             Some(Answer::No(status)) if is_step(&status) => return false,
+            Some(Answer::No(status)) if joins && status.code() == Code::NotFound => return false,
             Some(Answer::No(status)) => {
                 self.world.wrong(format!("create {}: {status}", self.id));
                 return false;

@@ -60,12 +60,27 @@ pub(super) fn run(
     let mut done = Done::new();
     while Instant::now() < end {
         std::thread::sleep(Duration::from_millis(20 + random.below(300)));
+        revive(&mut daemon);
         let Some(deed) = random.one(&DEEDS).filter(|deed| clock || *deed != Deed::SetClock) else { continue };
         if carry_out(deed, world, &mut daemon, &mut random) {
             *done.entry(deed).or_default() += 1;
         }
     }
+    revive(&mut daemon);
     (daemon, done)
+}
+
+/// Starts a daemon again that has died of a fault; also where it does so as soon as it is started.
+fn revive(daemon: &mut Daemon) {
+    for _ in 0..100 {
+        if !daemon.has_ended() {
+            return;
+        }
+        if let Err(log) = daemon.try_restart() {
+            let last = log.lines().last().unwrap_or_default();
+            eprintln!("the daemon has ended as it was started: {last}");
+        }
+    }
 }
 
 /// Whether there was anybody.
@@ -76,7 +91,7 @@ fn carry_out(deed: Deed, world: &World, daemon: &mut Daemon, random: &mut Random
         Deed::KillManager => {
             daemon.kill();
             std::thread::sleep(pause / 4);
-            daemon.restart();
+            revive(daemon);
             true
         }
         Deed::StopManager => stop(manager, pause),
@@ -156,7 +171,7 @@ fn kind_of(pid: i32, world: &World) -> Option<Kind> {
     let program = line.split(' ').next()?.rsplit('/').next()?;
     match program {
         _ if !line.contains(&world.mark) => None,
-        "sextant-shim" => Some(Kind::Shim),
+        "sextant-shim" | "sextant-shim-faults" => Some(Kind::Shim),
         "sextant-runtime" | "sextant-runtime-faults" => Some(Kind::Runtime),
         _ => None,
     }

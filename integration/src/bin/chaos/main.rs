@@ -7,6 +7,7 @@
 mod check;
 mod client;
 mod gremlin;
+mod plan;
 mod watch;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -16,9 +17,10 @@ use sextant_integration::random::Random;
 use sextant_integration::{Daemon, process::until};
 use sextant_proto::v1::containers_client::ContainersClient;
 use sextant_proto::v1::exit::How;
-use sextant_proto::v1::{DeleteRequest, ListRequest};
+use sextant_proto::v1::restart_policy::When;
+use sextant_proto::v1::sandboxes_client::SandboxesClient;
+use sextant_proto::v1::{DeleteRequest, DeleteSandboxRequest, ListRequest, ListSandboxesRequest};
 use std::collections::BTreeMap;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -51,6 +53,23 @@ pub(crate) struct Life {
     pub(crate) deleted: bool,
     /// Its execs, by their ids, whose creation was answered with success.
     pub(crate) execs: BTreeMap<String, ExecLife>,
+    /// How it is to live more than once.
+    pub(crate) again: Option<Again>,
+    /// Whether it is the init of a sandbox, of which no client is told.
+    pub(crate) inner: bool,
+}
+
+/// The lives that a container is to have.
+#[derive(Clone, Debug)]
+pub(crate) struct Again {
+    /// After which exits it is restarted.
+    pub(crate) when: When,
+    /// How often in a row, at most, with `OnFailure`.
+    pub(crate) max_retries: u32,
+    /// What its health check says, if it has one.
+    pub(crate) well: Option<bool>,
+    /// The number of its last life, once that was answered.
+    pub(crate) last: Option<u32>,
 }
 
 /// What an exec was to exit with.
@@ -161,7 +180,7 @@ fn main() -> ExitCode {
     // Not on that disk: containers have it id-mapped, which a tmpfs can be since Linux 6.3.
     let root = temp_dir();
     make_rootfs(&root.path().join("rootfs"));
-    let wrong = runtime.block_on(run(&options, disk.path(), &root.path().join("rootfs")));
+    let wrong = runtime.block_on(run(&options, disk.path(), root.path()));
     umount2(disk.path(), MntFlags::MNT_DETACH).unwrap_or_else(|e| unreachable(&e));
     println!("{} things went wrong; --seed {} repeats what was asked for", wrong, options.seed);
     if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -174,24 +193,25 @@ fn small_disk(at: &Path) -> nix::Result<()> {
     mount(Some("chaos"), at, Some("tmpfs"), MsFlags::empty(), Some("size=64m,mode=0700"))
 }
 
-async fn run(options: &Options, disk: &Path, rootfs: &Path) -> usize {
+async fn run(options: &Options, disk: &Path, root: &Path) -> usize {
     // The journal of events is kept whole: the checker reads it from its beginning.
-    let mut args = vec!["--events-limit", "1073741824"];
-    let runtime = faulty_runtime(disk).unwrap_or_else(|e| unreachable(&e));
-    match &runtime {
-        Some(runtime) => args.extend(["--runtime", runtime.as_str()]),
-        None => println!("without fault points: scripts/build --faults makes a runtime that has them"),
+    let args = ["--events-limit", "1073741824"];
+    let plan = plan::Plan::write(root, options.seed).unwrap_or_else(|e| unreachable(&e));
+    let planned = Daemon::start_faulty(disk, &plan.file, &args);
+    let faulty = planned.is_some();
+    if !faulty {
+        println!("without fault points: scripts/build --faults makes the binaries that have them");
     }
-    let daemon = Daemon::start_in(disk, &args);
+    let daemon = planned.unwrap_or_else(|| Daemon::start_in(disk, &args));
     let world = Arc::new(World {
         address: daemon.address(),
         mark: daemon.dir().display().to_string(),
-        rootfs: rootfs.display().to_string(),
+        rootfs: root.join("rootfs").display().to_string(),
         lives: Mutex::default(),
         wrong: Mutex::default(),
         over: AtomicBool::new(false),
         starving: AtomicBool::new(false),
-        faulty: runtime.is_some(),
+        faulty,
     });
     let before = check::Size::of(daemon.pid());
     let watcher = tokio::spawn(watch::follow(Arc::clone(&world)));
@@ -206,7 +226,15 @@ async fn run(options: &Options, disk: &Path, rootfs: &Path) -> usize {
         let end = Instant::now() + options.time;
         tokio::task::spawn_blocking(move || gremlin::run(&world, daemon, random, end, clock))
     };
-    let Ok((daemon, done)) = gremlin.await else { return 1 };
+    let Ok((mut daemon, done)) = gremlin.await else { return 1 };
+    // From here on in peace, but for the shims that have read the plan.
+    plan.end().unwrap_or_else(|e| unreachable(&e));
+    if faulty {
+        tokio::task::block_in_place(|| {
+            daemon.kill();
+            daemon.restart();
+        });
+    }
     world.over.store(true, Ordering::Relaxed);
     for client in clients {
         if client.await.is_err() {
@@ -218,6 +246,8 @@ async fn run(options: &Options, disk: &Path, rootfs: &Path) -> usize {
     let seen = watcher.await.unwrap_or_default();
     check::all(&world, &seen, &told);
     check::summary(&world, &done, &told);
+    println!("faults: {:?}", plan.done());
+    explain(&world, &daemon);
     let grown = !until(Duration::from_secs(10), || check::Size::of(daemon.pid()).is_near(&before));
     if grown {
         world.wrong(format!("the daemon has grown: {before:?}, now {:?}", check::Size::of(daemon.pid())));
@@ -234,22 +264,22 @@ async fn run(options: &Options, disk: &Path, rootfs: &Path) -> usize {
     world.wrong.lock().map_or(1, |wrong| wrong.len())
 }
 
-/// A runtime of which one invocation in twenty has a fault at a random stage: it fails there, or dies. `None` where no build has fault points.
-fn faulty_runtime(dir: &Path) -> std::io::Result<Option<String>> {
-    let Some(real) = sextant_integration::binary_if_built("sextant-runtime-faults") else { return Ok(None) };
-    let stages = "load plan seal store cgroup cgroup-join clone id-map namespace-user namespace-mount mount \
-                  device pivot masked-path identity seccomp exec signal";
-    let script = format!(
-        "#!/bin/bash\nstages=({stages}) actions=(fail die)\n\
-         if ((RANDOM % 20 == 0)); then\n  \
-         export SEXTANT_FAULT=${{actions[RANDOM % 2]}}:${{stages[RANDOM % ${{#stages[@]}}]}}\nfi\n\
-         exec {} \"$@\"\n",
-        real.display()
-    );
-    let path = dir.join("sextant-runtime");
-    std::fs::write(&path, script)?;
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700))?;
-    Ok(Some(path.display().to_string()))
+/// What the daemon has logged of the containers with which something is wrong.
+fn explain(world: &World, daemon: &Daemon) {
+    let wrong = world.wrong.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let log = daemon.log();
+    let lives = world.lives();
+    for id in lives.keys().filter(|id| wrong.iter().any(|what| names(what, id))) {
+        eprintln!("-- log about {id}");
+        log.lines().filter(|line| names(line, id)).for_each(|line| eprintln!("{line}"));
+    }
+}
+
+/// Whether a text has this name, and not only one that begins with it.
+fn names(text: &str, id: &str) -> bool {
+    text.split(id).skip(1).any(|rest| {
+        rest.starts_with("-exec-") || !rest.starts_with(|c: char| c.is_alphanumeric() || c == '-')
+    })
 }
 
 /// What clients could not delete any more: nothing of it may stay.
@@ -259,7 +289,7 @@ async fn delete_all(world: &World) {
     while Instant::now() < end {
         let Ok(list) = containers.list(ListRequest::default()).await else { continue };
         let list = list.into_inner().containers;
-        if list.is_empty() {
+        if list.is_empty() && delete_sandboxes(world).await {
             return;
         }
         for container in list {
@@ -273,4 +303,19 @@ async fn delete_all(world: &World) {
         }
     }
     world.wrong("containers could not be deleted within a minute of peace".into());
+}
+
+/// The same of sandboxes; whether there is none any more.
+async fn delete_sandboxes(world: &World) -> bool {
+    let mut sandboxes = SandboxesClient::new(world.channel());
+    let Ok(list) = sandboxes.list(ListSandboxesRequest::default()).await else { return false };
+    let list = list.into_inner().sandboxes;
+    for sandbox in &list {
+        let request = DeleteSandboxRequest { id: sandbox.id.clone(), force: true, ..Default::default() };
+        if let Err(status) = sandboxes.delete(request).await {
+            eprintln!("delete sandbox {} at the end: {status}", sandbox.id);
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+    list.is_empty()
 }

@@ -9,6 +9,7 @@
 use super::{Answer, Fingerprint};
 use crate::engine::blocking;
 use crate::engine::error::Error;
+use crate::faults::{self, Point};
 use crate::model::{Exit, Failure, Verb};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -124,7 +125,7 @@ impl Pages {
         if file.1 > LONG {
             *file = write_anew(&self.path, &all())?;
         }
-        file.0.write_all(&bytes)?;
+        faults::write(Point::OperationsAppend, &bytes, |bytes| file.0.write_all(bytes))?;
         file.1 += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         Ok(())
     }

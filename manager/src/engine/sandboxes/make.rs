@@ -9,6 +9,7 @@ use crate::engine::error::Error;
 use crate::engine::operations::Fingerprint;
 use crate::engine::pins::{Holder, mount_shm};
 use crate::engine::{Context, blocking};
+use crate::faults::{self, Point};
 use crate::model::NewSandbox;
 use serde_json::{Value, json};
 use sextant_runtime::contract::OCI_VERSION;
@@ -97,6 +98,8 @@ async fn make(context: &Arc<Context>, sandbox: &Arc<Entry>) -> Result<(), Error>
         let (context, record) = (Arc::clone(context), record.clone());
         blocking(move || prepare(&context, &record)).await?
     };
+    let attempted = || format!("make sandbox {:?}", record.id);
+    faults::pass(Point::SandboxMake).await.map_err(|e| Error::io(attempted())(e))?;
     if record.shared.kinds().any(|kind| kind != NamespaceKind::Pid) {
         context.runtime.pin(&record.id, &dir(context, &record.id), &place).await?;
     }

@@ -9,6 +9,7 @@ use crate::engine::directory::Handle;
 use crate::engine::error::Error;
 use crate::engine::pins::Holder;
 use crate::engine::{Context, blocking};
+use crate::faults::{self, Point};
 use crate::shims::client::Force;
 use std::sync::Arc;
 use tokio::task::JoinSet;
@@ -74,6 +75,7 @@ pub(super) async fn everything(context: &Arc<Context>, sandbox: &Entry) -> Resul
     if let Some(init) = context.directory.get(&id) {
         end(&init).await?;
     }
+    faults::pass(Point::SandboxRemove).await.map_err(|e| Error::io(format!("remove sandbox {id:?}"))(e))?;
     let (pins, dir) = (Arc::clone(context), dir(context, &id));
     blocking(move || {
         pins.pins.release(Holder::Sandbox, &id)?;

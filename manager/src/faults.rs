@@ -1,0 +1,183 @@
+//! The points of the manager at which a build with the feature `faults` fails, hesitates or dies, as
+//! the plan in `SEXTANT_FAULTS` says (`sextant_proto::faults`). In any other build these
+//! functions do nothing. docs/reliability.md says of each point what the system makes of it.
+
+use std::io;
+
+/// A place in the manager's work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Point {
+    /// Writing a record: what is intended with a container or a sandbox.
+    RecordWrite,
+    /// Bringing a record to the disk.
+    RecordSync,
+    /// Writing events.
+    EventsAppend,
+    /// Bringing events to the disk.
+    EventsSync,
+    /// Writing the journal of events anew, shorter.
+    EventsCompact,
+    /// Writing down that an operation with a key begins or has ended.
+    OperationsAppend,
+    /// Starting a shim.
+    ShimSpawn,
+    /// Calling a shim.
+    ShimCall,
+    /// Giving a container another shim.
+    ShimAdopt,
+    /// Executing the runtime: for what a shim cannot do any more, and for sandboxes.
+    RuntimeSpawn,
+    /// Removing the files of a container that is gone.
+    DeleteRemove,
+    /// Making what a sandbox consists of.
+    SandboxMake,
+    /// Removing it.
+    SandboxRemove,
+    /// Finding out at the start what became of a container.
+    ReconcileContainer,
+}
+
+/// Passes a point that can fail, on a thread that may wait.
+///
+/// # Errors
+/// EIO, where the plan says so.
+#[cfg(feature = "faults")]
+pub(crate) fn reach(point: Point) -> io::Result<()> {
+    with::faults().reach(point.name())
+}
+
+/// The same in a task, which waits without its thread.
+///
+/// # Errors
+/// As [`reach`].
+#[cfg(feature = "faults")]
+pub(crate) async fn pass(point: Point) -> io::Result<()> {
+    use sextant_proto::faults::{Fault, carry_out};
+    match with::faults().at(point.name()) {
+        Some(Fault::Delay(time)) => {
+            tokio::time::sleep(time).await;
+            Ok(())
+        }
+        fault => carry_out(fault),
+    }
+}
+
+/// Passes a point that writes `bytes` with `work`.
+///
+/// # Errors
+/// As `work`, or EIO where the plan says so.
+#[cfg(feature = "faults")]
+pub(crate) fn write(point: Point, bytes: &[u8], work: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+    with::faults().write(point.name(), bytes, work)
+}
+
+/// Reads the plan.
+///
+/// # Errors
+/// A sentence that names the entry that is none.
+#[cfg(feature = "faults")]
+pub fn read_plan() -> Result<(), String> {
+    with::read()
+}
+
+/// Names of environment variables that shims are given.
+#[cfg(feature = "faults")]
+pub(crate) const HANDED_ON: &[&str] = &[sextant_proto::faults::VARIABLE];
+
+#[cfg(not(feature = "faults"))]
+#[inline(always)]
+pub(crate) fn reach(_: Point) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(not(feature = "faults"))]
+#[inline(always)]
+pub(crate) async fn pass(_: Point) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(not(feature = "faults"))]
+#[inline(always)]
+pub(crate) fn write(_: Point, bytes: &[u8], work: impl FnOnce(&[u8]) -> io::Result<()>) -> io::Result<()> {
+    work(bytes)
+}
+
+/// There is none in this build.
+///
+/// # Errors
+/// Never.
+#[cfg(not(feature = "faults"))]
+#[inline(always)]
+pub fn read_plan() -> Result<(), String> {
+    Ok(())
+}
+
+#[cfg(not(feature = "faults"))]
+pub(crate) const HANDED_ON: &[&str] = &[];
+
+#[cfg(feature = "faults")]
+mod with {
+    use super::Point;
+    use sextant_proto::faults::{Faults, Kind};
+    use std::sync::OnceLock;
+
+    static FAULTS: OnceLock<Faults> = OnceLock::new();
+
+    /// The plan; without faults until it is read.
+    pub(super) fn faults() -> &'static Faults {
+        static NONE: OnceLock<Faults> = OnceLock::new();
+        FAULTS.get().unwrap_or_else(|| NONE.get_or_init(Faults::default))
+    }
+
+    pub(super) fn read() -> Result<(), String> {
+        let points = ALL.map(|point| (point.name(), point.kind()));
+        let faults = Faults::of_environment("manager", "", &points)?;
+        FAULTS.set(faults).map_err(|_| "the plan of faults is read twice".into())
+    }
+
+    const ALL: [Point; 14] = [
+        Point::RecordWrite,
+        Point::RecordSync,
+        Point::EventsAppend,
+        Point::EventsSync,
+        Point::EventsCompact,
+        Point::OperationsAppend,
+        Point::ShimSpawn,
+        Point::ShimCall,
+        Point::ShimAdopt,
+        Point::RuntimeSpawn,
+        Point::DeleteRemove,
+        Point::SandboxMake,
+        Point::SandboxRemove,
+        Point::ReconcileContainer,
+    ];
+
+    impl Point {
+        /// As plans name it.
+        pub(super) const fn name(self) -> &'static str {
+            match self {
+                Self::RecordWrite => "record.write",
+                Self::RecordSync => "record.sync",
+                Self::EventsAppend => "events.append",
+                Self::EventsSync => "events.sync",
+                Self::EventsCompact => "events.compact",
+                Self::OperationsAppend => "operations.append",
+                Self::ShimSpawn => "shim.spawn",
+                Self::ShimCall => "shim.call",
+                Self::ShimAdopt => "shim.adopt",
+                Self::RuntimeSpawn => "runtime.spawn",
+                Self::DeleteRemove => "delete.remove",
+                Self::SandboxMake => "sandbox.make",
+                Self::SandboxRemove => "sandbox.remove",
+                Self::ReconcileContainer => "reconcile.container",
+            }
+        }
+
+        const fn kind(self) -> Kind {
+            match self {
+                Self::RecordWrite | Self::EventsAppend | Self::OperationsAppend => Kind::Write,
+                _ => Kind::Step,
+            }
+        }
+    }
+}
