@@ -5,6 +5,8 @@
 use crate::bundle::{make_rootfs, temp_dir};
 use crate::process::{DEADLINE, Ran, run, until};
 use crate::{Leftovers, binary};
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::PeerCredentials;
 use sextant_proto::v1::containers_client::ContainersClient;
 use sextant_proto::v1::create_request::Source;
 use sextant_proto::v1::execs_client::ExecsClient;
@@ -236,9 +238,13 @@ fn spawn(dir: &Path, args: &[String], plan: Option<&Path>) -> Result<Child, Stri
     command.arg("--listen").arg(format!("unix:{}", socket.display()));
     command.args(args).stdin(Stdio::null()).stdout(log()).stderr(log());
     let mut child = command.spawn().expect("start sextantd");
-    let up = until(DEADLINE, || {
-        UnixStream::connect(&socket).is_ok() || child.try_wait().is_ok_and(|ended| ended.is_some())
-    });
+    let pid = i32::try_from(child.id()).expect("a pid");
+    // A child of one that was killed has its socket for a moment, until it executes what it is to be.
+    let listens = || {
+        let peer = UnixStream::connect(&socket).map(|stream| getsockopt(&stream, PeerCredentials));
+        peer.is_ok_and(|peer| peer.is_ok_and(|peer| peer.pid() == pid))
+    };
+    let up = until(DEADLINE, || listens() || child.try_wait().is_ok_and(|ended| ended.is_some()));
     let ended = child.try_wait().expect("look after sextantd");
     if !up || ended.is_some() {
         let log = std::fs::read_to_string(dir.join("log")).unwrap_or_default();

@@ -5,6 +5,7 @@
 mod crowd;
 mod figures;
 mod life;
+mod ready;
 
 use sextant_integration::Daemon;
 use std::path::{Path, PathBuf};
@@ -25,7 +26,7 @@ pub(crate) struct Options {
     ctr: Vec<String>,
 }
 
-const USAGE: &str = "usage: bench-manager lives|execs|clients|crowd|silent COUNT BASE ROOTFS [CTR…]";
+const USAGE: &str = "usage: bench-manager lives|execs|clients|crowd|silent|ready COUNT BASE ROOTFS [CTR…]";
 
 fn options() -> Result<Options, String> {
     let mut args = std::env::args().skip(1);
@@ -46,6 +47,18 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    if options.what == "ready" {
+        return match ready::ready(&options) {
+            Ok(table) => {
+                println!("{table}");
+                ExitCode::SUCCESS
+            }
+            Err(message) => {
+                eprintln!("bench-manager: {message}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(e) => {
