@@ -298,7 +298,7 @@ impl Actor {
             }
         };
         // Also after a failure: the record of it is in the journal.
-        self.container.catch_up().await?;
+        self.container.catch_up_with_change().await?;
         if let Err(error @ Error::Timeout { .. }) = &started {
             self.container.degrade(error.chain()).await;
         }
@@ -371,7 +371,7 @@ impl Actor {
             }
         });
         let changed = changed.await;
-        self.container.catch_up().await?;
+        self.container.catch_up_with_change().await?;
         if let Err(error @ Error::Timeout { .. }) = &changed {
             self.container.degrade(error.chain()).await;
         }

@@ -154,6 +154,16 @@ impl Container {
         Ok(())
     }
 
+    /// The same after a change that has come about: what fails for a moment is no reason to say that it has not.
+    ///
+    /// # Errors
+    /// When it fails once more.
+    pub(super) async fn catch_up_with_change(&mut self) -> Result<(), Error> {
+        let Err(error) = self.catch_up().await else { return Ok(()) };
+        tracing::warn!(container = self.id(), error = error.chain(), "tried once more");
+        self.catch_up().await
+    }
+
     /// A shim tells what it has dropped of the output since it began.
     pub(super) fn count_dropped(&mut self, shim: i32, dropped: Dropped) {
         let (known, before) = std::mem::replace(&mut self.dropped, (shim, dropped));
