@@ -9,6 +9,8 @@ use nix::errno::Errno;
 use nix::libc;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// `struct pidfd_info` of linux/pidfd.h, its first version.
 #[repr(C)]
@@ -39,6 +41,15 @@ pub(crate) fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
     let fd = i32::try_from(fd).map_err(io::Error::other)?;
     // SAFETY: pidfd_open returned this descriptor, nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// The descriptor, so that it can be waited until it is readable, on the reactor of this thread.
+///
+/// # Errors
+/// Of epoll_ctl(2): EPERM when it can never be waited for.
+pub(crate) fn readable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an OwnedFd is open and stays the same until it is dropped, and the AsyncFd owns it.
+    unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }.map_err(Into::into)
 }
 
 /// A copy of the descriptor `fd` of the process that `pidfd` refers to (pidfd_getfd(2), Linux 5.6).
