@@ -186,7 +186,7 @@ pub struct ThresholdArgs {
     /// Most that may be left behind
     #[arg(long, value_name = "N")]
     pub max_leaks: Option<u64>,
-    /// Largest memory (PSS) of a shim
+    /// Largest memory (PSS) of a shim, on average while there were most of them
     #[arg(long, value_name = "SIZE", value_parser = parse::memory)]
     pub max_shim_pss: Option<MemoryBytes>,
     /// Least units, or operations, a second: 100/s, exec=50/s

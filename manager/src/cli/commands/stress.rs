@@ -12,6 +12,7 @@ use crate::stress::progress::Show;
 use crate::stress::report::Report;
 use crate::stress::run::{self, Plan};
 use crate::stress::scenario::{self, Options, Scenario};
+use crate::stress::target::cri::Cri;
 use crate::stress::target::daemon::Daemon;
 use crate::stress::target::runtime::Runtime;
 use crate::stress::target::source::Source;
@@ -189,6 +190,11 @@ async fn target(
     };
     let target: Arc<dyn Target> = match &args.target.runtime {
         Some(line) => Arc::new(Runtime::new(line, id, &source).map_err(failed)?),
+        None if args.target.cri.is_some() => {
+            let (cri, image) = (args.target.cri.as_deref(), args.source.image.as_deref());
+            let target = Cri::connect(cri.unwrap_or_default(), image.unwrap_or_default(), id).await;
+            Arc::new(target.map_err(failed)?)
+        }
         None => {
             let at_most = args.amount.clients.unwrap_or(CONNECTIONS).min(CONNECTIONS);
             let mut connections: Vec<Client> = Vec::new();

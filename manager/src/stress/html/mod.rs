@@ -145,8 +145,8 @@ fn number(value: f64) -> String {
     if value.fract() == 0.0 { format!("{value:.0}") } else { format!("{value:.1}") }
 }
 
-fn kib(value: f64) -> String {
-    text::kib(super::figures::whole(value))
+fn mib(value: f64) -> String {
+    format!("{} MiB", number(value))
 }
 
 fn share(value: f64) -> String {
@@ -222,7 +222,7 @@ fn curves(report: &Report) -> Plot {
 fn memory(report: &Report) -> Plot {
     let points = |of: &dyn Fn(&super::sampler::Sample) -> Option<u64>| {
         let samples = report.samples.iter();
-        samples.filter_map(|sample| Some((sample.containers as f64, of(sample)? as f64))).collect()
+        samples.filter_map(|sample| Some((sample.containers as f64, of(sample)? as f64 / 1024.0))).collect()
     };
     let many = |count: usize| u64::try_from(count).unwrap_or(0);
     let line = |name: &str, points| Line { name: name.into(), points };
@@ -238,7 +238,7 @@ fn memory(report: &Report) -> Plot {
                       containers at that moment."
                 .into(),
         x: Axis { label: "containers", scale: Scale::Linear, show: number },
-        y: Axis { label: "PSS", scale: Scale::Linear, show: kib },
+        y: Axis { label: "PSS", scale: Scale::Linear, show: mib },
         lines: lines.into_iter().filter(|line: &Line| !line.points.is_empty()).collect(),
         scattered: true,
     }

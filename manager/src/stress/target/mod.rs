@@ -1,5 +1,6 @@
 //! Whom the load is put on. One trait for all of them; what a target cannot do it says beforehand.
 
+pub(crate) mod cri;
 pub(crate) mod daemon;
 pub(crate) mod runtime;
 pub(crate) mod source;
