@@ -295,6 +295,30 @@ fn shims_are_killed_and_containers_go_on() {
 }
 
 #[test]
+fn a_manager_that_is_killed_is_latency_and_no_error() {
+    let Some(mut daemon) = daemon() else { return };
+    let (path, name) = file(&daemon, "manager.json");
+    let dir = daemon.dir().display().to_string();
+    let sextantd = binary("sextantd").display().to_string();
+    let again = format!(
+        "exec {sextantd} --root {dir}/root --state {dir}/state --listen {} 2>>{dir}/log",
+        daemon.address()
+    );
+    let load = ["--duration", "4s", "--rate", "5/s", "--kill", "manager=1500ms", "--restart-command", &again];
+    let strict = ["--json", &name, "--max-errors", "0", "--max-leaks", "0"];
+    stress(&daemon, "churn", &[&load[..], &strict].concat()).ok();
+    let back = report(&path)["operations"]["manager-back"]["count"].as_u64();
+    assert!(back.is_some_and(|back| back > 0), "{back:?}");
+    let info = daemon.sextant(&["info", "--json"]).ok().json();
+    let pid = Pid::from_raw(i32::try_from(info["pid"].as_i64().unwrap()).unwrap());
+    kill(pid, Signal::SIGKILL).unwrap();
+    assert!(until(DEADLINE, || kill(pid, None).is_err()));
+    daemon.kill();
+    daemon.restart();
+    daemon.finish(&[]);
+}
+
+#[test]
 fn a_mix_is_read_from_a_file_and_its_mistakes_are_told_at_once() {
     let Some(daemon) = daemon() else { return };
     let (path, name) = file(&daemon, "mix.toml");
@@ -330,5 +354,6 @@ fn a_terminal_shows_a_picture_that_is_redrawn() {
     tmux.wait_for("no thresholds were given");
     tmux.wait_for_prompt();
     assert_eq!(tmux.screen().matches("ctrl-c ends it").count(), 1, "{}", tmux.screen());
+    drop(tmux);
     daemon.finish(&[]);
 }

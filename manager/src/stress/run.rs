@@ -119,16 +119,27 @@ async fn load(plan: &Plan, ground: &Arc<Ground>, samples: &Arc<Samples>, report:
     report.run.interrupted = *ground.stop.borrow();
 }
 
+/// Removes all containers and sandboxes of the run.
+async fn remove(plan: &Plan) -> Result<(), String> {
+    match tokio::time::timeout(CLEAN_UP, plan.target.clean()).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(fault)) => Err(format!("clean up: {}", text::fault(&fault))),
+        Err(_) => Err(format!("clean up: it takes longer than {} s", CLEAN_UP.as_secs())),
+    }
+}
+
 /// Removes what is left, and writes down what stays all the same.
 async fn clean(plan: &Plan, report: &mut Report, leave: impl Future<Output = ()>) {
     let cleaning = async {
-        let cleaned = tokio::time::timeout(CLEAN_UP, plan.target.clean()).await;
-        match cleaned {
-            Ok(Ok(_)) => {}
-            Ok(Err(fault)) => return Err(format!("clean up: {}", text::fault(&fault))),
-            Err(_) => return Err(format!("clean up: it takes longer than {} s", CLEAN_UP.as_secs())),
+        let audit = OwnNames::new(&plan.facts);
+        remove(plan).await?;
+        let left = leaks::leaks(&audit, plan.target.as_ref()).await?;
+        if !report.run.interrupted || left.is_empty() {
+            return Ok(left);
         }
-        leaks::leaks(&OwnNames::new(&plan.facts), plan.target.as_ref()).await
+        // A creation that was given up may have come after the list that was cleaned up by.
+        remove(plan).await?;
+        leaks::leaks(&audit, plan.target.as_ref()).await
     };
     let cleaned = tokio::select! {
         cleaned = cleaning => cleaned,

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::process::Command;
 
@@ -24,6 +25,8 @@ pub(crate) struct Runtime {
     root: PathBuf,
     run: String,
     bundles: Bundles,
+    /// Calls so far.
+    calls: AtomicU64,
     /// The init of each container that exists.
     inits: Mutex<HashMap<String, Arc<OwnedFd>>>,
 }
@@ -39,17 +42,17 @@ impl Runtime {
         let program = words.next().ok_or("--runtime names no program")?;
         let bundles = Bundles::new(source)?;
         let root = bundles.dir().join("state");
-        let inits = Mutex::default();
-        Ok(Self { program, flags: words.collect(), root, run: run.to_owned(), bundles, inits })
+        let (calls, inits) = (AtomicU64::new(0), Mutex::default());
+        Ok(Self { program, flags: words.collect(), root, run: run.to_owned(), bundles, calls, inits })
     }
 
-    /// Runs a command to its end; its stdout, or what it said on stderr. The process of a container inherits
-    /// none of our descriptors: its stdio is /dev/null.
+    /// Runs a command to its end; the last line that it said is in the fault. Its stderr, which the process of
+    /// a container inherits, is a file: of a pipe it would keep an end open.
     async fn call(&self, verb: &str, args: &[&str]) -> Result<(), Fault> {
-        let said = self.bundles.dir().join(format!("said-{verb}-{}", args.last().unwrap_or(&"")));
+        let number = self.calls.fetch_add(1, Ordering::Relaxed);
+        let said = self.bundles.dir().join(format!("said-{number}"));
         let status = {
             let stderr = std::fs::File::create(&said).map_err(|e| Fault::new("HOST", e.to_string()))?;
-            // A container that inherited a pipe would keep it open; a file is nobody's to wait for.
             let mut command = Command::new(&self.program);
             command.args(&self.flags).arg("--root").arg(&self.root).arg(verb).args(args);
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).kill_on_drop(true);
