@@ -95,9 +95,9 @@ impl Series {
     }
 
     /// The figure of these slices; `counts` is memory that is used again.
-    pub(super) fn figure<'a>(
+    pub(super) fn figure(
         &self,
-        slices: &mut dyn Iterator<Item = &'a Slice>,
+        slices: &mut dyn Iterator<Item = &Slice>,
         counts: &mut Vec<u64>,
     ) -> Option<f64> {
         counts.clear();
