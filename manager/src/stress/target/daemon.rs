@@ -7,8 +7,8 @@ use sextant_proto::v1::create_request::Source as Wire;
 use sextant_proto::v1::exit::How;
 use sextant_proto::v1::{
     AttachOpen, CreateExecRequest, CreateRequest, CreateSandboxRequest, DeleteRequest, DeleteSandboxRequest,
-    Exit, InfoRequest, Limits, ListRequest, ListSandboxesRequest, LogsRequest, RootfsSource, SlowClient,
-    StartRequest, StatsRequest, TraceRequest, WaitExecRequest, WaitRequest, attach_open,
+    Exit, InfoRequest, KillRequest, Limits, ListRequest, ListSandboxesRequest, LogsRequest, RootfsSource,
+    SlowClient, StartRequest, StatsRequest, TraceRequest, WaitExecRequest, WaitRequest, attach_open,
 };
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -67,22 +67,20 @@ impl Daemon {
     }
 
     /// Asks, and asks again while the daemon is away, where that is to be.
-    async fn ask<T, F>(&self, call: impl Fn(Client) -> F) -> Result<T, Fault>
+    async fn ask<Q: Clone, T, F>(&self, request: Q, call: impl Fn(Client, Q) -> F) -> Result<T, Fault>
     where
         F: Future<Output = Result<tonic::Response<T>, Status>> + Send,
     {
         let mut patience = Patience::default();
         loop {
-            match call(self.client()).await {
+            let error = match call(self.client(), request.clone()).await {
                 Ok(answer) => return Ok(answer.into_inner()),
-                Err(status) => {
-                    let error = Error::from(status);
-                    if !self.repeats {
-                        return Err(fault(error));
-                    }
-                    patience.wait(error).await.map_err(fault)?;
-                }
+                Err(status) => Error::from(status),
+            };
+            if !self.repeats {
+                return Err(fault(error));
             }
+            patience.wait(error).await.map_err(fault)?;
         }
     }
 
@@ -119,12 +117,14 @@ impl Daemon {
         }
         let request = ListSandboxesRequest { labels: self.labels(), ..Default::default() };
         let sandboxes = self
-            .ask(|client| {
-                let request = request.clone();
-                async move { client.sandboxes.clone().list(request).await }
-            })
-            .await?
-            .sandboxes;
+            .ask(request, |mut client, request| async move { client.sandboxes.list(request).await })
+            .await;
+        let sandboxes = match sandboxes {
+            Ok(answer) => answer.sandboxes,
+            // An older daemon has none.
+            Err(fault) if fault.cause == "Unimplemented" => Vec::new(),
+            Err(fault) => return Err(fault),
+        };
         for sandbox in &sandboxes {
             self.remove_sandbox(&sandbox.id).await?;
         }
@@ -159,8 +159,9 @@ fn ended(exit: Option<Exit>) -> Ended {
 impl Target for Daemon {
     fn facts(&self) -> Doing<'_, Facts> {
         Box::pin(async {
-            let info =
-                self.ask(|client| async move { client.system.clone().info(InfoRequest {}).await }).await?;
+            let info = self
+                .ask(InfoRequest {}, |mut client, request| async move { client.system.info(request).await })
+                .await?;
             let below = |dir: &str, name: &str| PathBuf::from(dir).join(name);
             Ok(Facts {
                 kind: "sextantd",
@@ -187,24 +188,18 @@ impl Target for Daemon {
     fn create<'a>(&'a self, wish: &'a Wish) -> Doing<'a, ()> {
         Box::pin(async {
             let request = self.request(wish)?;
-            self.ask(|client| {
-                let request = request.clone();
-                async move { client.containers.clone().create(request).await }
-            })
-            .await
-            .map(drop)
+            self.ask(request, |mut client, request| async move { client.containers.create(request).await })
+                .await
+                .map(drop)
         })
     }
 
     fn start<'a>(&'a self, id: &'a str) -> Doing<'a, ()> {
         Box::pin(async {
             let request = StartRequest { id: id.to_owned(), idempotency_key: self.key("start", id) };
-            self.ask(|client| {
-                let request = request.clone();
-                async move { client.containers.clone().start(request).await }
-            })
-            .await
-            .map(drop)
+            self.ask(request, |mut client, request| async move { client.containers.start(request).await })
+                .await
+                .map(drop)
         })
     }
 
@@ -212,10 +207,7 @@ impl Target for Daemon {
         Box::pin(async {
             let request = WaitRequest { id: id.to_owned(), ..Default::default() };
             let answer = self
-                .ask(|client| {
-                    let request = request.clone();
-                    async move { client.containers.clone().wait(request).await }
-                })
+                .ask(request, |mut client, request| async move { client.containers.wait(request).await })
                 .await?;
             Ok(ended(answer.exit))
         })
@@ -223,25 +215,19 @@ impl Target for Daemon {
 
     fn kill<'a>(&'a self, id: &'a str) -> Doing<'a, ()> {
         Box::pin(async {
-            let signal = nix::libc::SIGKILL;
-            self.ask(|client| {
-                let request = sextant_proto::v1::KillRequest { id: id.to_owned(), signal, all: false };
-                async move { client.containers.clone().kill(request).await }
-            })
-            .await
-            .map(drop)
+            let request = KillRequest { id: id.to_owned(), signal: nix::libc::SIGKILL, all: false };
+            self.ask(request, |mut client, request| async move { client.containers.kill(request).await })
+                .await
+                .map(drop)
         })
     }
 
     fn delete<'a>(&'a self, id: &'a str, force: bool) -> Doing<'a, ()> {
         Box::pin(async move {
             let request = DeleteRequest { id: id.to_owned(), force, idempotency_key: self.key("delete", id) };
-            self.ask(|client| {
-                let request = request.clone();
-                async move { client.containers.clone().delete(request).await }
-            })
-            .await
-            .map(drop)
+            self.ask(request, |mut client, request| async move { client.containers.delete(request).await })
+                .await
+                .map(drop)
         })
     }
 
@@ -249,10 +235,7 @@ impl Target for Daemon {
         Box::pin(async {
             let request = ListRequest { labels: self.labels(), ..Default::default() };
             let answer = self
-                .ask(|client| {
-                    let request = request.clone();
-                    async move { client.containers.clone().list(request).await }
-                })
+                .ask(request, |mut client, request| async move { client.containers.list(request).await })
                 .await?;
             Ok(answer.containers.into_iter().map(|container| container.id).collect())
         })
@@ -260,24 +243,20 @@ impl Target for Daemon {
 
     fn exec<'a>(&'a self, id: &'a str, command: &'a [String]) -> Doing<'a, Ended> {
         Box::pin(async {
+            let number = self.next.fetch_add(1, Ordering::Relaxed);
             let request = CreateExecRequest {
                 container: id.to_owned(),
                 command: command.to_vec(),
+                idempotency_key: self.key(&format!("exec-{number}"), id),
                 ..CreateExecRequest::default()
             };
             let made = self
-                .ask(|client| {
-                    let request = request.clone();
-                    async move { client.execs.clone().create(request).await }
-                })
+                .ask(request, |mut client, request| async move { client.execs.create(request).await })
                 .await?;
             let exec = made.exec.unwrap_or_default().id;
             let request = WaitExecRequest { container: id.to_owned(), exec };
             let answer = self
-                .ask(|client| {
-                    let request = request.clone();
-                    async move { client.execs.clone().wait(request).await }
-                })
+                .ask(request, |mut client, request| async move { client.execs.wait(request).await })
                 .await?;
             Ok(ended(answer.exit))
         })
@@ -285,18 +264,18 @@ impl Target for Daemon {
 
     fn list(&self) -> Doing<'_, usize> {
         Box::pin(async {
-            let answer = self
-                .ask(|client| async move { client.containers.clone().list(ListRequest::default()).await })
-                .await?;
+            let all = ListRequest::default();
+            let answer =
+                self.ask(all, |mut client, all| async move { client.containers.list(all).await }).await?;
             Ok(answer.containers.len())
         })
     }
 
     fn stats(&self) -> Doing<'_, usize> {
         Box::pin(async {
-            let answer = self
-                .ask(|client| async move { client.containers.clone().stats(StatsRequest::default()).await })
-                .await?;
+            let all = StatsRequest::default();
+            let answer =
+                self.ask(all, |mut client, all| async move { client.containers.stats(all).await }).await?;
             Ok(answer.samples.len())
         })
     }
@@ -345,12 +324,9 @@ impl Target for Daemon {
                 idempotency_key: self.key("sandbox", id),
                 ..CreateSandboxRequest::default()
             };
-            self.ask(|client| {
-                let request = request.clone();
-                async move { client.sandboxes.clone().create(request).await }
-            })
-            .await
-            .map(drop)
+            self.ask(request, |mut client, request| async move { client.sandboxes.create(request).await })
+                .await
+                .map(drop)
         })
     }
 
@@ -361,21 +337,17 @@ impl Target for Daemon {
                 force: true,
                 idempotency_key: self.key("remove", id),
             };
-            self.ask(|client| {
-                let request = request.clone();
-                async move { client.sandboxes.clone().delete(request).await }
-            })
-            .await
-            .map(drop)
+            self.ask(request, |mut client, request| async move { client.sandboxes.delete(request).await })
+                .await
+                .map(drop)
         })
     }
 
     fn stages<'a>(&'a self, id: &'a str) -> Doing<'a, Vec<(String, Duration)>> {
         Box::pin(async {
             let answer = self
-                .ask(|client| {
-                    let request = TraceRequest { id: id.to_owned() };
-                    async move { client.containers.clone().trace(request).await }
+                .ask(TraceRequest { id: id.to_owned() }, |mut client, request| async move {
+                    client.containers.trace(request).await
                 })
                 .await?;
             let mut stages: BTreeMap<String, Duration> = BTreeMap::new();
