@@ -35,8 +35,8 @@ pub(crate) struct Sample {
     pub(crate) host_cpu_ms: u64,
     /// The load generator alone.
     pub(crate) own_cpu_ms: u64,
-    /// The manager with what it has waited for (shims that have ended, and all below them); of a target
-    /// without one, what the generator has waited for.
+    /// Manager, shims and containers, with all that they have waited for; of a target without a manager,
+    /// containers and what the generator has waited for.
     pub(crate) target_cpu_ms: u64,
 }
 
@@ -72,12 +72,12 @@ struct Cpu {
 }
 
 impl Cpu {
-    fn now(manager: Option<i32>, shims: &[i32]) -> Self {
+    /// What lives is asked itself, what has ended is in the times of who has waited for it.
+    fn now(manager: Option<i32>, found: &Found) -> Self {
         let own = own_cpu_ms();
-        let target = match manager {
-            Some(pid) => procfs::cpu_ms(pid) + shims.iter().map(|pid| procfs::cpu_ms(*pid)).sum::<u64>(),
-            None => children_cpu_ms(),
-        };
+        let ended = manager.map_or_else(children_cpu_ms, procfs::cpu_ms);
+        let live = found.shims.iter().chain(&found.inside).map(|pid| procfs::cpu_ms(*pid));
+        let target = ended + live.sum::<u64>();
         Self { host: procfs::host_cpu_ms(), own, target }
     }
 }
@@ -116,7 +116,7 @@ pub(crate) async fn once(ground: &Arc<Ground>, samples: &Arc<Samples>) {
     let marks = ground.target.marks();
     let looked = tokio::task::spawn_blocking(move || {
         let found = procfs::scan(&marks);
-        let cpu = Cpu::now(manager, &found.shims);
+        let cpu = Cpu::now(manager, &found);
         (manager.and_then(procfs::pss_kib), memory(&found.shims), memory(&found.inside), found, cpu)
     });
     let Ok((manager_pss_kib, shims, inside, found, cpu)) = looked.await else { return };

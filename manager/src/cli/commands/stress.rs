@@ -78,7 +78,7 @@ async fn put(
             standing: args.amount.standing.into(),
             in_sandbox: args.amount.containers.into(),
             command: args.command,
-            at_once,
+            at_once: args.amount.clients.unwrap_or(CONNECTIONS).into(),
             seed,
         },
         scenario,

@@ -1,4 +1,4 @@
-//! The picture: at most 22 lines of the terminal's width, drawn over the one before. Only the cursor is
+//! The picture: at most 23 lines of the terminal's width, drawn over the one before. Only the cursor is
 //! moved and lines are erased (ECMA-48), so that there is nothing to restore, however it ends.
 
 use super::{Now, spark};
@@ -8,8 +8,8 @@ use crate::stress::text::{kib, time};
 use std::sync::atomic::Ordering;
 
 /// Operations and kinds of errors that are shown.
-const OPERATIONS: usize = 9;
-const ERRORS: usize = 4;
+const OPERATIONS: usize = 11;
+const ERRORS: usize = 3;
 /// Where the terminal does not tell its size.
 const SIZE: (u16, u16) = (24, 80);
 

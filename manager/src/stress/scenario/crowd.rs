@@ -43,7 +43,7 @@ impl Scenario for Density {
                 () = tokio::time::sleep(ground.options.hold) => {}
             }
             let ids = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-            // With as many at once as they were made, in this task, since the ground is borrowed.
+            // At once, but in this task, since the ground is borrowed.
             let mut left = ids.into_iter();
             let mut under_way = Vec::new();
             loop {

@@ -33,7 +33,7 @@ pub(crate) struct Options {
     pub(crate) in_sandbox: usize,
     /// In place of what the scenario would run.
     pub(crate) command: Vec<String>,
-    /// Units under way at once.
+    /// Containers that `density` deletes at once.
     pub(crate) at_once: usize,
     pub(crate) seed: u64,
 }
