@@ -150,13 +150,13 @@ fn quotients(report: &Report, kind: &Kind) -> Vec<Slice> {
         values.map(|value| Slice::Quotient(value as f64, 1.0)).collect()
     };
     match kind {
-        Kind::Rate(name) => rates(report.operations.get(name), report.run.seconds),
+        Kind::Rate(name) => rates(report.operations.get(name)),
         Kind::Units => {
             let pairs = report.samples.windows(2).filter_map(|pair| match pair {
                 [one, other] => Some((other.units - one.units.min(other.units), other.at - one.at)),
                 _ => None,
             });
-            pairs.map(|(units, seconds)| Slice::Quotient(units as f64, seconds)).collect()
+            busy(pairs.collect())
         }
         Kind::TargetCpu => between(&|sample| sample.target_cpu_ms),
         Kind::HostCpu => between(&|sample| sample.host_cpu_ms.saturating_sub(sample.own_cpu_ms)),
@@ -166,13 +166,34 @@ fn quotients(report: &Report, kind: &Kind) -> Vec<Slice> {
     }
 }
 
-/// Operations of each second; the last one, which is cut off, counts as long as it was.
-fn rates(operation: Option<&Operation>, seconds: f64) -> Vec<Slice> {
+/// Operations of each second between the first and the last in which there were any: before and behind these the
+/// load is prepared and finished.
+fn rates(operation: Option<&Operation>) -> Vec<Slice> {
     let all = operation.map(|operation| operation.seconds.as_slice()).unwrap_or_default();
-    let last = all.len().saturating_sub(1);
-    let slice = |(number, second): (usize, &crate::stress::report::Second)| {
-        let cut = (seconds - last as f64).clamp(0.05, 1.0);
-        Slice::Quotient(second.count as f64, if number == last { cut } else { 1.0 })
-    };
-    all.iter().enumerate().map(slice).collect()
+    busy(all.iter().map(|second| (second.count, 1.0)).collect())
+}
+
+/// Counts with the time that they took, without those at both ends that are empty or, as far as there are enough,
+/// are cut off.
+fn busy(counts: Vec<(u64, f64)>) -> Vec<Slice> {
+    let first = counts.iter().position(|(count, _)| *count > 0).unwrap_or(0);
+    let last = counts.iter().rposition(|(count, _)| *count > 0).unwrap_or(0);
+    let cut = usize::from(last.saturating_sub(first) > 6);
+    let kept = counts.get(first + cut..(last + 1).saturating_sub(cut)).unwrap_or_default();
+    kept.iter().map(|(count, seconds)| Slice::Quotient(*count as f64, *seconds)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_that_of_the_load_alone() {
+        let counts = |all: &[u64]| busy(all.iter().map(|count| (*count, 1.0)).collect());
+        let of =
+            |all: &[u64]| all.iter().map(|count| Slice::Quotient(*count as f64, 1.0)).collect::<Vec<_>>();
+        assert_eq!(counts(&[0, 0, 3, 0, 5, 0]), of(&[3, 0, 5]));
+        assert_eq!(counts(&[0, 1, 9, 9, 9, 9, 9, 9, 2, 0]), of(&[9; 6]));
+        assert!(counts(&[]).is_empty());
+    }
 }
