@@ -15,6 +15,7 @@ use sextant_integration::bundle::add_busybox;
 use sextant_integration::process::{DEADLINE, Ran, json_of, until, wait};
 use sextant_integration::tmux::Tmux;
 use sextant_integration::{Daemon, binary, skip, skip_unless_root};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -260,6 +261,58 @@ fn a_runtime_without_a_manager_is_a_target() {
         }
         stress("churn", &["--kill", "shim=1s"]).exited(2);
     }
+}
+
+/// A containerd of its own, as scripts/bench has it, until our end of its stdin is closed.
+const CRI: &str = r#"
+    set -euo pipefail
+    pids=()
+    wait_for() { for _ in $(seq 200); do [ ! -S "$1" ] || return 0; sleep 0.05; done; cat "$dir/cri.log"; return 1; }
+    trap 'kill "${pids[@]}"; wait' EXIT
+    . scripts/bench-stress.sh
+    start_cri sextant.test/stress:latest
+    echo ready
+    read -r _ || true
+"#;
+
+#[test]
+fn a_cri_endpoint_is_a_target() {
+    let Some(daemon) = daemon() else { return };
+    if ["containerd", "ctr", "jq"]
+        .iter()
+        .any(|program| Command::new(program).arg("--version").output().is_err())
+    {
+        skip("containerd or jq is not installed");
+        daemon.finish(&[]);
+        return;
+    }
+    let mut script = Command::new("bash");
+    script.args(["-c", CRI]).current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    script.env("dir", daemon.dir()).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut containerd = script.spawn().unwrap();
+    let mut said = String::new();
+    BufReader::new(containerd.stdout.take().unwrap()).read_line(&mut said).unwrap();
+    if said == "ready\n" {
+        let address = format!("unix://{}", daemon.dir().join("cri.sock").display());
+        let stress = |scenario: &str, flags: &[&str]| {
+            let target =
+                ["stress", scenario, "--cri", &address, "--image", "sextant.test/stress:latest", "-q"];
+            daemon.sextant(&[&target, flags].concat())
+        };
+        for scenario in ["churn", "exec", "kills", "list", "sandbox", "density"] {
+            let few =
+                ["--count", "2", "--clients", "2", "--hold", "50ms", "--standing", "1", "--containers", "2"];
+            let ran = stress(scenario, &[&few[..], &["--max-errors", "0", "--max-leaks", "0"]].concat()).ok();
+            assert!(ran.stdout.contains("PASS"), "{scenario}: {}", ran.stdout);
+        }
+        let refused = stress("bombs", &[]).exited(2);
+        assert!(refused.stderr.contains("CRI has no limit of processes"), "{}", refused.stderr);
+    } else {
+        skip(&format!("the CRI of containerd does not start: {said}"));
+    }
+    drop(containerd.stdin.take());
+    wait(&mut containerd).expect("containerd ends");
+    daemon.finish(&[]);
 }
 
 #[test]

@@ -105,7 +105,10 @@ async fn put(
     signals.abort();
     tell(&report, &args.results.json, &args.results.html)?;
     if let Some(because) = &report.leaks_unknown {
-        let hint = format!("sextant ps -aq -F label=sextant.stress={id} | xargs -r sextant rm -f");
+        let hint = match report.run.target.as_str() {
+            "sextantd" => format!("sextant ps -aq -F label=sextant.stress={id} | xargs -r sextant rm -f"),
+            _ => format!("what is left has the label or the name of run {id}"),
+        };
         return Err(Said::other("stress", because.clone(), hint).into());
     }
     Ok(match (report.run.interrupted, report.passed) {
