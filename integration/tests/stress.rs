@@ -131,6 +131,7 @@ fn the_verdict_is_the_exit_status() {
         &["--kill", "host=1s"],
         &["--kill", "manager=1s"],
         &["--clients", "2", "--concurrency", "3"],
+        &["--cri", "/run/nobody.sock"],
     ] {
         stress(&daemon, "churn", wrong).exited(2);
     }

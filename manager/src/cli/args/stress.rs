@@ -106,7 +106,7 @@ pub struct TargetArgs {
     #[arg(long, value_name = "PROGRAM", conflicts_with = "cri")]
     pub runtime: Option<String>,
     /// A CRI endpoint, such as unix:///run/containerd/containerd.sock
-    #[arg(long, value_name = "ADDRESS", requires = "image")]
+    #[arg(long, value_name = "ADDRESS", requires = "image", conflicts_with_all = ["rootfs", "bundle"])]
     pub cri: Option<String>,
 }
 

@@ -56,7 +56,7 @@ impl Cri {
         if !path.starts_with('/') {
             return Err(format!("--cri {address}: it is unix:///PATH"));
         }
-        let failed = |e: tonic::transport::Error| format!("--cri {address}: {e}");
+        let failed = |e: tonic::transport::Error| format!("--cri {address}: {}", innermost(&e));
         let endpoint = Endpoint::from_shared(format!("unix:{path}")).map_err(failed)?;
         let channel = endpoint.connect().await.map_err(failed)?;
         let client = RuntimeServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER);
@@ -157,6 +157,15 @@ impl Cri {
         let request = StopContainerRequest { container_id: container_id.to_owned(), timeout: 0 };
         self.client.clone().stop_container(request).await.map(drop).map_err(fault)
     }
+}
+
+/// What is at the bottom of an error: tonic's own words say only that something failed.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut at = error;
+    while let Some(source) = at.source() {
+        at = source;
+    }
+    at.to_string()
 }
 
 fn namespaces() -> NamespaceOption {
