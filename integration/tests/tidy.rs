@@ -35,6 +35,7 @@ const WIRE_PLACES: &[&str] = &[
     "manager/src/cri",
     "manager/src/cli",
     "manager/src/shims",
+    "manager/src/stress/target",
     "manager/src/bin/sextant.rs",
     "manager/src/daemon/serve.rs",
     "manager/src/faults.rs",

@@ -5,7 +5,7 @@
 //! way. [`daemon`] puts the parts together; [`model`] is the language that they
 //! share. Disk is the truth and memory a cache: `kill -9` is a normal way to
 //! stop, and starting is reconciling with the shims that live. [`cli`] is the
-//! other side of the socket, and shares nothing with the rest but the wire.
+//! other side of the socket, and shares nothing with the rest but the wire; [`stress`] is its instrument.
 
 pub mod api;
 pub mod bundle;
@@ -24,6 +24,7 @@ pub mod processes;
 pub mod selector;
 pub mod sharing;
 pub mod shims;
+pub mod stress;
 mod sys;
 #[cfg(feature = "otel")]
 pub mod telemetry;

@@ -23,5 +23,12 @@ pub mod shim {
     tonic::include_proto!("sextant.shim.v1");
 }
 
+/// The part of Kubernetes' CRI that `sextant stress` speaks, as a client.
+#[cfg(feature = "client")]
+#[allow(missing_docs, clippy::all, clippy::pedantic)]
+pub mod stress_cri {
+    include!(concat!(env!("OUT_DIR"), "/stress/runtime.v1.rs"));
+}
+
 /// The file descriptor set of both packages, for server reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

@@ -5,10 +5,15 @@
 mod interactive;
 mod policies;
 mod sandbox;
+mod stress;
 
 pub use interactive::{AttachArgs, AttachedArgs, ExecArgs, StdioArgs};
 pub use policies::{Condition, OnUnhealthy, PolicyArgs, WaitArgs};
 pub use sandbox::{NsArgs, SandboxArgs, SandboxCommand, SandboxCreateArgs, SandboxLsArgs};
+pub use stress::{
+    AmountArgs, BesideArgs, CompareArgs, LoadArgs, MixArgs, ResultArgs, SourceArgs, StressArgs,
+    StressCommand, TargetArgs, ThresholdArgs,
+};
 
 use super::client::{Address, Credentials};
 use super::parse::{self, At, CpuMillis, EnvVar, Label, LabelSelector, MemoryBytes, Mode, Volume};
@@ -98,6 +103,8 @@ pub enum Command {
     Info(InfoArgs),
     /// Print what the daemon counts and measures, as Prometheus reads it
     Metrics,
+    /// Put load on the daemon, or on another target, and judge what that did to it
+    Stress(Box<StressArgs>),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
 }

@@ -44,6 +44,15 @@ pub(crate) fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// The descriptor, so that it can be waited until it is readable, on the reactor of this thread.
+///
+/// # Errors
+/// Of epoll_ctl(2): EPERM when it can never be waited for.
+pub(crate) fn readable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an OwnedFd is open and stays the same until it is dropped, and the AsyncFd owns it.
+    unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }.map_err(Into::into)
+}
+
 /// A copy of the descriptor `fd` of the process that `pidfd` refers to (pidfd_getfd(2), Linux 5.6).
 ///
 /// # Errors

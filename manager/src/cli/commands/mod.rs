@@ -3,6 +3,7 @@
 //! prints an error itself.
 
 mod attach;
+mod compare;
 mod completions;
 mod create;
 mod each;
@@ -25,6 +26,7 @@ mod sandbox;
 mod start;
 mod stats;
 mod stop;
+mod stress;
 mod trace;
 mod update;
 mod wait;
@@ -41,6 +43,9 @@ use std::process::ExitCode;
 pub async fn run(cli: Cli) -> Result<ExitCode, Error> {
     if let Command::Completions(args) = cli.command {
         return completions::run(&args);
+    }
+    if let Command::Stress(args) = cli.command {
+        return stress::run(&cli.address, &cli.credentials, *args).await;
     }
     let client = match connect(&cli.address, &cli.credentials).await {
         Ok(client) => client,
@@ -75,5 +80,6 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Error> {
         Command::Info(args) => info::run(&client, &args).await,
         Command::Metrics => metrics::run(&client).await,
         Command::Completions(args) => completions::run(&args),
+        Command::Stress(args) => stress::run(&cli.address, &cli.credentials, *args).await,
     }
 }
