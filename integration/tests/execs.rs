@@ -306,3 +306,33 @@ async fn the_next_shim_knows_how_an_exec_ended_and_executes() {
     delete(&daemon, &id).await;
     daemon.finish(&[&id]);
 }
+
+/// Nobody takes over what has stopped, until it is asked for.
+#[tokio::test]
+async fn what_execs_of_a_stopped_container_came_to_is_known_without_its_shim() {
+    let Some((daemon, id)) = begin("stopped").await else { return };
+    let ended = create(&daemon, request(&id, &["sh", "-c", "exit 3"])).await.unwrap();
+    assert_eq!(code(&wait(&daemon, &id, &ended.id).await), 3);
+    let killed = create(&daemon, request(&id, &["sleep", "1000"])).await.unwrap();
+    let mut client = daemon.containers().await;
+    client.stop(StopRequest { id: id.clone(), ..Default::default() }).await.unwrap();
+    let get = GetRequest { id: id.clone(), ..Default::default() };
+    let shim = client.get(get).await.unwrap().into_inner().container.unwrap().shim_pid;
+    kill(Pid::from_raw(shim), Signal::SIGKILL).unwrap();
+    assert!(until(DEADLINE, || !std::path::Path::new(&format!("/proc/{shim}")).exists()));
+    assert_eq!(code(&wait(&daemon, &id, &ended.id).await), 3);
+    match wait(&daemon, &id, &killed.id).await.exit.unwrap().how.unwrap() {
+        How::Signal(signal) => assert_eq!(signal, 9),
+        // The shim may not have come to it; then nobody has.
+        How::Unknown(because) => assert!(because.starts_with("because"), "{because}"),
+        How::Code(code) => panic!("code {code}"),
+    }
+    let known = daemon.execs().await.list(ListExecsRequest { container: id.clone() }).await.unwrap();
+    assert!(known.into_inner().execs.iter().all(|exec| exec.exit.is_some()));
+    for exec in [&ended, &killed] {
+        let told = events(&daemon, &exec.id).await;
+        assert_eq!(told.iter().map(Event::kind).collect::<Vec<_>>(), [Kind::ExecStarted, Kind::ExecExited]);
+    }
+    delete(&daemon, &id).await;
+    daemon.finish(&[&id]);
+}

@@ -98,6 +98,11 @@ pub(crate) enum Command {
         /// When none will begin.
         reply: oneshot::Sender<Result<(), Error>>,
     },
+    /// See to it that a stopped container has a shim.
+    Supply {
+        /// When it has.
+        reply: oneshot::Sender<Result<(), Error>>,
+    },
     /// Give its creation up, if that has not ended.
     Cancel {
         /// When nothing is left.
@@ -262,6 +267,13 @@ impl Actor {
             Command::Halt { reply } => {
                 self.container.give_up().await;
                 answer(reply, Ok(()));
+            }
+            Command::Supply { reply } => {
+                let supplied = match self.container.phase() {
+                    Phase::Stopped => self.supply().await,
+                    _ => Ok(()),
+                };
+                answer(reply, supplied);
             }
             Command::Cancel { reply } => answer(reply, Err(self.too_late())),
         }

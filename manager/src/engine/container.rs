@@ -13,6 +13,7 @@ use crate::model::{Ending, Event, EventKind, Exit, Failure, Health, Phase, Snaps
 use crate::shims::client::Client;
 use crate::shims::hold::Held;
 use crate::shims::{Fact, Init, ShimEvent, journal};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 use tokio::sync::watch;
@@ -39,6 +40,8 @@ pub(super) struct Container {
     pub(super) deleted_told: bool,
     /// What the journal says of its init.
     pub(super) init: Init,
+    /// Execs of the current life of whose end the journal does not tell.
+    pub(super) open_execs: BTreeSet<String>,
     /// What is kept for another shim while init lives.
     pub(super) held: Option<Held>,
     /// What is counted of the output that this shim has dropped.
@@ -115,7 +118,12 @@ impl Container {
         self.shim.is_told(self.told);
         self.learned = event.seq;
         match &event.fact {
-            Fact::Created(init) => (self.init, self.held) = (init.clone(), None),
+            Fact::Created(init) => {
+                (self.init, self.held) = (init.clone(), None);
+                self.open_execs.clear();
+            }
+            Fact::ExecStarted(exec, _) => drop(self.open_execs.insert(exec.clone())),
+            Fact::ExecExited(exec, _) => drop(self.open_execs.remove(exec)),
             Fact::Adopted(ends, _) => self.init.ends = *ends,
             Fact::Exited(_) => self.held = None,
             _ => {}

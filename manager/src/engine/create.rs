@@ -76,6 +76,7 @@ pub(super) fn prepare(context: &Arc<Context>, record: Record) -> (Container, Han
         degraded_told: false,
         deleted_told: false,
         init: Init::default(),
+        open_execs: Default::default(),
         held: None,
         dropped: Default::default(),
         halt,

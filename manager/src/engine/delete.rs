@@ -131,8 +131,8 @@ async fn end(container: &Container, force: Force) -> Result<(), Error> {
             }
             Ok(())
         }
-        // With force a shim that does not answer is no obstacle.
-        Err(error) if force == Force::Yes => {
+        // With force a shim that does not answer is no obstacle, nor when all that it had to tell is known.
+        Err(error) if force == Force::Yes || is_over(container) => {
             tracing::info!(container = container.id(), because = error.chain(), "deleting without the shim");
             kill_listener(container.id(), &socket).await?;
             container.context.runtime.delete(container.id(), Force::Yes).await
@@ -142,6 +142,11 @@ async fn end(container: &Container, force: Force) -> Result<(), Error> {
         }
         Err(error) => Err(error),
     }
+}
+
+/// Whether its process has ended, and its execs have.
+fn is_over(container: &Container) -> bool {
+    container.snapshot.borrow().exit.is_some() && container.open_execs.is_empty()
 }
 
 /// Asks the shim. First whether it answers at all: a deletion may take its

@@ -223,6 +223,17 @@ impl Handle {
         }
     }
 
+    /// Whether it has stopped, and nobody remembers its execs since its shim was killed.
+    pub(super) async fn lacks_shim(&self) -> bool {
+        let stopped = self.look(|snapshot| snapshot.phase == Phase::Stopped);
+        stopped && listener(self.shim.socket()).await == Listener::Absent
+    }
+
+    /// Gives it a shim, which learns from its journal what there is to know.
+    pub(super) async fn supply(&self) -> Result<(), Error> {
+        self.ask(|reply| Command::Supply { reply }).await
+    }
+
     /// Lets the shim go on with the log in a new file.
     pub(super) async fn reopen_log(&self) -> Result<(), Error> {
         let snapshot = self.snapshot();

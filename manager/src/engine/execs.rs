@@ -27,9 +27,9 @@ impl Engine {
         let handle = self.handle(id)?;
         self.running(id, "execute a process in it")?;
         let (key, words) = (new.key.clone(), format!("{id} {new:?}"));
-        let work = async move { handle.shim().exec(&name, new).await.map(Answer::Exec) };
+        let work = async move { handle.shim().exec(&name, new).await.map(Box::new).map(Answer::Exec) };
         match self.once(key, Verb::Exec, id, words, work).await? {
-            Answer::Exec(exec) => self.get_exec(id, &exec).await,
+            Answer::Exec(exec) => Ok(*exec),
             _ => Err(Error::Stopping),
         }
     }
@@ -39,7 +39,14 @@ impl Engine {
     /// # Errors
     /// [`Error::NotFound`]; that its shim does not answer, or is gone since it has stopped.
     pub async fn execs(&self, id: &str) -> Result<Vec<Exec>, Error> {
-        self.handle(id)?.shim().execs().await
+        let handle = self.handle(id)?;
+        match handle.shim().execs().await {
+            Err(Error::Unreachable { .. }) if handle.lacks_shim().await => {
+                handle.supply().await?;
+                handle.shim().execs().await
+            }
+            answer => answer,
+        }
     }
 
     /// One of them.
@@ -59,11 +66,15 @@ impl Engine {
     pub async fn wait_exec(&self, id: &str, exec: &str) -> Result<Over, Error> {
         let mut attempts = ATTEMPTS;
         loop {
-            let answer = self.handle(id)?.shim().wait_exec(exec).await;
+            let handle = self.handle(id)?;
+            let answer = handle.shim().wait_exec(exec).await;
             match answer {
                 Err(Error::Unreachable { .. }) if attempts > 0 => {
                     attempts -= 1;
-                    tokio::time::sleep(PAUSE).await;
+                    // Nobody takes over what has stopped, unless it is asked for.
+                    if !handle.lacks_shim().await || handle.supply().await.is_err() {
+                        tokio::time::sleep(PAUSE).await;
+                    }
                 }
                 answer => return answer,
             }

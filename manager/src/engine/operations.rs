@@ -12,7 +12,7 @@ pub(super) mod book;
 mod fingerprint;
 
 use super::error::Error;
-use crate::model::{Exit, Operation, Snapshot, Verb};
+use crate::model::{Exec, Exit, Operation, Snapshot, Verb};
 use book::{Book, End, Line};
 pub(crate) use fingerprint::Fingerprint;
 use std::collections::BTreeMap;
@@ -46,8 +46,7 @@ pub(super) struct Asked {
 pub(super) enum Answer {
     Container(Box<Snapshot>),
     Exit(Exit),
-    /// The name of an exec.
-    Exec(String),
+    Exec(Box<Exec>),
     /// The name of a sandbox.
     Sandbox(String),
     Done,

@@ -51,7 +51,8 @@ fn outcome(context: &Context, line: &Line) -> Option<Result<Answer, Error>> {
             return Some(Err(Error::Failed { attempted, failure: Box::new(failure.clone()) }));
         }
         (Some(End::Exit(exit)), _) => Some(Answer::Exit(exit.clone())),
-        (Some(End::Exec(exec)), _) => Some(Answer::Exec(exec.clone())),
+        // Its shim knows the key.
+        (Some(End::Exec(_)), _) => None,
         (Some(End::Sandbox(sandbox)), _) => Some(Answer::Sandbox(sandbox.clone())),
         (Some(End::Done), Verb::Delete | Verb::DeleteSandbox) => Some(Answer::Done),
         (Some(End::Done), _) => snapshot.map(container),

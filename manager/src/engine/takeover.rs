@@ -31,7 +31,9 @@ pub(super) enum TakenOver {
 /// When the shim cannot be started; the process lives on then, or this is not the last attempt.
 pub(super) async fn take_over(container: &mut Container, attempt: u32) -> Result<TakenOver, Error> {
     container.catch_up().await?;
-    if container.snapshot.borrow().exit.is_some() || container.phase() == Phase::Failed {
+    let over = container.snapshot.borrow().exit.is_some();
+    // The ends of its execs are to be told as well.
+    if over && container.open_execs.is_empty() || container.phase() == Phase::Failed {
         return Ok(TakenOver::Needless);
     }
     let socket = container.paths.socket();
@@ -45,6 +47,14 @@ pub(super) async fn take_over(container: &mut Container, attempt: u32) -> Result
             Ok(TakenOver::Yes)
         }
         Err(error) if attempt < ATTEMPTS => Err(error),
+        Err(error) if over => {
+            tracing::warn!(
+                container = container.id(),
+                error = error.chain(),
+                "no shim tells the ends of its execs"
+            );
+            Ok(TakenOver::Needless)
+        }
         Err(error) => {
             let how = match &container.held {
                 Some(held) if !held.ended() => return Err(error),

@@ -18,11 +18,11 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Response, Status, Streaming};
 
 impl Client {
-    /// Executes a process as `exec`, or finds the one with the same key; its name.
+    /// Executes a process as `exec`, or finds the one with the same key.
     ///
     /// # Errors
     /// The failed step, what is refused, [`Error::Timeout`], [`Error::Unreachable`].
-    pub async fn exec(&self, exec: &str, new: NewExec) -> Result<String, Error> {
+    pub async fn exec(&self, exec: &str, new: NewExec) -> Result<Exec, Error> {
         let mut stub = self.stub();
         let request = shim::ExecRequest {
             exec: exec.into(),
@@ -43,7 +43,12 @@ impl Client {
         let attempted = format!("execute a process in container {:?}", self.id);
         let key = request.key.clone();
         match self.ask(&attempted, exec, WORK, stub.exec(request)).await {
-            Ok(answer) => Ok(answer.exec),
+            Ok(shim::ExecResponse { state: Some(state), .. }) => Ok(self.exec_of(state)),
+            // An older shim, that lives on below a newer manager.
+            Ok(answer) => {
+                let found = self.execs().await?.into_iter().find(|known| known.id == answer.exec);
+                found.ok_or_else(|| Error::NoExec { id: self.id.to_string(), exec: answer.exec })
+            }
             Err(Error::KeyReused { first, .. }) => Err(Error::KeyReused { key, first }),
             Err(error) => Err(error),
         }
@@ -57,7 +62,11 @@ impl Client {
         let mut stub = self.stub();
         let attempted = format!("list the execs of container {:?}", self.id);
         let answer = self.ask(&attempted, "", QUESTION, stub.execs(shim::ExecsRequest {})).await?;
-        let exec = |state: shim::ExecState| Exec {
+        Ok(answer.execs.into_iter().map(|state| self.exec_of(state)).collect())
+    }
+
+    fn exec_of(&self, state: shim::ExecState) -> Exec {
+        Exec {
             container: self.id.to_string(),
             id: state.exec,
             pid: Some(state.pid).filter(|pid| *pid > 0),
@@ -65,8 +74,7 @@ impl Client {
             terminal: state.terminal,
             started_at: wire::time(state.started_at),
             over: state.exit.map(|exit| Over { exit: wire::exit(exit), timed_out: state.timed_out }),
-        };
-        Ok(answer.execs.into_iter().map(exec).collect())
+        }
     }
 
     /// Waits for the end of an exec, however long that takes.

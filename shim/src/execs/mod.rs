@@ -32,8 +32,12 @@ use tokio::sync::{Semaphore, oneshot, watch};
 /// Execs that run at once, at most.
 const RUNNING: usize = 128;
 
-/// Ended ones that are remembered.
+/// Ended ones that are remembered, whenever that was.
 const ENDED: usize = 128;
+
+/// Of those that have ended a short while ago, so many are: whoever has made one is to hear of its end.
+const CROWD: usize = 1024;
+const SHORT_WHILE: Duration = Duration::from_secs(60);
 
 /// Of these, the ones whose output is.
 const WITH_OUTPUT: usize = 8;
@@ -142,6 +146,14 @@ impl Exec {
         self.state.borrow().clone()
     }
 
+    /// Whether it runs, or has ended a short while ago. A clock that is set forth makes it old.
+    fn is_fresh(&self) -> bool {
+        match &*self.state.borrow() {
+            State::Ended(over) => over.exit.at.elapsed().is_ok_and(|since| since < SHORT_WHILE),
+            State::Starting | State::Running { .. } | State::Failed => true,
+        }
+    }
+
     /// Waits for its end.
     ///
     /// # Errors
@@ -220,10 +232,11 @@ impl Shared {
         for exec in table.iter().filter(|exec| exec.has_ended()).take(ended.saturating_sub(WITH_OUTPUT)) {
             exec.streams.forget_output();
         }
-        let mut surplus = ended.saturating_sub(ENDED);
+        let (mut surplus, mut crowd) = (ended.saturating_sub(ENDED), ended.saturating_sub(CROWD));
         table.retain(|exec| {
-            let forgotten = surplus > 0 && exec.has_ended();
-            surplus -= usize::from(forgotten);
+            let forgotten = surplus > 0 && exec.has_ended() && (crowd > 0 || !exec.is_fresh());
+            surplus = surplus.saturating_sub(usize::from(forgotten));
+            crowd = crowd.saturating_sub(usize::from(forgotten));
             !forgotten
         });
     }

@@ -15,7 +15,9 @@ use tonic::Status;
 pub(super) async fn start(execs: &Execs, request: ExecRequest) -> Result<ExecResponse, Status> {
     let (name, spec) = spec(request)?;
     let (exec, pid) = execs.start(name, spec).await.map_err(wire::refusal)?;
-    Ok(ExecResponse { exec, pid })
+    // One that has ended at once may be forgotten by now, among many others.
+    let state = execs.get(&exec).ok().map(|exec| state(&exec));
+    Ok(ExecResponse { exec, pid, state })
 }
 
 /// Executes a process of a health check to its end.

@@ -59,7 +59,7 @@ impl End {
         match result {
             Ok(Answer::Container(_) | Answer::Done) => Self::Done,
             Ok(Answer::Exit(exit)) => Self::Exit(exit.clone()),
-            Ok(Answer::Exec(exec)) => Self::Exec(exec.clone()),
+            Ok(Answer::Exec(exec)) => Self::Exec(exec.id.clone()),
             Ok(Answer::Sandbox(sandbox)) => Self::Sandbox(sandbox.clone()),
             Err(error) => Self::Failed(error.to_failure()),
         }
