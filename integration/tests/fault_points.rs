@@ -17,12 +17,14 @@ use sextant_proto::v1::containers_client::ContainersClient;
 use sextant_proto::v1::event::Kind;
 use sextant_proto::v1::execs_client::ExecsClient;
 use sextant_proto::v1::exit::How;
+use sextant_proto::v1::restart_policy::When;
 use sextant_proto::v1::sandboxes_client::SandboxesClient;
 use sextant_proto::v1::system_client::SystemClient;
+use sextant_proto::v1::wait_request::Condition;
 use sextant_proto::v1::{
     CreateExecRequest, CreateRequest, CreateSandboxRequest, DeleteRequest, DeleteSandboxRequest, Event,
-    EventsRequest, GetRequest, LogOptions, PauseRequest, RestartRequest, ResumeRequest, SharedNamespaces,
-    StartRequest, Status as ContainerStatus, StopRequest, WaitExecRequest, WaitRequest,
+    EventsRequest, GetRequest, LogOptions, PauseRequest, RestartPolicy, RestartRequest, ResumeRequest,
+    SharedNamespaces, StartRequest, Status as ContainerStatus, StopRequest, WaitExecRequest, WaitRequest,
 };
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -518,6 +520,14 @@ async fn a_life_survives_whatever_happens_at_a_point_of_the_manager() {
 
 /// A daemon with this plan, a container that was created in it, and the directory that has both.
 async fn created(plan: &str, command: &[&str]) -> Option<(tempfile::TempDir, Daemon, Client, String)> {
+    created_as(plan, |daemon, id| daemon.request(id, command)).await
+}
+
+/// The same of this request.
+async fn created_as(
+    plan: &str,
+    request: impl FnOnce(&Daemon, &str) -> CreateRequest,
+) -> Option<(tempfile::TempDir, Daemon, Client, String)> {
     if skip_unless_root() {
         return None;
     }
@@ -529,7 +539,7 @@ async fn created(plan: &str, command: &[&str]) -> Option<(tempfile::TempDir, Dae
         return None;
     };
     let (mut client, id) = (daemon.containers().await, unique("point"));
-    client.create(daemon.request(&id, command)).await.unwrap();
+    client.create(request(&daemon, &id)).await.unwrap();
     // A next shim is to do better.
     std::fs::write(&file, "").unwrap();
     Some((base, daemon, client, id))
@@ -631,4 +641,32 @@ fn a_program_does_not_start_with_a_plan_that_is_none() {
         let known = if program == "runtime" { "namespace-open" } else { "." };
         assert!(ran.stderr.contains(known), "{ran:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn that_no_life_is_to_come_is_told_when_it_is_written_down() {
+    let again = |daemon: &Daemon, id: &str| CreateRequest {
+        restart: Some(RestartPolicy { when: When::OnFailure.into(), max_retries: 1, ..Default::default() }),
+        ..daemon.request(id, &["/bin/probe", "sleep", "1000"])
+    };
+    // The first is that of its creation, and the second that of the life to come.
+    let Some((base, mut daemon, mut client, id)) = created_as("manager:fail:record.write#3", again).await
+    else {
+        return;
+    };
+    client.start(StartRequest { id: id.clone(), ..Default::default() }).await.unwrap();
+    // That cannot be made.
+    let (rootfs, aside) = (daemon.rootfs(), base.path().join("aside"));
+    std::fs::rename(&rootfs, &aside).unwrap();
+    let pid = calls::get(&mut client, &id).await.pid;
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
+    calls::wait_for(&mut client, &id, Condition::Settled).await;
+    assert!(daemon.log().contains("that it stays stopped is not on disk"), "{}", daemon.log());
+    std::fs::rename(&aside, &rootfs).unwrap();
+    daemon.kill();
+    daemon.restart();
+    let mut client = daemon.containers().await;
+    let now = calls::get(&mut client, &id).await;
+    assert!(now.status() == ContainerStatus::Stopped && now.next_restart_at.is_none(), "{now:?}");
+    finish(daemon, client, &id).await;
 }

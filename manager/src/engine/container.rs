@@ -50,6 +50,8 @@ pub(super) struct Container {
     pub(super) halt: Halt,
     /// When its next life is to begin, or to be started.
     pub(super) due: Option<Instant>,
+    /// Whether that is to be given up instead, once it can be written down.
+    pub(super) gives_up: bool,
     /// Whether an exit that is taken in is to be acted upon: not while the past is learnt.
     pub(super) acts: bool,
     /// The exit of which a manager before this one was the only witness, and of which life.

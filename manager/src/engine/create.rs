@@ -81,6 +81,7 @@ pub(super) fn prepare(context: &Arc<Context>, record: Record) -> (Container, Han
         dropped: Default::default(),
         halt,
         due: None,
+        gives_up: false,
         acts: false,
         witnessed: None,
     };

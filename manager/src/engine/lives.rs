@@ -48,13 +48,14 @@ impl Container {
         let course = &self.record.course;
         let Some((row, delay)) = course.after(&self.record.restart, &end) else {
             self.give_up().await;
-            return None;
+            return self.record.course.next.as_ref().map(|next| next.at);
         };
         let count = course.count.saturating_add(u32::from(coming.is_none()));
         // After an absence of the manager the time may be over.
         let at = exit.map_or(now, |exit| exit.at).checked_add(delay).unwrap_or(now).max(now);
         let next = Next { life: life + 1, at, cause: Cause::Policy };
         self.record.course = Course { row, count, next: Some(next) };
+        self.gives_up = false;
         self.write_course().await;
         self.due = Some(Instant::now() + at.duration_since(now).unwrap_or_default());
         self.tell_restart(Restarting { attempt: row, delay, at }).await;
@@ -110,17 +111,27 @@ impl Container {
             return Err(error);
         }
         self.halt.clear().await?;
-        self.due = None;
+        (self.due, self.gives_up) = (None, false);
         // Also while the life before is ended: a stop has to know that there is something to give up.
         self.set(|s| (s.next, s.restarts) = (Some(at), 0));
         Ok(())
     }
 
-    /// No life is to come.
+    /// No life is to come. Nobody hears of that before it is on disk: the next manager would begin the one that
+    /// is there.
     pub(super) async fn give_up(&mut self) {
-        self.due = None;
-        if self.record.course.next.take().is_some() {
-            self.write_course().await;
+        (self.due, self.gives_up) = (None, false);
+        if let Some(next) = self.record.course.next.take()
+            && let Err(error) = self.write_record().await
+        {
+            tracing::warn!(
+                container = self.id(),
+                error = error.chain(),
+                "that it stays stopped is not on disk"
+            );
+            self.record.course.next = Some(next);
+            (self.due, self.gives_up) = (Some(Instant::now() + PATIENCE), true);
+            return;
         }
         self.set(|s| s.next = None);
     }
@@ -186,8 +197,17 @@ impl Actor {
     /// Begins the life that is due. What fails is tried again, as the policy says.
     pub(super) async fn revive(&mut self, mailbox: &mut Mailbox) {
         self.container.due = None;
+        if self.container.gives_up {
+            return self.container.give_up().await;
+        }
         let Err(error) = self.live(mailbox).await else { return };
         tracing::warn!(container = self.container.id(), error = error.chain(), "not restarted");
+        // It may have begun all the same, and the journal of events could not be written.
+        if let Err(error) = self.container.catch_up().await {
+            tracing::warn!(container = self.container.id(), error = error.chain(), "to be looked at again");
+            self.container.due = Some(Instant::now() + PATIENCE);
+            return;
+        }
         let (life, _, phase) = self.container.now();
         let next = self.container.coming().map(|next| next.life);
         match phase {
@@ -272,6 +292,7 @@ impl Actor {
 
     /// Makes the life that is to come, unless that is done, and starts it.
     async fn live(&mut self, mailbox: &mut Mailbox) -> Result<(), Error> {
+        self.container.catch_up().await?;
         let Some(next) = self.container.coming().cloned() else { return Ok(()) };
         if self.container.phase() == Phase::Stopped {
             self.go_on()?;
@@ -326,7 +347,7 @@ impl Actor {
                 Err(Error::Cancelled { id: id.clone(), attempted: "begin its next life", because })
             }
         };
-        self.container.catch_up().await?;
+        self.container.catch_up_with_change().await?;
         if let Err(error @ Error::Timeout { .. }) = &created {
             self.container.degrade(error.chain()).await;
         }

@@ -8,6 +8,9 @@ use sextant_proto::v1::exit::How;
 use sextant_proto::v1::restart_policy::When;
 use std::collections::BTreeSet;
 
+/// How an init ends that cannot execute its process.
+const NOT_EXECUTED: i32 = 1;
+
 /// What contradicts its policy.
 pub(super) fn contradictions(life: &Life, again: &Again, events: &[&Event]) -> Vec<String> {
     let mut found = Vec::new();
@@ -51,7 +54,15 @@ pub(super) fn contradictions(life: &Life, again: &Again, events: &[&Event]) -> V
         let how = event.exit.as_ref().and_then(|exit| exit.how.as_ref());
         let known = match how {
             Some(How::Code(code)) => {
-                *code == life.code || *code == super::PANIC || life.faulty && *code == FAULT
+                let starts = [Kind::Started, Kind::StartFailed];
+                let begun =
+                    events.iter().filter(|e| e.life == event.life).find(|e| starts.contains(&e.kind()));
+                // Whoever was to execute the process ends in its place.
+                let undone = begun.is_some_and(|event| event.kind() == Kind::StartFailed);
+                *code == life.code
+                    || *code == super::PANIC
+                    || life.faulty && *code == FAULT
+                    || undone && *code == NOT_EXECUTED
             }
             Some(How::Signal(9)) => life.killed,
             Some(How::Unknown(because)) => !because.is_empty(),
@@ -134,5 +145,16 @@ mod tests {
         one(&AGAIN, &[(Kind::Created, 1), (Kind::Created, 2), (Kind::Exited, 1)]);
         one(&AGAIN, &[(Kind::Created, 1), (Kind::Exited, 1), (Kind::Exited, 1)]);
         one(&AGAIN, &[(Kind::Created, 1), (Kind::Healthy, 1)]);
+    }
+
+    #[test]
+    fn who_was_to_execute_the_process_ends_in_its_place_only_where_that_failed() {
+        let found = |start| {
+            let life = Life { code: 4, ..Life::default() };
+            let mut events = events(&[(Kind::Created, 1), (start, 1), (Kind::Exited, 1)]);
+            events[2].exit.as_mut().unwrap().how = Some(How::Code(NOT_EXECUTED));
+            contradictions(&life, &AGAIN, &events.iter().collect::<Vec<_>>()).len()
+        };
+        assert_eq!((found(Kind::StartFailed), found(Kind::Started)), (0, 1));
     }
 }
