@@ -7,6 +7,7 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,7 +16,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 
 /// How often a file is looked at of which the kernel does not tell.
-const LOOK: Duration = Duration::from_millis(100);
+const LOOK: Duration = Duration::from_millis(250);
 
 /// The files that are followed. Cloning shares them.
 #[derive(Clone, Debug)]
@@ -43,7 +44,7 @@ impl Changes {
     pub fn new() -> Self {
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK);
         let inotify = inotify.inspect_err(|error| {
-            tracing::warn!(%error, "files are looked at every 100 ms: raise fs.inotify.max_user_instances");
+            tracing::warn!(%error, "files are looked at every 250 ms: raise fs.inotify.max_user_instances");
         });
         let shared = Arc::new(Shared { inotify: inotify.ok(), files: Mutex::default() });
         let readable = shared.inotify.as_ref().map(|inotify| {
@@ -61,9 +62,10 @@ impl Changes {
         Self(shared)
     }
 
-    /// A file, to be looked at whenever [`Sight::changed`] returns; the first time it does so at once.
+    /// A file, to be looked at whenever [`Sight::changed`] returns; the first time it does so as soon as there
+    /// is one.
     pub fn of(&self, path: &Path) -> Sight {
-        Sight { changes: self.clone(), path: path.into(), file: None }
+        Sight { changes: self.clone(), path: path.into(), file: None, seen: None }
     }
 }
 
@@ -143,6 +145,8 @@ pub struct Sight {
     path: PathBuf,
     /// `None` where the kernel does not tell of it.
     file: Option<(WatchDescriptor, Arc<File>)>,
+    /// Its inode and length then, when it was looked at.
+    seen: Option<(u64, u64)>,
 }
 
 impl Sight {
@@ -159,9 +163,15 @@ impl Sight {
             Some(_) | None => {}
         }
         // What came before is not told any more.
-        if !self.renew().await {
+        while !self.renew().await {
+            let now = tokio::fs::metadata(&self.path).await.ok().map(|found| (found.ino(), found.len()));
+            if now != self.seen {
+                self.seen = now;
+                return;
+            }
             tokio::time::sleep(LOOK).await;
         }
+        self.seen = None;
     }
 
     /// Follows whatever file has the name now; whether the kernel will tell of it.
@@ -243,7 +253,7 @@ mod tests {
         let path = dir.path().join("journal");
         let changes = Changes::new();
         let mut sight = changes.of(&path);
-        assert!(hears(&mut sight).await && sight.file.is_none());
+        assert!(hears_nothing(&mut sight).await && sight.file.is_none());
         std::fs::write(&path, "one").unwrap();
         assert!(hears(&mut sight).await && sight.file.is_some());
         let mut second = changes.of(&path);
@@ -254,5 +264,19 @@ mod tests {
         assert!(hears(&mut second).await);
         drop(second);
         assert!(changes.0.files().is_empty());
+    }
+
+    /// As where `fs.inotify.max_user_instances` is reached.
+    #[tokio::test]
+    async fn without_the_kernel_a_file_is_looked_at() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        std::fs::write(&path, "one").unwrap();
+        let changes = Changes(Arc::new(Shared { inotify: None, files: Mutex::default() }));
+        let mut sight = changes.of(&path);
+        assert!(hears(&mut sight).await && sight.file.is_none());
+        assert!(hears_nothing(&mut sight).await);
+        std::fs::write(&path, "one and two").unwrap();
+        assert!(hears(&mut sight).await);
     }
 }
