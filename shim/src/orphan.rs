@@ -167,7 +167,8 @@ mod tests {
 
     #[test]
     fn a_process_says_whether_it_has_executed_also_as_a_zombie() {
-        let (mut child, pid) = child("(read _ <&3; exit 0) 3<&0 & wait; sleep 0.1");
+        // What runs in the background has /dev/null for its stdin, and waits for this one's.
+        let (mut child, pid) = child("exec 3<&0; (read _ <&3; exit 0) & wait; sleep 0.1");
         let boot = boot_id();
         assert!(has_executed(pid, start_time(pid).unwrap(), &boot));
         let children = format!("/proc/{pid}/task/{pid}/children");
