@@ -42,22 +42,18 @@ struct File {
 impl Changes {
     /// Begins to listen; to be called where tokio runs.
     pub fn new() -> Self {
-        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK);
-        let inotify = inotify.inspect_err(|error| {
+        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).map_err(io::Error::from);
+        let heard = inotify.and_then(|inotify| {
+            let readable = inotify.as_fd().try_clone_to_owned().and_then(sys::when_readable)?;
+            Ok((inotify, readable))
+        });
+        let heard = heard.inspect_err(|error| {
             tracing::warn!(%error, "files are looked at every 250 ms: raise fs.inotify.max_user_instances");
         });
-        let shared = Arc::new(Shared { inotify: inotify.ok(), files: Mutex::default() });
-        let readable = shared.inotify.as_ref().map(|inotify| {
-            inotify
-                .as_fd()
-                .try_clone_to_owned()
-                .and_then(sys::when_readable)
-                .map(|fd| (fd, Arc::clone(&shared)))
-        });
-        match readable {
-            Some(Ok((fd, shared))) => drop(tokio::spawn(listen(fd, shared))),
-            Some(Err(error)) => tracing::warn!(%error, "it is not heard that files change"),
-            None => {}
+        let (inotify, readable) = heard.ok().unzip();
+        let shared = Arc::new(Shared { inotify, files: Mutex::default() });
+        if let Some(readable) = readable {
+            tokio::spawn(listen(readable, Arc::clone(&shared)));
         }
         Self(shared)
     }
