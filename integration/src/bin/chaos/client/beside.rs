@@ -12,6 +12,9 @@ use sextant_proto::v1::{
 use std::time::Duration;
 use tonic::Code;
 
+/// Times that a step may fail until that is no accident any more.
+const RESUMES: u32 = 20;
+
 impl One<'_> {
     /// One of these things.
     pub(super) async fn beside(&mut self, random: &mut Random) {
@@ -79,13 +82,18 @@ impl One<'_> {
             _ => {}
         }
         tokio::time::sleep(Duration::from_millis(random.below(200))).await;
-        let request = ResumeRequest { id: id.clone(), ..ResumeRequest::default() };
-        match self.ask(random, "resume", |mut c, r| async move { c.resume(r).await }, request).await {
-            Some(Answer::No(status)) if !is_step(&status) && status.code() != Code::NotFound => {
-                self.world.wrong(format!("resume {id}: {status}"));
+        // What stays paused never ends: it is let go on until that succeeds, or there is nothing to let.
+        for _ in 0..RESUMES {
+            let request = ResumeRequest { id: id.clone(), ..ResumeRequest::default() };
+            match self.ask(random, "resume", |mut c, r| async move { c.resume(r).await }, request).await {
+                Some(Answer::No(status)) if status.code() == Code::Aborted => {}
+                Some(Answer::No(status)) if !is_step(&status) && status.code() != Code::NotFound => {
+                    return self.world.wrong(format!("resume {id}: {status}"));
+                }
+                _ => return,
             }
-            _ => {}
         }
+        self.world.wrong(format!("resume {id}: {RESUMES} times in vain"));
     }
 
     /// Attaches, reads little or nothing, and vanishes.
