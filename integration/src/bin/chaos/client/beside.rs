@@ -3,6 +3,7 @@
 use super::{Answer, One, ask, is_step};
 use crate::ExecLife;
 use sextant_integration::random::Random;
+use sextant_proto::client::Error;
 use sextant_proto::v1::attach_request::What as Said;
 use sextant_proto::v1::execs_client::ExecsClient;
 use sextant_proto::v1::stdio_client::StdioClient;
@@ -10,10 +11,18 @@ use sextant_proto::v1::{
     AttachOpen, AttachRequest, CreateExecRequest, PauseRequest, ResumeRequest, SlowClient, WaitExecRequest,
 };
 use std::time::Duration;
-use tonic::Code;
+use tonic::{Code, Status};
 
 /// Times that a step may fail until that is no accident any more.
 const RESUMES: u32 = 20;
+
+/// The reason of the ErrorInfo; empty where there is none.
+fn reason(status: &Status) -> String {
+    match Error::from(status.clone()) {
+        Error::Refused(refusal) => refusal.reason.as_str().to_owned(),
+        _ => String::new(),
+    }
+}
 
 impl One<'_> {
     /// One of these things.
@@ -86,7 +95,7 @@ impl One<'_> {
         for _ in 0..RESUMES {
             let request = ResumeRequest { id: id.clone(), ..ResumeRequest::default() };
             match self.ask(random, "resume", |mut c, r| async move { c.resume(r).await }, request).await {
-                Some(Answer::No(status)) if status.code() == Code::Aborted => {}
+                Some(Answer::No(status)) if reason(&status) == "STEP_FAILED" => {}
                 Some(Answer::No(status)) if !is_step(&status) && status.code() != Code::NotFound => {
                     return self.world.wrong(format!("resume {id}: {status}"));
                 }
