@@ -348,27 +348,154 @@ fn shims_are_killed_and_containers_go_on() {
     daemon.finish(&[]);
 }
 
-#[test]
-fn a_manager_that_is_killed_is_latency_and_no_error() {
-    let Some(mut daemon) = daemon() else { return };
-    let (path, name) = file(&daemon, "manager.json");
-    let dir = daemon.dir().display().to_string();
-    let sextantd = binary("sextantd").display().to_string();
-    let again = format!(
-        "exec {sextantd} --root {dir}/root --state {dir}/state --listen {} 2>>{dir}/log",
-        daemon.address()
-    );
-    let load = ["--duration", "4s", "--rate", "5/s", "--kill", "manager=1500ms", "--restart-command", &again];
-    let strict = ["--json", &name, "--max-errors", "0", "--max-leaks", "0"];
-    stress(&daemon, "churn", &[&load[..], &strict].concat()).ok();
-    let back = report(&path)["operations"]["manager-back"]["count"].as_u64();
-    assert!(back.is_some_and(|back| back > 0), "{back:?}");
+/// A line of shell that starts this daemon again.
+fn again(daemon: &Daemon, program: &Path) -> String {
+    let (dir, address) = (daemon.dir().display(), daemon.address());
+    let program = program.display();
+    format!("exec {program} --root {dir}/root --state {dir}/state --listen {address} 2>>{dir}/log")
+}
+
+/// Ends the daemon that somebody else has started, and starts one that is ours.
+#[track_caller]
+fn back_to_us(daemon: &mut Daemon) {
     let info = daemon.sextant(&["info", "--json"]).ok().json();
     let pid = Pid::from_raw(i32::try_from(info["pid"].as_i64().unwrap()).unwrap());
     kill(pid, Signal::SIGKILL).unwrap();
     assert!(until(DEADLINE, || kill(pid, None).is_err()));
     daemon.kill();
     daemon.restart();
+}
+
+#[test]
+fn a_manager_that_is_killed_is_latency_and_no_error() {
+    let Some(mut daemon) = daemon() else { return };
+    let (path, name) = file(&daemon, "manager.json");
+    let again = again(&daemon, &binary("sextantd"));
+    let load = ["--duration", "4s", "--rate", "5/s", "--kill", "manager=1500ms", "--restart-command", &again];
+    let strict = ["--json", &name, "--max-errors", "0", "--max-leaks", "0"];
+    stress(&daemon, "churn", &[&load[..], &strict].concat()).ok();
+    let back = report(&path)["operations"]["manager-back"]["count"].as_u64();
+    assert!(back.is_some_and(|back| back > 0), "{back:?}");
+    back_to_us(&mut daemon);
+    daemon.finish(&[]);
+}
+
+/// A daemon that fails by a plan, with an empty one.
+fn faulty(base: &Path) -> Option<Daemon> {
+    if skip_unless_root() {
+        return None;
+    }
+    let plan = base.join("plan");
+    std::fs::write(&plan, "").unwrap();
+    let Some(daemon) = Daemon::start_faulty(base, &plan, &[]) else {
+        skip("there is no build with fault points: scripts/build --faults");
+        return None;
+    };
+    add_busybox(&daemon.rootfs(), &PROGRAMS).then_some(daemon)
+}
+
+/// What the report says of a fault: times, unnoticed, and errors as `OPERATION CAUSE`.
+#[track_caller]
+fn reaction(report: &Value, what: &str) -> (u64, u64, Vec<String>) {
+    let word = |of: &Value, name: &str| of[name].as_str().unwrap().to_owned();
+    let name = |of: &Value| ["program", "action", "point"].map(|part| word(of, part)).join(" ");
+    let faults = report["faults"].as_array().unwrap();
+    let found =
+        faults.iter().find(|fault| name(fault) == what).unwrap_or_else(|| panic!("{what}: {faults:?}"));
+    let heard = found["errors"].as_array().unwrap().iter();
+    let heard = heard.map(|error| format!("{} {}", word(error, "operation"), word(error, "cause"))).collect();
+    (found["times"].as_u64().unwrap(), found["unnoticed"].as_u64().unwrap(), heard)
+}
+
+#[test]
+fn what_fails_on_purpose_is_in_the_report_with_what_came_of_it() {
+    let base = sextant_integration::bundle::temp_dir();
+    let Some(daemon) = faulty(base.path()) else { return };
+    let (path, name) = file(&daemon, "faults.json");
+    let (html, page) = file(&daemon, "faults.html");
+    let plan = base.path().join("of-the-run");
+    std::fs::write(&plan, "# twice in a life: creation and start\nshim:fail:runtime.spawn%1/4\n").unwrap();
+    let plan = plan.display().to_string();
+    let flags = [
+        "--count",
+        "24",
+        "--clients",
+        "2",
+        "--max-leaks",
+        "0",
+        "--faults",
+        &plan,
+        "--fault",
+        "shim:die:exit.record%1/2; shim:delay=1:socket.bind",
+        "--json",
+        &name,
+        "--html",
+        &page,
+    ];
+    let ran = stress(&daemon, "churn", &flags).ok();
+    let report = report(&path);
+    let (times, unnoticed, heard) = reaction(&report, "shim fail runtime.spawn");
+    assert!(times > 0 && unnoticed < times, "{report}");
+    assert!(heard.iter().any(|error| error.ends_with(" STEP_FAILED")), "{heard:?}");
+    // The next shim asks the kernel how the process ended: nobody hears of it.
+    let (times, unnoticed, heard) = reaction(&report, "shim die exit.record");
+    assert!(times > 0 && unnoticed == times, "{heard:?} {report}");
+    let (times, ..) = reaction(&report, "shim delay socket.bind");
+    assert!(times >= 24, "{report}");
+    assert!(
+        ran.stdout.contains("shim die exit.record") && ran.stdout.contains("UNNOTICED"),
+        "{}",
+        ran.stdout
+    );
+    assert!(std::fs::read_to_string(html).unwrap().contains("shim die exit.record"));
+    assert_eq!(std::fs::read_to_string(base.path().join("plan")).unwrap(), "", "it is in force no longer");
+    daemon.finish(&[]);
+}
+
+#[test]
+fn a_manager_that_dies_on_purpose_is_started_again() {
+    let base = sextant_integration::bundle::temp_dir();
+    let Some(mut daemon) = faulty(base.path()) else { return };
+    let (path, name) = file(&daemon, "faults.json");
+    let plan = base.path().join("plan");
+    let restart =
+        format!("SEXTANT_FAULTS=@{} {}", plan.display(), again(&daemon, &binary("sextantd-faults")));
+    let restart = restart.replace(" exec ", " ");
+    let flags = [
+        "--count",
+        "20",
+        "--clients",
+        "2",
+        "--max-errors",
+        "0",
+        "--max-leaks",
+        "0",
+        "--fault",
+        "manager:die:shim.spawn%1/6",
+        "--restart-command",
+        &restart,
+        "--json",
+        &name,
+    ];
+    stress(&daemon, "churn", &flags).ok();
+    let (times, ..) = reaction(&report(&path), "manager die shim.spawn");
+    assert!(times > 0);
+    back_to_us(&mut daemon);
+    daemon.finish(&[]);
+}
+
+#[test]
+fn a_plan_that_cannot_be_is_refused_before_anything_is_made() {
+    let Some(daemon) = daemon() else { return };
+    let ran = stress(&daemon, "churn", &["--fault", "shim:die:exit.reap"]).exited(2);
+    assert!(ran.stderr.contains("a build without fault points"), "{}", ran.stderr);
+    let ran = stress(&daemon, "churn", &["--fault", "ship:die:exit.reap", "--fault", "shim:burn:log.write"]);
+    let ran = ran.exited(2);
+    assert!(
+        ran.stderr.contains("runtime, shim, manager") && ran.stderr.contains("no action"),
+        "{}",
+        ran.stderr
+    );
     daemon.finish(&[]);
 }
 

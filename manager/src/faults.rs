@@ -3,6 +3,7 @@
 //! functions do nothing. docs/reliability.md says of each point what the system makes of it.
 
 use std::io;
+use std::path::Path;
 
 /// A place in the manager's work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,18 +72,27 @@ pub(crate) fn write(point: Point, bytes: &[u8], work: impl FnMut(&[u8]) -> io::R
     with::faults().write(point.name(), bytes, work)
 }
 
-/// Reads the plan.
+/// Reads the plan: that of the environment, else the file `faults` in the state directory, which is made
+/// where there is none. A file is read anew whenever it has changed.
 ///
 /// # Errors
 /// A sentence that names the entry that is none.
 #[cfg(feature = "faults")]
-pub fn read_plan() -> Result<(), String> {
-    with::read()
+pub(crate) fn read_plan(state: &Path) -> Result<(), String> {
+    with::read(state)
 }
 
-/// Names of environment variables that shims are given.
+/// What shims are given in their environment, so that they read the same plan.
 #[cfg(feature = "faults")]
-pub(crate) const HANDED_ON: &[&str] = &[sextant_proto::faults::VARIABLE];
+pub(crate) fn handed_on() -> Option<(&'static str, std::ffi::OsString)> {
+    Some((sextant_proto::fault_plan::VARIABLE, with::live()?.value().to_owned()))
+}
+
+/// The file of the plan, which whoever writes it can change while the daemon runs.
+#[cfg(feature = "faults")]
+pub(crate) fn file() -> Option<std::path::PathBuf> {
+    with::live()?.file().map(Into::into)
+}
 
 #[cfg(not(feature = "faults"))]
 #[inline(always)]
@@ -108,31 +118,53 @@ pub(crate) fn write(_: Point, bytes: &[u8], work: impl FnOnce(&[u8]) -> io::Resu
 /// Never.
 #[cfg(not(feature = "faults"))]
 #[inline(always)]
-pub fn read_plan() -> Result<(), String> {
+pub(crate) fn read_plan(_: &Path) -> Result<(), String> {
     Ok(())
 }
 
 #[cfg(not(feature = "faults"))]
-pub(crate) const HANDED_ON: &[&str] = &[];
+pub(crate) fn handed_on() -> Option<(&'static str, std::ffi::OsString)> {
+    None
+}
+
+#[cfg(not(feature = "faults"))]
+pub(crate) fn file() -> Option<std::path::PathBuf> {
+    None
+}
 
 #[cfg(feature = "faults")]
 mod with {
     use super::Point;
-    use sextant_proto::faults::{Faults, Kind};
-    use std::sync::OnceLock;
+    use sextant_proto::fault_plan::VARIABLE;
+    use sextant_proto::faults::{Faults, Kind, Live};
+    use std::path::Path;
+    use std::sync::{Arc, OnceLock};
 
-    static FAULTS: OnceLock<Faults> = OnceLock::new();
+    static PLAN: OnceLock<Live> = OnceLock::new();
 
-    /// The plan; without faults until it is read.
-    pub(super) fn faults() -> &'static Faults {
-        static NONE: OnceLock<Faults> = OnceLock::new();
-        FAULTS.get().unwrap_or_else(|| NONE.get_or_init(Faults::default))
+    pub(super) fn live() -> Option<&'static Live> {
+        PLAN.get()
     }
 
-    pub(super) fn read() -> Result<(), String> {
-        let points = ALL.map(|point| (point.name(), point.kind()));
-        let faults = Faults::of_environment("manager", "", &points)?;
-        FAULTS.set(faults).map_err(|_| "the plan of faults is read twice".into())
+    /// The plan as it is now; without faults until it is read.
+    pub(super) fn faults() -> Arc<Faults> {
+        PLAN.get().map(Live::now).unwrap_or_default()
+    }
+
+    pub(super) fn read(state: &Path) -> Result<(), String> {
+        let value = match std::env::var_os(VARIABLE) {
+            Some(value) => value,
+            None => {
+                let file = state.join("faults");
+                let made = std::fs::File::options().append(true).create(true).open(&file);
+                made.map_err(|e| format!("make {}: {e}", file.display()))?;
+                let mut value = std::ffi::OsString::from("@");
+                value.push(file);
+                value
+            }
+        };
+        let live = Live::of(value, "manager", ALL.map(|point| (point.name(), point.kind())).to_vec())?;
+        PLAN.set(live).map_err(|_| "the plan of faults is read twice".into())
     }
 
     const ALL: [Point; 14] = [

@@ -1,37 +1,20 @@
 //! Failures on purpose, so that tests can prove what a failure leaves. Only builds with the
 //! cargo feature `faults` have them. There, a *plan* says what happens at which named point of
-//! which program: the environment variable `SEXTANT_FAULTS` has it, or `@FILE`. Entries are
-//! separated by newlines or `;`:
-//!
-//! ```text
-//! PROGRAM:ACTION:POINT[#N][%P/Q]   PROGRAM is runtime, shim or manager; at the Nth time
-//!                                  (from 1) that a process of it reaches the point, or, with
-//!                                  %P/Q, at P of Q times (from the Nth on, where that is given)
-//!   fail                           the point fails: EIO
-//!   short                          only a part is written, and then it fails
-//!   delay=MS                       it takes so many milliseconds longer
-//!   die                            the process kills itself there (SIGKILL)
-//! seed=N                           of the numbers that decide about %P/Q
-//! log=FILE                         each fault that comes about is a line of it
-//! ```
+//! which program ([`crate::fault_plan`]): the environment variable [`VARIABLE`] has it, or `@FILE`.
 //!
 //! Each process draws numbers of its own: of the seed, the program, the container and its own pid,
 //! so that one that is started again does not meet the same fault for ever.
 //! The runtime reads the same plan (`runtime/src/faults.rs`), and its points are its stages.
 
-use std::ffi::OsString;
-use std::fmt::Write as _;
+use crate::fault_plan::{self, Line, VARIABLE};
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-
-/// The environment variable with the plan.
-pub const VARIABLE: &str = "SEXTANT_FAULTS";
-
-/// Who has points.
-const PROGRAMS: [&str; 3] = ["runtime", "shim", "manager"];
 
 /// What can happen at a point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +51,18 @@ pub enum Fault {
     Die,
 }
 
+impl Fault {
+    /// As plans and their logs name it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Fail => "fail",
+            Self::Short => "short",
+            Self::Delay(_) => "delay",
+            Self::Die => "die",
+        }
+    }
+}
+
 /// The points of a program: names and kinds.
 pub type Points = [(&'static str, Kind)];
 
@@ -75,6 +70,8 @@ pub type Points = [(&'static str, Kind)];
 #[derive(Debug, Default)]
 pub struct Faults {
     program: &'static str,
+    /// Empty: none or all.
+    container: String,
     entries: Vec<Entry>,
     random: Mutex<u64>,
     log: Option<PathBuf>,
@@ -100,20 +97,34 @@ impl Faults {
         Self::of(&text(plan)?, program, container, points)
     }
 
+    /// The same, of a `plan` that is written as the variable's value is.
+    ///
+    /// # Errors
+    /// As [`Faults::of_environment`].
+    pub fn of_value(
+        plan: &OsStr,
+        program: &'static str,
+        container: &str,
+        points: &Points,
+    ) -> Result<Self, String> {
+        Self::of(&text(plan.to_owned())?, program, container, points)
+    }
+
     fn of(plan: &str, program: &'static str, container: &str, points: &Points) -> Result<Self, String> {
         let (mut entries, mut seed, mut log) = (Vec::new(), 0, None);
-        for entry in plan.split(['\n', ';']).map(str::trim).filter(|entry| !entry.is_empty()) {
-            let wrong = |why: String| format!("{VARIABLE}: the entry {entry:?}: {why}");
-            if let Some(number) = entry.strip_prefix("seed=") {
-                seed = number.parse().map_err(|e| wrong(format!("{e}")))?;
-            } else if let Some(path) = entry.strip_prefix("log=") {
-                log = Some(PathBuf::from(path));
-            } else {
-                entries.extend(parse(entry, program, points).map_err(wrong)?);
+        for line in fault_plan::lines(plan) {
+            let wrong = |why: String| format!("{VARIABLE}: the entry {line:?}: {why}");
+            match fault_plan::parse(line).map_err(wrong)? {
+                Line::Seed(number) => seed = number,
+                Line::Log(path) => log = Some(path),
+                // Another program knows its own points.
+                Line::Entry(entry) if entry.program != program => {}
+                Line::Entry(entry) => entries.push(Entry::of(&entry, points).map_err(wrong)?),
             }
         }
         let own = format!("{seed} {program} {container} {}", std::process::id());
-        Ok(Self { program, entries, random: Mutex::new(hash(own.as_bytes())), log })
+        let container = container.to_owned();
+        Ok(Self { program, container, entries, random: Mutex::new(hash(own.as_bytes())), log })
     }
 
     /// What happens now at this point, if anything; it is written down.
@@ -146,9 +157,14 @@ impl Faults {
     /// One write(2): lines of several processes do not mix. A log that cannot be written is no fault of its own.
     fn tell(&self, point: &str, fault: Fault) {
         let Some(path) = &self.log else { return };
-        let line = format!("{} {fault:?} {point}\n", self.program);
+        let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).map_or(0, |now| {
+            u64::try_from(now.tv_sec()).unwrap_or(0) * 1_000_000_000
+                + u64::try_from(now.tv_nsec()).unwrap_or(0)
+        });
+        let line = format!("{} {} {point} {now} {}", self.program, fault.name(), self.container);
         let file = std::fs::File::options().append(true).create(true).open(path);
-        file.and_then(|mut file| file.write_all(line.as_bytes())).unwrap_or_default();
+        file.and_then(|mut file| file.write_all((line.trim_end().to_owned() + "\n").as_bytes()))
+            .unwrap_or_default();
     }
 
     /// Passes a point that can fail.
@@ -199,6 +215,68 @@ pub fn carry_out(fault: Option<Fault>) -> io::Result<()> {
     }
 }
 
+/// The plan of a process that lives long: one in a file is read anew whenever the file has become another.
+#[derive(Debug)]
+pub struct Live {
+    value: OsString,
+    program: &'static str,
+    points: Vec<(&'static str, Kind)>,
+    now: Mutex<(Option<Version>, Arc<Faults>)>,
+}
+
+/// By which a file is known to be another: device, inode, size and time of change.
+type Version = (u64, u64, u64, i64, i64);
+
+impl Live {
+    /// The plan that the variable's `value` is or names, for `program`.
+    ///
+    /// # Errors
+    /// As [`Faults::of_environment`].
+    pub fn of(
+        value: OsString,
+        program: &'static str,
+        points: Vec<(&'static str, Kind)>,
+    ) -> Result<Self, String> {
+        let this = Self { value, program, points, now: Mutex::default() };
+        let read = this.read()?;
+        *this.now.lock().unwrap_or_else(PoisonError::into_inner) = (this.version(), Arc::new(read));
+        Ok(this)
+    }
+
+    /// As the variable has it, for further programs.
+    pub fn value(&self) -> &OsStr {
+        &self.value
+    }
+
+    /// The file with the plan, where it is in one.
+    pub fn file(&self) -> Option<&Path> {
+        let bytes = self.value.as_encoded_bytes().strip_prefix(b"@")?;
+        Some(Path::new(OsStr::from_bytes(bytes)))
+    }
+
+    /// The plan as it is. One that cannot be read, or has a mistake, leaves the one before.
+    pub fn now(&self) -> Arc<Faults> {
+        let version = self.version();
+        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        if version != now.0 {
+            now.0 = version;
+            if let Ok(read) = self.read() {
+                now.1 = Arc::new(read);
+            }
+        }
+        now.1.clone()
+    }
+
+    fn read(&self) -> Result<Faults, String> {
+        Faults::of_value(&self.value, self.program, "", &self.points)
+    }
+
+    fn version(&self) -> Option<Version> {
+        let m = std::fs::metadata(self.file()?).ok()?;
+        Some((m.dev(), m.ino(), m.size(), m.ctime(), m.ctime_nsec()))
+    }
+}
+
 /// The plan itself.
 fn text(plan: OsString) -> Result<String, String> {
     let plan = plan.into_string().map_err(|_| format!("{VARIABLE}: the plan is not UTF-8"))?;
@@ -208,65 +286,33 @@ fn text(plan: OsString) -> Result<String, String> {
     }
 }
 
-/// One entry; `None` when it is about another program, which knows its own points.
-fn parse(entry: &str, program: &str, points: &Points) -> Result<Option<Entry>, String> {
-    let parts: Vec<&str> = entry.splitn(3, ':').collect();
-    let [of, action, place] = parts.as_slice() else {
-        return Err("it is not PROGRAM:ACTION:POINT[#N][%P/Q], seed=N or log=FILE".into());
-    };
-    if !PROGRAMS.contains(of) {
-        return Err(format!("no program is called {of:?}: there are {}", PROGRAMS.join(", ")));
+impl Entry {
+    /// What an entry of the plan is for this program, which has these points.
+    fn of(entry: &fault_plan::Entry, points: &Points) -> Result<Self, String> {
+        let known = points.iter().find(|(point, _)| *point == entry.point);
+        let Some((point, kind)) = known else {
+            let (program, name) = (entry.program, &entry.point);
+            return Err(format!("{program} has no point {name:?}: there are {}", list(points)));
+        };
+        let action = entry.action.as_str();
+        if !kind.actions().contains(&action.split('=').next().unwrap_or_default()) {
+            return Err(format!(
+                "{action} is nothing that {point} can do: it can {}",
+                kind.actions().join(", ")
+            ));
+        }
+        let fault = match action {
+            "fail" => Fault::Fail,
+            "short" => Fault::Short,
+            "die" => Fault::Die,
+            _ => Fault::Delay(fault_plan::delay(action).unwrap_or_default()),
+        };
+        Ok(Self { fault, point, nth: entry.nth, odds: entry.odds, reached: AtomicU64::new(0) })
     }
-    let (place, odds) = match place.split_once('%') {
-        None => (*place, None),
-        Some((place, odds)) => (place, Some(fraction(odds)?)),
-    };
-    let (name, nth) = match place.split_once('#') {
-        None => (place, 1),
-        Some((name, nth)) => match nth.parse() {
-            Ok(nth) if nth > 0 => (name, nth),
-            _ => return Err(format!("#{nth} is no number from 1 on")),
-        },
-    };
-    if *of != program {
-        return Ok(None);
-    }
-    let known = points.iter().find(|(point, _)| *point == name);
-    let Some((point, kind)) = known else {
-        return Err(format!("{program} has no point {name:?}: there are {}", list(points)));
-    };
-    let fault = fault(action)?;
-    if !kind.actions().contains(&action.split('=').next().unwrap_or_default()) {
-        return Err(format!("{action} is nothing that {point} can do: it can {}", kind.actions().join(", ")));
-    }
-    Ok(Some(Entry { fault, point, nth, odds, reached: AtomicU64::new(0) }))
-}
-
-fn fault(action: &str) -> Result<Fault, String> {
-    match (action, action.strip_prefix("delay=")) {
-        ("fail", _) => Ok(Fault::Fail),
-        ("short", _) => Ok(Fault::Short),
-        ("die", _) => Ok(Fault::Die),
-        (_, Some(time)) => match time.parse() {
-            Ok(time) => Ok(Fault::Delay(Duration::from_millis(time))),
-            Err(e) => Err(format!("the milliseconds {time:?}: {e}")),
-        },
-        _ => Err(format!("{action:?} is no action: there are fail, short, delay=MS, die")),
-    }
-}
-
-fn fraction(odds: &str) -> Result<(u64, u64), String> {
-    let parsed = odds.split_once('/').and_then(|(of, all)| Some((of.parse().ok()?, all.parse().ok()?)));
-    parsed.filter(|(_, all)| *all > 0).ok_or_else(|| format!("%{odds} is not %P/Q with Q above 0"))
 }
 
 fn list(points: &Points) -> String {
-    let mut list = String::new();
-    for (n, (point, _)) in points.iter().enumerate() {
-        // Writing into a string does not fail.
-        write!(list, "{}{point}", if n == 0 { "" } else { ", " }).unwrap_or_default();
-    }
-    list
+    points.iter().map(|(point, _)| *point).collect::<Vec<_>>().join(", ")
 }
 
 /// FNV-1a, mixed once more, so that texts that differ in little have nothing in common; and no zero, from
@@ -332,7 +378,10 @@ mod tests {
         let faults = plan(&format!("log={};shim:fail:a.step", log.display())).unwrap();
         faults.reach("a.step").unwrap_err();
         faults.reach("a.step").unwrap();
-        assert_eq!(std::fs::read_to_string(log).unwrap(), "shim Fail a.step\n");
+        let text = std::fs::read_to_string(log).unwrap();
+        let told = fault_plan::told(text.trim_end()).unwrap();
+        assert_eq!((told.what, told.about), ("shim fail a.step", vec!["c"]));
+        assert!(text.ends_with('\n') && told.at_ns > 0, "{text}");
     }
 
     #[test]
@@ -354,5 +403,23 @@ mod tests {
             assert!(error.contains(words) && error.contains(&format!("{text:?}")), "{text}: {error}");
         }
         assert!(super::text("@/no/such/file".into()).unwrap_err().contains("/no/such/file"));
+    }
+
+    #[test]
+    fn a_plan_in_a_file_is_read_anew_when_it_is_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("plan");
+        let mut value = OsString::from("@");
+        value.push(&file);
+        assert!(Live::of(value.clone(), "shim", POINTS.to_vec()).is_err(), "there is no file");
+        std::fs::write(&file, "").unwrap();
+        let live = Live::of(value, "shim", POINTS.to_vec()).unwrap();
+        assert_eq!((live.now().at("a.step"), live.file()), (None, Some(file.as_path())));
+        std::fs::write(&file, "shim:fail:a.step#2").unwrap();
+        assert_eq!((live.now().at("a.step"), live.now().at("a.step")), (None, Some(Fault::Fail)));
+        std::fs::write(&file, "a mistake").unwrap();
+        assert_eq!(live.now().at("a.step"), None, "its third time");
+        std::fs::write(&file, "shim:die:a.step").unwrap();
+        assert_eq!(live.now().at("a.step"), Some(Fault::Die));
     }
 }

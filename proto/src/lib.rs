@@ -2,10 +2,12 @@
 //! manager says to a shim ([`shim`]), and how a shim's journal is framed
 //! ([`journal`]), and how the files of a log are named ([`logfile`]). Nothing here
 //! does any I/O, but for listing these; and, with the feature `client`, the client of
-//! the manager (`client`), with the feature `faults` failures on purpose (`faults`).
+//! the manager (`client`), with the feature `faults` failures on purpose (`faults`), whose
+//! plans anybody can read ([`fault_plan`]).
 
 #[cfg(feature = "client")]
 pub mod client;
+pub mod fault_plan;
 #[cfg(feature = "faults")]
 pub mod faults;
 pub mod journal;

@@ -68,6 +68,19 @@ pub fn read_plan() -> Outcome<()> {
     Ok(())
 }
 
+/// The descriptor of the log of faults, which stays open until execve.
+#[cfg(feature = "faults")]
+pub(crate) fn log() -> Option<i32> {
+    plan::log()
+}
+
+/// There is none in this build.
+#[cfg(not(feature = "faults"))]
+#[inline(always)]
+pub(crate) fn log() -> Option<i32> {
+    None
+}
+
 #[cfg(feature = "faults")]
 mod plan;
 

@@ -54,6 +54,7 @@ impl v1::system_server::System for System {
             running: count(running),
             started_at: convert::time(self.exporter.started_at),
             last_event_seq,
+            fault_plan: crate::faults::file().as_deref().map(text).unwrap_or_default(),
         }))
     }
 

@@ -23,7 +23,6 @@ fn main() -> ExitCode {
 }
 
 fn start(args: Args) -> Result<(), Vec<String>> {
-    sextant_manager::faults::read_plan().map_err(|e| vec![e])?;
     let own = std::env::current_exe().map_err(|e| vec![format!("find the directory of sextantd: {e}")])?;
     let check = args.check;
     let config = args.decide(&own)?;

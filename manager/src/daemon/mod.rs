@@ -17,7 +17,7 @@ use config::Config;
 use crate::api::convert::CODEC;
 use crate::api::metrics::Exporter;
 use crate::engine::{Engine, Settings, error::Error, events::Events};
-use crate::files;
+use crate::{faults, files};
 use std::time::SystemTime;
 
 /// Runs the daemon until SIGTERM or SIGINT.
@@ -34,6 +34,8 @@ pub async fn run(config: Config) -> Result<(), Error> {
         dirs::prepare(root, &["containers", "sandboxes"], None)?,
         dirs::prepare(state, &["shims", "runtime"], config.group)?,
     );
+    let unread = || Error::io("read the plan of faults".to_owned());
+    faults::read_plan(state).map_err(|because| unread()(std::io::Error::other(because)))?;
     let (events, history) = Events::open(&root.join("events"), CODEC, config.events_limit)?;
     tracing::info!(root = %root.display(), state = %state.display(), "starting");
     let engine = Engine::open(config.settings.clone(), events, history).await?;

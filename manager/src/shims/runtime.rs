@@ -67,6 +67,7 @@ impl Runtime {
         faults::pass(Point::RuntimeSpawn).await.map_err(|e| self.failed(attempted, &e.to_string()))?;
         let common = Common { root: self.root.clone(), report_fd: None };
         let output = Command::new(&self.binary)
+            .envs(faults::handed_on())
             .args(invocation.to_args(&common))
             .stdin(Stdio::null())
             .kill_on_drop(true)

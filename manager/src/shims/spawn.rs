@@ -134,10 +134,13 @@ fn command(plan: &Plan<'_>) -> Command {
         command.arg("--nofile").arg(soft.to_string());
     }
     command.env_clear();
-    for name in ["PATH", "LD_LIBRARY_PATH"].iter().chain(faults::HANDED_ON) {
+    for name in ["PATH", "LD_LIBRARY_PATH"] {
         if let Some(value) = std::env::var_os(name) {
             command.env(name, value);
         }
+    }
+    if let Some((name, value)) = faults::handed_on() {
+        command.env(name, value);
     }
     // No directory is changed to: std would fork for it, and copy the manager's page tables.
     command

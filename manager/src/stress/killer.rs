@@ -84,21 +84,23 @@ async fn kill_manager(ground: &Ground, restart: Option<&str>) -> Result<(), Faul
     let Some(pid) = ground.target.facts().await?.manager else { return Ok(()) };
     kill(Pid::from_raw(pid), Signal::SIGKILL).map_err(|e| Fault::new("NOT_KILLED", e.to_string()))?;
     if let Some(line) = restart {
-        // Not ended by the ctrl-c that ends us; nor waited for: it is to outlive us.
-        let started = std::process::Command::new("/bin/sh")
-            .args(["-c", line])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .process_group_own()
-            .spawn();
-        let child = started.map_err(|e| Fault::new("NOT_RESTARTED", e.to_string()))?;
-        std::thread::spawn(move || {
-            let mut child = child;
-            drop(child.wait());
-        });
+        start_again(line).map_err(|e| Fault::new("NOT_RESTARTED", e.to_string()))?;
     }
     ground.target.facts().await.map(drop)
+}
+
+/// Starts the manager by a line of shell. It is not ended by the ctrl-c that ends us, nor waited for: it is to
+/// outlive us.
+pub(crate) fn start_again(line: &str) -> std::io::Result<()> {
+    let mut child = std::process::Command::new("/bin/sh")
+        .args(["-c", line])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group_own()
+        .spawn()?;
+    std::thread::spawn(move || drop(child.wait()));
+    Ok(())
 }
 
 /// A process group of its own.

@@ -2,12 +2,13 @@
 //!
 //! [`run`] puts the parts together: a [`scenario`] says what a unit of load is, [`pace`] when it is to begin,
 //! [`drive`] lets it begin, a [`target`] does it, and the [`book`] keeps what was measured. Beside it the
-//! [`sampler`] looks at processes, and the [`killer`] kills some. A [`report`] is all of that as a file, on
+//! [`sampler`] looks at processes, the [`killer`] kills some, and [`faults`] happen by a plan. A [`report`] is all of that as a file, on
 //! which the [`verdict`] is passed, that [`html`] draws and [`compare`] reads.
 
 pub(crate) mod book;
 pub(crate) mod compare;
 pub(crate) mod drive;
+pub(crate) mod faults;
 pub(crate) mod figures;
 pub(crate) mod host;
 pub(crate) mod html;

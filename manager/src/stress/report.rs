@@ -2,6 +2,7 @@
 //! docs/stress.md describes each field.
 
 use super::book::{Entries, Op};
+use super::faults::reaction::Reaction;
 use super::figures::{pairs, quantile, whole};
 use super::host::Host;
 use super::leaks::Leak;
@@ -28,6 +29,9 @@ pub(crate) struct Report {
     /// Stages of start-ups by name, `create/mount`; of one container in ten.
     pub(crate) stages: BTreeMap<String, Stage>,
     pub(crate) errors: Vec<ErrorKind>,
+    /// What happened on purpose, and what came of it.
+    #[serde(default)]
+    pub(crate) faults: Vec<Reaction>,
     pub(crate) samples: Vec<Sample>,
     pub(crate) cost: Cost,
     pub(crate) leaks: Vec<Leak>,

@@ -2,6 +2,7 @@
 
 use super::book::Book;
 use super::drive::{Driven, Load, Stop, drive};
+use super::faults::{self, noted::Noted, reaction::reactions};
 use super::host::Host;
 use super::killer::{self, Kill};
 use super::leaks::{self, OwnNames};
@@ -32,6 +33,7 @@ pub(crate) struct Plan {
     pub(crate) options: Options,
     pub(crate) thresholds: Thresholds,
     pub(crate) kills: Vec<Kill>,
+    pub(crate) faults: Option<faults::Plan>,
     /// Starts the manager again.
     pub(crate) restart: Option<String>,
     pub(crate) arguments: Vec<String>,
@@ -39,11 +41,15 @@ pub(crate) struct Plan {
 }
 
 /// Does it. `stop` asks for the end; `leave` for leaving things as they are.
-pub(crate) async fn run(plan: Plan, stop: Stop, leave: impl Future<Output = ()>) -> Report {
+pub(crate) async fn run(mut plan: Plan, stop: Stop, leave: impl Future<Output = ()>) -> Report {
     let host = Host::here();
     let began_at =
         crate::cli::time::rfc3339(&prost_types::Timestamp { seconds: crate::cli::time::now(), nanos: 0 });
     let book = Arc::new(Book::new());
+    let noted = plan.faults.is_some().then(|| Arc::new(Noted::new(plan.target.clone())));
+    if let Some(noted) = &noted {
+        plan.target = noted.clone();
+    }
     let ground = Arc::new(Ground::new(
         plan.target.clone(),
         book.clone(),
@@ -71,7 +77,16 @@ pub(crate) async fn run(plan: Plan, stop: Stop, leave: impl Future<Output = ()>)
         host,
         ..Report::default()
     };
-    load(&plan, &ground, &samples, &mut report).await;
+    match begin(&mut plan) {
+        Ok(()) => load(&plan, &ground, &samples, &mut report).await,
+        Err(because) => report.run.failed = Some(because),
+    }
+    if let (Some(plan), Some(noted)) = (&plan.faults, &noted) {
+        match plan.end() {
+            Ok(log) => report.faults = reactions(&log, &noted.calls()),
+            Err(because) => report.run.failed = Some(because),
+        }
+    }
     report.samples = samples.all();
     report.cost = report::cost(&report.samples);
     book.read(|entries| report::fill(&mut report, entries));
@@ -79,6 +94,12 @@ pub(crate) async fn run(plan: Plan, stop: Stop, leave: impl Future<Output = ()>)
     report.thresholds = verdict::check(&plan.thresholds, &report);
     report.passed = report.run.failed.is_none() && report.thresholds.iter().all(|checked| checked.passed);
     report
+}
+
+/// Puts the faults in force that are to be.
+fn begin(plan: &mut Plan) -> Result<(), String> {
+    let (Some(faults), Some(file)) = (&mut plan.faults, &plan.facts.fault_plan) else { return Ok(()) };
+    faults.begin(file, plan.options.seed)
 }
 
 /// Prepares, puts the load on, and finishes.
@@ -98,6 +119,11 @@ async fn load(plan: &Plan, ground: &Arc<Ground>, samples: &Arc<Samples>, report:
     }
     for kill in &plan.kills {
         beside.spawn(killer::go_on(*kill, ground.clone(), samples.clone(), plan.restart.clone()));
+    }
+    if let (Some(faults), Some(line)) = (&plan.faults, &plan.restart)
+        && faults.kills_manager()
+    {
+        beside.spawn(faults::keep_up(ground.clone(), line.clone()));
     }
     let begun = ground.book.begun.elapsed();
     let mut driven = Driven::default();

@@ -1,5 +1,6 @@
 //! A report for people, as text.
 
+use super::faults::reaction::Reaction;
 use super::report::{Cost, Report};
 use super::target::Fault;
 use crate::cli::output::{Colour, Paint};
@@ -51,10 +52,41 @@ pub(crate) fn summary(paint: Paint, report: &Report) -> String {
         text += "\n";
         text += &table::render(paint, ["OPERATION", "CAUSE", "ERRORS", "THE FIRST"], &rows);
     }
+    text += &faults(paint, report);
     text += "\n";
     text += &table::pairs(paint, &costs(&report.cost));
     text += &leaks(paint, report);
     text
+}
+
+/// What happened on purpose.
+fn faults(paint: Paint, report: &Report) -> String {
+    if report.faults.is_empty() {
+        return String::new();
+    }
+    let row = |reaction: &Reaction| -> [Cell; 5] {
+        let longest = match reaction.longest_operation.as_str() {
+            "" => "-".into(),
+            operation => format!("{} ({operation})", time(reaction.longest_ns)),
+        };
+        [
+            format!("{} {} {}", reaction.program, reaction.action, reaction.point).into(),
+            reaction.times.to_string().into(),
+            reaction.unnoticed.to_string().into(),
+            longest.into(),
+            heard(reaction).into(),
+        ]
+    };
+    let rows: Vec<[Cell; 5]> = report.faults.iter().map(row).collect();
+    let heading = ["ON PURPOSE", "TIMES", "UNNOTICED", "LONGEST CALL THEN", "ELSE WAS HEARD"];
+    format!("\n{}", table::render(paint, heading, &rows))
+}
+
+/// The errors of a reaction in one line.
+pub(crate) fn heard(reaction: &Reaction) -> String {
+    let each =
+        reaction.errors.iter().map(|heard| format!("{} {} × {}", heard.operation, heard.cause, heard.count));
+    each.collect::<Vec<_>>().join(", ")
 }
 
 fn operations(paint: Paint, report: &Report) -> String {

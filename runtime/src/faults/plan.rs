@@ -2,6 +2,8 @@
 //! ours, so the grammar stands here a second time; each process draws numbers of its own.
 
 use crate::contract::report::Stage;
+use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,6 +11,7 @@ const VARIABLE: &str = "SEXTANT_FAULTS";
 const PROGRAMS: [&str; 3] = ["runtime", "shim", "manager"];
 
 static PLAN: OnceLock<Plan> = OnceLock::new();
+static LOG: OnceLock<Option<File>> = OnceLock::new();
 
 #[derive(Debug, Default)]
 struct Plan {
@@ -40,19 +43,33 @@ pub(super) fn read() -> Result<(), String> {
 /// What happens now at this stage, if anything; it is written down.
 pub(super) fn at(stage: &str) -> Option<String> {
     let plan = PLAN.get()?;
+    // Opened by the process of the command: one in a user namespace may not reach it.
+    let log = LOG.get_or_init(|| plan.open());
     let here = plan.entries.iter().filter(|entry| entry.stage == stage);
     let due: Vec<&Entry> = here.filter(|entry| plan.is_due(entry)).collect();
     let action = due.first()?.action.clone();
-    if let Some(log) = &plan.log {
+    if log.is_some() {
         use std::io::Write;
-        let line = format!("runtime {action} {stage}\n");
-        let file = std::fs::File::options().append(true).create(true).open(log);
-        file.and_then(|mut file| file.write_all(line.as_bytes())).unwrap_or_default();
+        let (kind, now) = (action.split('=').next().unwrap_or_default(), crate::report::now_ns());
+        // Its words, so that it is known whose container this is about.
+        let words: Vec<String> =
+            std::env::args().skip(1).map(|word| word.replace(char::is_whitespace, "_")).collect();
+        let line = format!("runtime {kind} {stage} {now} {}\n", words.join(" "));
+        log.as_ref().map_or(Ok(()), |mut file| file.write_all(line.as_bytes())).unwrap_or_default();
     }
     Some(action)
 }
 
+/// The descriptor of the log, once it is open.
+pub(super) fn log() -> Option<i32> {
+    LOG.get()?.as_ref().map(File::as_raw_fd)
+}
+
 impl Plan {
+    fn open(&self) -> Option<File> {
+        File::options().append(true).create(true).open(self.log.as_ref()?).ok()
+    }
+
     fn is_due(&self, entry: &Entry) -> bool {
         let time = entry.reached.fetch_add(1, Ordering::Relaxed) + 1;
         match entry.odds {

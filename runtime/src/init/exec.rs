@@ -114,6 +114,7 @@ impl Task<'_> {
         keep.push(self.channel.raw());
         keep.extend(self.report.fd());
         keep.extend(self.listener.as_ref().map(Connected::raw));
+        keep.extend(crate::faults::log());
         if let StartBy::Socket(fd) | StartBy::Held(fd) = &self.start {
             keep.push(fd.as_raw_fd());
         }

@@ -80,7 +80,9 @@ impl Plan {
     pub(super) fn done(&self) -> BTreeMap<String, usize> {
         let mut done = BTreeMap::new();
         for line in std::fs::read_to_string(&self.log).unwrap_or_default().lines() {
-            *done.entry(line.to_owned()).or_default() += 1;
+            if let Some(told) = sextant_proto::fault_plan::told(line) {
+                *done.entry(told.what.to_owned()).or_default() += 1;
+            }
         }
         done
     }

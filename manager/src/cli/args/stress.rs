@@ -155,13 +155,19 @@ pub struct AmountArgs {
     pub containers: u16,
 }
 
-/// What is killed meanwhile.
+/// What is killed meanwhile, and what fails.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Faults")]
 pub struct BesideArgs {
     /// Kill a shim of the run, or the manager, again and again: shim=5s, manager=20s
     #[arg(long, value_name = "WHO=TIME")]
     pub kill: Vec<Kill>,
+    /// With builds that have fault points: PROGRAM:ACTION:POINT[#N][%P/Q], such as shim:die:exit.record%1/50
+    #[arg(long, value_name = "ENTRY")]
+    pub fault: Vec<String>,
+    /// The same, of a file: a plan as docs/reliability.md describes it
+    #[arg(long, value_name = "FILE")]
+    pub faults: Option<PathBuf>,
     /// Starts a manager that was killed, by /bin/sh; not needed for a service of systemd
     #[arg(long, value_name = "COMMAND")]
     pub restart_command: Option<String>,

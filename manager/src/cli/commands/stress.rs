@@ -6,6 +6,7 @@ use crate::cli::client::{Address, Client, Credentials, connect};
 use crate::cli::error::{EXIT_FAILURE, EXIT_SIGNAL_BASE, EXIT_USAGE, Error, Report as Said};
 use crate::cli::output::{self, Paint};
 use crate::stress::drive::{Load, stopped};
+use crate::stress::faults;
 use crate::stress::killer::{self, Victim};
 use crate::stress::pace::{Pace, Shape};
 use crate::stress::progress::Show;
@@ -67,8 +68,10 @@ async fn put(
     seed: u64,
 ) -> Result<ExitCode, Error> {
     let id = format!("{:08x}", drawn() & 0xffff_ffff);
-    let (target, facts) = target(address, credentials, &args, &id).await?;
-    check(scenario.as_ref(), target.as_ref(), &facts, &args)?;
+    let faults = faults::Plan::read(&args.beside.fault, args.beside.faults.as_deref());
+    let faults = faults.map_err(|mistakes| usage(mistakes.join("\n")))?;
+    let (target, facts) = target(address, credentials, &args, &id, faults.as_ref()).await?;
+    check(scenario.as_ref(), target.as_ref(), &facts, &args, faults.as_ref())?;
     let at_once = at_once(&args.amount);
     let plan = Plan {
         id,
@@ -79,6 +82,7 @@ async fn put(
             in_sandbox: args.amount.containers.into(),
             command: args.command,
             at_once: args.amount.clients.unwrap_or(CONNECTIONS).into(),
+            faulty: faults.is_some(),
             seed,
         },
         scenario,
@@ -86,6 +90,7 @@ async fn put(
         facts,
         thresholds: thresholds(args.thresholds),
         kills: args.beside.kill,
+        faults,
         restart: args.beside.restart_command,
         arguments: std::env::args().skip(1).collect(),
         show: Show::detect(args.results.quiet, args.results.plain),
@@ -183,6 +188,7 @@ async fn target(
     credentials: &Credentials,
     args: &LoadArgs,
     id: &str,
+    faults: Option<&faults::Plan>,
 ) -> Result<(Arc<dyn Target>, Facts), Error> {
     let source = match (&args.source.bundle, &args.source.rootfs) {
         (Some(bundle), _) => {
@@ -204,7 +210,8 @@ async fn target(
             for _ in 0..args.amount.connections.unwrap_or(at_most) {
                 connections.push(connect(address, credentials).await?);
             }
-            let repeats = args.beside.kill.iter().any(|kill| kill.victim == Victim::Manager);
+            let killed = args.beside.kill.iter().any(|kill| kill.victim == Victim::Manager);
+            let repeats = killed || faults.is_some_and(faults::Plan::kills_manager);
             let daemon = Daemon::new(connections, address.to_string(), id, &source, repeats);
             Arc::new(daemon.map_err(failed)?)
         }
@@ -214,26 +221,41 @@ async fn target(
 }
 
 /// What the target cannot do, or nobody can start again, is said before anything is made.
-fn check(scenario: &dyn Scenario, target: &dyn Target, facts: &Facts, args: &LoadArgs) -> Result<(), Error> {
+fn check(
+    scenario: &dyn Scenario,
+    target: &dyn Target,
+    facts: &Facts,
+    args: &LoadArgs,
+    faults: Option<&faults::Plan>,
+) -> Result<(), Error> {
     let source = match (&args.source.bundle, &args.source.rootfs) {
         (Some(bundle), _) => Source::Bundle(bundle.clone()).rootfs().map_err(failed)?,
         (None, Some(rootfs)) => rootfs.clone(),
         (None, None) => PathBuf::new(),
     };
     let mut obstacles = scenario::obstacles(scenario, target, &source, !args.command.is_empty());
+    let unminded = |pid| args.beside.restart_command.is_none() && !killer::is_service(pid);
+    let nobody =
+        "nobody would start it again: it is no service of systemd, and there is no --restart-command";
     for kill in &args.beside.kill {
         match (kill.victim, facts.manager) {
             (Victim::Shim, _) if facts.kind == "runtime" => {
                 obstacles.push("--kill shim: a runtime alone has no shims".into());
             }
             (Victim::Manager, None) => obstacles.push("--kill manager: this target has none".into()),
-            (Victim::Manager, Some(pid))
-                if args.beside.restart_command.is_none() && !killer::is_service(pid) =>
-            {
-                let because = "nobody would start it again: it is no service of systemd, and there is no --restart-command";
-                obstacles.push(format!("--kill manager: {because}"));
+            (Victim::Manager, Some(pid)) if unminded(pid) => {
+                obstacles.push(format!("--kill manager: {nobody}"));
             }
             (Victim::Shim | Victim::Manager, _) => {}
+        }
+    }
+    if let Some(plan) = faults {
+        if facts.fault_plan.is_none() {
+            let how = "make one with `scripts/build --faults`, and start its sextantd-faults";
+            obstacles.push(format!("--fault: this target is a build without fault points: {how}"));
+        }
+        if plan.kills_manager() && facts.manager.is_some_and(unminded) {
+            obstacles.push(format!("--fault manager:die: {nobody}"));
         }
     }
     if obstacles.is_empty() { Ok(()) } else { Err(usage(obstacles.join("\n"))) }

@@ -178,8 +178,8 @@ impl Decision {
     fn config(mut self, own: &Path) -> Result<Config, Vec<String>> {
         let root = self.path("root", |g| &mut g.root, || "/var/lib/sextant".into());
         let state = self.path("state", |g| &mut g.state, || "/run/sextant".into());
-        let runtime = self.path("runtime", |g| &mut g.runtime, || own.with_file_name("sextant-runtime"));
-        let shim = self.path("shim", |g| &mut g.shim, || own.with_file_name("sextant-shim"));
+        let runtime = self.path("runtime", |g| &mut g.runtime, || sibling(own, "sextant-runtime"));
+        let shim = self.path("shim", |g| &mut g.shim, || sibling(own, "sextant-shim"));
         self.note("runtime", executable(&runtime));
         self.note("shim", executable(&shim));
         let ids = self.take("id-range", |g| &mut g.id_range).map_or(Ok(Pool::default()), |text| text.parse());
@@ -398,6 +398,12 @@ fn absolute(path: &Path) -> Result<(), String> {
 fn executable(path: &Path) -> Result<(), String> {
     nix::unistd::access(path, nix::unistd::AccessFlags::X_OK)
         .map_err(|e| format!("{}: {}", path.display(), e.desc()))
+}
+
+/// The program beside this one. A build that fails on purpose takes one of its kind, where there is one.
+fn sibling(own: &Path, name: &str) -> PathBuf {
+    let faulty = own.with_file_name(format!("{name}-faults"));
+    if cfg!(feature = "faults") && faulty.exists() { faulty } else { own.with_file_name(name) }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod plot;
 
+use super::faults::reaction::Reaction;
 use super::figures::quantile;
 use super::report::{Operation, Report};
 use super::text;
@@ -53,6 +54,7 @@ pub(crate) fn document(report: &Report) -> String {
     page += &stages(report);
     page += "</div>\n";
     page += &errors(report);
+    page += &faults(report);
     page += &facts(report);
     page + "</main></body></html>\n"
 }
@@ -310,6 +312,24 @@ fn errors(report: &Report) -> String {
         text += &table(&[" Left behind", " Name"], &leaks);
     }
     text + "</section>\n"
+}
+
+fn faults(report: &Report) -> String {
+    if report.faults.is_empty() {
+        return String::new();
+    }
+    let row = |reaction: &Reaction| {
+        vec![
+            format!("{} {} {}", reaction.program, reaction.action, reaction.point),
+            text::heard(reaction),
+            reaction.times.to_string(),
+            reaction.unnoticed.to_string(),
+            format!("{} {}", text::time(reaction.longest_ns), reaction.longest_operation),
+        ]
+    };
+    let rows: Vec<Vec<String>> = report.faults.iter().map(row).collect();
+    let heading = [" On purpose", " What was heard", "Times", "Unnoticed", "Longest call then"];
+    format!("<section><h2>Faults</h2>{}</section>\n", table(&heading, &rows))
 }
 
 fn facts(report: &Report) -> String {

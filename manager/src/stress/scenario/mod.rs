@@ -22,6 +22,9 @@ use tokio::time::Instant;
 /// One life in so many is asked for the stages of its start-up.
 const TRACED: u64 = 10;
 
+/// Times that it is tried to have something stand where failures happen on purpose.
+const TRIES: u32 = 20;
+
 /// How scenarios are varied.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
@@ -35,6 +38,8 @@ pub(crate) struct Options {
     pub(crate) command: Vec<String>,
     /// Containers that `density` deletes at once.
     pub(crate) at_once: usize,
+    /// Failures happen on purpose: also what has to stand is tried again.
+    pub(crate) faulty: bool,
     pub(crate) seed: u64,
 }
 
@@ -234,6 +239,14 @@ pub(crate) fn task(
     })
 }
 
+/// Creates and starts what is no part of the load.
+async fn stand(ground: &Ground, wish: &Wish) -> Result<(), Fault> {
+    ground.target.create(wish).await?;
+    ground.target.start(&wish.id).await?;
+    ground.alive.fetch_add(1, Ordering::Relaxed);
+    Ok(())
+}
+
 /// Containers that stand there while the load goes on.
 #[derive(Debug, Default)]
 pub(crate) struct Standing(std::sync::RwLock<Vec<String>>);
@@ -245,15 +258,18 @@ impl Standing {
             if *ground.stop.borrow() {
                 return Ok(());
             }
-            let wish = wish();
-            let made = async {
-                ground.target.create(&wish).await?;
-                ground.alive.fetch_add(1, Ordering::Relaxed);
-                ground.target.start(&wish.id).await
+            let mut tries = if ground.options.faulty { TRIES } else { 1 };
+            let id = loop {
+                let wish = wish();
+                tries -= 1;
+                match stand(ground, &wish).await {
+                    Ok(()) => break wish.id,
+                    Err(fault) if tries == 0 => return Err(fault),
+                    Err(_) => drop(ground.target.delete(&wish.id, true).await),
+                }
             };
-            made.await?;
             if let Ok(mut all) = self.0.write() {
-                all.push(wish.id);
+                all.push(id);
             }
         }
         Ok(())

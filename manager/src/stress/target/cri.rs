@@ -193,6 +193,7 @@ impl Target for Cri {
                 version: format!("{} {}", told.runtime_name, told.runtime_version),
                 address: format!("unix:{}", self.address),
                 manager,
+                fault_plan: None,
                 directories: Vec::new(),
                 remarks: vec![
                     "each container in a pod of its own, in the network of the host".into(),

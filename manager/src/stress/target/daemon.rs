@@ -168,6 +168,7 @@ impl Target for Daemon {
                 version: format!("sextantd {}", info.version),
                 address: self.address.clone(),
                 manager: Some(info.pid),
+                fault_plan: Some(info.fault_plan).filter(|file| !file.is_empty()).map(PathBuf::from),
                 directories: vec![
                     below(&info.root, "containers"),
                     below(&info.root, "sandboxes"),

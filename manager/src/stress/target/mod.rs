@@ -98,6 +98,8 @@ pub(crate) struct Facts {
     pub(crate) manager: Option<i32>,
     /// Where it keeps what it has made for containers: nothing with a name of this run may be left there.
     pub(crate) directories: Vec<PathBuf>,
+    /// The file in which it, and whatever it starts, reads a plan of faults; a build without them has none.
+    pub(crate) fault_plan: Option<PathBuf>,
     /// What it is about its isolation, limits or versions that makes figures incomparable.
     pub(crate) remarks: Vec<String>,
 }

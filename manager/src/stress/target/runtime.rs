@@ -5,6 +5,7 @@ use super::source::{Bundles, Source};
 use super::{Doing, Ended, Facts, Fault, Target, Verb, Wish};
 use crate::sys::pidfd_open;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use sextant_proto::fault_plan::VARIABLE;
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -54,6 +55,9 @@ impl Runtime {
         let status = {
             let stderr = std::fs::File::create(&said).map_err(|e| Fault::new("HOST", e.to_string()))?;
             let mut command = Command::new(&self.program);
+            if self.fault_plan().exists() {
+                command.env(VARIABLE, format!("@{}", self.fault_plan().display()));
+            }
             command.args(&self.flags).arg("--root").arg(&self.root).arg(verb).args(args);
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).kill_on_drop(true);
             command.status().await
@@ -70,6 +74,11 @@ impl Runtime {
             }
             Err(e) => Err(Fault::new("NOT_EXECUTED", format!("{}: {e}", self.program))),
         }
+    }
+
+    /// Read by builds that have faults; whether this is one it does not tell.
+    fn fault_plan(&self) -> PathBuf {
+        self.bundles.dir().join("faults")
     }
 
     fn init(&self, id: &str) -> Option<Arc<OwnedFd>> {
@@ -115,6 +124,7 @@ impl Target for Runtime {
                 version,
                 address: self.program.clone(),
                 manager: None,
+                fault_plan: Some(self.fault_plan()),
                 directories: vec![self.root.clone()],
                 remarks: vec!["without a manager and without shims".into()],
             })
