@@ -41,6 +41,13 @@ pub(super) fn lives(snapshot: &Snapshot) -> u32 {
     if snapshot.started_at.is_some() { snapshot.life } else { snapshot.life.saturating_sub(1) }
 }
 
+/// Whether a life that began after a request, when `before` of them had, is the one that was asked for: it was
+/// started. A next one that is only created is not, though one that has never begun may be before it:
+/// who asks again starts it then.
+fn is_started(snapshot: &Snapshot, before: u32) -> bool {
+    snapshot.started_at.is_some() && snapshot.life > before
+}
+
 /// What the operation has come to; `None` when nothing shows it.
 fn outcome(context: &Context, line: &Line) -> Option<Result<Answer, Error>> {
     let snapshot = context.directory.get(&line.container).map(|handle| handle.snapshot());
@@ -60,8 +67,7 @@ fn outcome(context: &Context, line: &Line) -> Option<Result<Answer, Error>> {
         (None, Verb::DeleteSandbox) => {
             context.sandboxes.get(&line.container).is_err().then_some(Answer::Done)
         }
-        // A life that began after the request is the one that was asked for.
-        (None, Verb::Start | Verb::Restart) => snapshot.filter(|s| lives(s) > line.lives).map(container),
+        (None, Verb::Start | Verb::Restart) => snapshot.filter(|s| is_started(s, line.lives)).map(container),
         (None, Verb::Stop) => snapshot.and_then(|s| s.exit).map(Answer::Exit),
         (None, Verb::Pause) => snapshot.filter(|s| s.phase == Phase::Paused).map(container),
         (None, Verb::Resume) => snapshot.filter(|s| s.phase == Phase::Running).map(container),
@@ -69,4 +75,28 @@ fn outcome(context: &Context, line: &Line) -> Option<Result<Answer, Error>> {
         (None, Verb::Update | Verb::Exec | Verb::Create | Verb::CreateSandbox) => None,
     };
     answer.map(Ok)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{record, snapshot_for_tests};
+    use std::time::SystemTime;
+
+    #[test]
+    fn a_start_is_settled_by_a_life_that_was_started_and_by_no_other() {
+        let of = |life, started: bool| Snapshot {
+            life,
+            started_at: started.then_some(SystemTime::UNIX_EPOCH),
+            ..snapshot_for_tests(&record::tests::record("a"))
+        };
+        // The first life, as it is asked for and once it runs; the second after that.
+        assert!(!is_started(&of(1, false), lives(&of(1, false))));
+        assert!(is_started(&of(1, true), lives(&of(1, false))));
+        assert!(!is_started(&of(1, true), lives(&of(1, true))));
+        assert!(is_started(&of(2, true), lives(&of(1, true))));
+        // The init of the first was killed before it was started: a second is created for the request.
+        assert!(!is_started(&of(2, false), lives(&of(1, false))));
+        assert!(is_started(&of(2, true), lives(&of(1, false))));
+    }
 }

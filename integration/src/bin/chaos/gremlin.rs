@@ -99,15 +99,21 @@ fn carry_out(deed: Deed, world: &World, daemon: &mut Daemon, random: &mut Random
         Deed::SetClock => set_clock(random),
         Deed::KillShim => pick(world, Kind::Shim, random).is_some_and(end),
         Deed::StopShim => pick(world, Kind::Shim, random).is_some_and(|pid| stop(pid, pause)),
-        Deed::KillRuntime => pick(world, Kind::Runtime, random).is_some_and(end),
+        // The init of a container is one until it executes its process.
+        Deed::KillRuntime => pick(world, Kind::Runtime, random).is_some_and(|pid| end_of_life(pid, world)),
         Deed::StopRuntime => pick(world, Kind::Runtime, random).is_some_and(|pid| stop(pid, pause / 2)),
-        Deed::KillContainer => pick(world, Kind::Container, random).is_some_and(|pid| {
-            if let Some(id) = container(pid) {
-                world.note(&id, |life| life.killed = true);
-            }
-            end(pid)
-        }),
+        Deed::KillContainer => {
+            pick(world, Kind::Container, random).is_some_and(|pid| end_of_life(pid, world))
+        }
     }
+}
+
+/// Kills what may be the process of a container, which is expected to end like that then.
+fn end_of_life(pid: i32, world: &World) -> bool {
+    if let Some(id) = container(pid) {
+        world.note(&id, |life| life.killed = true);
+    }
+    end(pid)
 }
 
 /// Leaves no byte on the file system of the daemon's directories, for a while.
