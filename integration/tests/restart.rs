@@ -28,7 +28,7 @@ use sextant_proto::v1::{
 };
 use std::time::Duration;
 use tokio_stream::StreamExt;
-use tonic::Code;
+use tonic::{Code, Streaming};
 
 fn kill_9(pid: i32) {
     kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
@@ -71,6 +71,24 @@ const SLEEP: &[&str] = &["/bin/probe", "sleep", "1000", "--term-exit", "7"];
 async fn stop(client: &mut Client, id: &str) -> Option<How> {
     let request = StopRequest { id: id.into(), ..Default::default() };
     within(client.stop(request)).await.unwrap().into_inner().exit.unwrap().how
+}
+
+/// Waits until the process of [`SLEEP`] heeds SIGTERM, for the so manyth time.
+async fn is_ready(client: &mut Client, id: &str, times: usize) {
+    let said = |mut log: Streaming<LogEntry>| async move {
+        let mut text = Vec::new();
+        while let Ok(Some(entry)) = log.message().await {
+            text.extend(entry.data);
+        }
+        String::from_utf8_lossy(&text).matches("ready").count()
+    };
+    within(async {
+        let request = LogsRequest { id: id.into(), ..Default::default() };
+        while said(client.logs(request.clone()).await.unwrap().into_inner()).await < times {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
 }
 
 async fn kill_init(client: &mut Client, id: &str) {
@@ -208,6 +226,7 @@ async fn a_container_that_waits_can_be_stopped_started_and_deleted() {
 async fn a_client_restarts_what_runs_and_what_does_not() {
     let Some((daemon, mut client, id)) = begin("client").await else { return };
     start(&mut client, daemon.request(&id, SLEEP)).await;
+    is_ready(&mut client, &id, 1).await;
     let keyed = RestartRequest { id: id.clone(), idempotency_key: unique("key"), ..Default::default() };
     for _ in 0..2 {
         let restarted = within(client.restart(keyed.clone())).await.unwrap().into_inner().container.unwrap();
@@ -236,6 +255,7 @@ async fn a_client_restarts_what_runs_and_what_does_not() {
 async fn waits_tell_the_lives_apart() {
     let Some((daemon, mut client, id)) = begin("wait").await else { return };
     start(&mut client, request(&daemon, &id, policy(When::Always), SLEEP)).await;
+    is_ready(&mut client, &id, 1).await;
     assert_eq!(stop(&mut client, &id).await, Some(How::Code(7)));
     // What is over is not the next exit; how the lives after it end, is.
     let next = WaitRequest { id: id.clone(), condition: Condition::NextExit.into() };
@@ -416,17 +436,20 @@ async fn a_journal_of_many_lives_is_made_shorter_and_nobody_notices() {
     let journal = daemon.dir().join("root/containers").join(&id).join("journal");
     let length = || std::fs::metadata(&journal).unwrap().len();
     let mut last = 0;
-    within(async {
-        loop {
-            let now = length();
-            if now < last {
-                return;
+    // However long that is: it grows.
+    loop {
+        let now = within(async {
+            while length() == last {
+                tokio::time::sleep(Duration::from_millis(5)).await;
             }
-            last = now;
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            length()
+        })
+        .await;
+        if now < last {
+            break;
         }
-    })
-    .await;
+        last = now;
+    }
     stop(&mut client, &id).await;
     let before = get(&mut client, &id).await;
     daemon.kill();
