@@ -8,6 +8,7 @@
 //! other side of the socket, and shares nothing with the rest but the wire; [`stress`] is its instrument.
 
 pub mod api;
+pub mod audit;
 pub mod bundle;
 pub mod cli;
 pub mod daemon;

@@ -102,6 +102,13 @@ pub struct IdRange {
     pub size: u32,
 }
 
+impl IdRange {
+    /// The first id behind it.
+    pub fn end(self) -> u64 {
+        u64::from(self.host_id) + u64::from(self.size)
+    }
+}
+
 /// What is known of one container at this moment.
 #[derive(Clone, Debug)]
 pub struct Snapshot {

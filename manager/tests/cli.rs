@@ -233,3 +233,18 @@ fn signals_are_handed_on_to_the_container() {
     assert_eq!(child.wait().unwrap().code(), Some(143));
     assert!(fake.calls().contains(&"kill obeys 15".to_owned()));
 }
+
+#[test]
+fn an_audit_exits_with_1_while_there_are_orphans() {
+    let fake = Fake::start();
+    let (code, out, _) = parts(&sextant(fake.address(), &["audit"]));
+    assert_eq!(code, Some(1), "{out}");
+    assert!(out.contains("/sextant/gone\n") && out.contains("one of them an orphan"), "{out}");
+    let fixed = json(&sextant(fake.address(), &["audit", "--fix", "--all", "--json"]));
+    assert_eq!(
+        (&fixed["findings"][0]["fixed"], &fixed["findings"][0]["proofs"][1]),
+        (&true.into(), &"two".into())
+    );
+    assert_eq!((&fixed["counts"][0]["orphans"], &fixed["findings"][0]["owner"]), (&0.into(), &Value::Null));
+    assert_eq!(fake.calls(), ["audit false false", "audit true true"]);
+}

@@ -7,11 +7,14 @@
 //! beside it.
 
 use crate::cgroup::{Cgroup, stats};
+use crate::contract::CGROUP_OWNER;
 use crate::contract::state::Status;
 use crate::contract::stats::Stats;
 use crate::report::{Outcome, refuse};
 use crate::store::{Directory, Stored};
-use std::path::Path;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
 
 /// What a container uses.
 #[derive(Clone, Debug)]
@@ -64,6 +67,32 @@ pub fn processes(root: &Path, id: &str) -> Outcome<Vec<i32>> {
         return crate::commands::ps::in_pid_namespace_of(stored.state.pid);
     }
     Cgroup::open(&stored.cgroup).procs().map_err(Box::new)
+}
+
+/// What the state directory knows of a container, whether it lives or not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    /// Its init, with the time of its start (`/proc/PID/stat`, field 22), as they were; 0 when it had none.
+    pub init: (i32, u64),
+    /// The directories of its cgroup.
+    pub cgroup: Vec<PathBuf>,
+}
+
+/// What is remembered of the container `id` below the state directory `root`.
+///
+/// # Errors
+/// Refused when there is no such container, or its creation was cut short; the read that failed.
+pub fn known(root: &Path, id: &str) -> Outcome<Known> {
+    let stored = Directory::open(root, id)?.read()?;
+    let cgroup = stored.cgroup.paths.into_values().collect();
+    Ok(Known { init: (stored.state.pid, stored.init_started), cgroup })
+}
+
+/// The state directory of the container that has the cgroup at `path`, as its runtime has said when it made
+/// it; `None` where nobody has, or there is no such cgroup.
+pub fn owner(path: &Path) -> Option<PathBuf> {
+    let owner = crate::sys::file::attribute(path, CGROUP_OWNER).ok()?;
+    Some(PathBuf::from(OsString::from_vec(owner)))
 }
 
 fn alive(root: &Path, id: &str) -> Outcome<Stored> {

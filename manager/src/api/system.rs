@@ -1,9 +1,9 @@
 //! `sextant.v1.System`: what this manager is, and the events of all containers.
 
-use super::convert;
 use super::filter::Wanted;
 use super::metrics::Exporter;
 use super::status::status;
+use super::{audit, convert};
 use crate::engine::Engine;
 use crate::engine::error::Error;
 use crate::engine::events::Reader;
@@ -61,6 +61,15 @@ impl v1::system_server::System for System {
     async fn metrics(&self, _: Request<v1::MetricsRequest>) -> Result<Response<v1::MetricsResponse>, Status> {
         let text = self.exporter.text().await.map_err(|error| status(&error))?;
         Ok(Response::new(v1::MetricsResponse { text, content_type: CONTENT_TYPE.into() }))
+    }
+
+    async fn audit(&self, request: Request<v1::AuditRequest>) -> Result<Response<v1::AuditResponse>, Status> {
+        let v1::AuditRequest { fix, all } = request.into_inner();
+        // It goes on to its end also when nobody waits: what was begun is removed whole.
+        let engine = self.engine.clone();
+        let audited = tokio::spawn(async move { engine.audit(all, fix).await });
+        let report = audited.await.unwrap_or(Err(Error::Stopping)).map_err(|error| status(&error))?;
+        Ok(Response::new(audit::to_wire(report)))
     }
 
     type EventsStream = ReceiverStream<Result<v1::Event, Status>>;

@@ -2,11 +2,13 @@
 //! completions all come from these definitions. Values are parsed by
 //! [`super::parse`]; what a command does is in [`super::commands`].
 
+mod audit;
 mod interactive;
 mod policies;
 mod sandbox;
 mod stress;
 
+pub use audit::AuditArgs;
 pub use interactive::{AttachArgs, AttachedArgs, ExecArgs, StdioArgs};
 pub use policies::{Condition, OnUnhealthy, PolicyArgs, WaitArgs};
 pub use sandbox::{NsArgs, SandboxArgs, SandboxCommand, SandboxCreateArgs, SandboxLsArgs};
@@ -103,6 +105,8 @@ pub enum Command {
     Info(InfoArgs),
     /// Print what the daemon counts and measures, as Prometheus reads it
     Metrics,
+    /// Look at all that the daemon has made, and name what is nobody's
+    Audit(AuditArgs),
     /// Put load on the daemon, or on another target, and judge what that did to it
     Stress(Box<StressArgs>),
     /// Print a completion script for a shell

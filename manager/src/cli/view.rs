@@ -3,6 +3,7 @@
 //! are the API's; enums are lower-case words; times are RFC 3339 in UTC; what
 //! is not known is null or empty. These forms are stable.
 
+pub mod audit;
 mod policies;
 pub mod sandbox;
 

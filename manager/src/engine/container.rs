@@ -191,6 +191,9 @@ impl Container {
         if !over && self.init.pid > 0 {
             let held = self.held.take().or_else(|| Held::init(&self.init));
             self.held = held.map(|held| held.with_output(&self.init, shim));
+            if let Some(held) = &mut self.held {
+                held.list(&self.context.kept, &self.record.id);
+            }
         }
     }
 

@@ -36,6 +36,23 @@ pub(crate) struct Directory {
 struct Names {
     containers: BTreeMap<String, Handle>,
     sandboxes: BTreeSet<String>,
+    /// Nobody's, while what is left of it is being removed.
+    aside: BTreeSet<String>,
+}
+
+impl Names {
+    /// That nothing is being removed of this name.
+    fn refuse_aside(&self, id: &str) -> Result<(), Error> {
+        match self.aside.contains(id) {
+            true => Err(Error::Exhausted {
+                what: format!(
+                    "containers or sandboxes of the name {id:?}: what is left of one is being removed"
+                ),
+                hint: "try again in a moment",
+            }),
+            false => Ok(()),
+        }
+    }
 }
 
 impl Directory {
@@ -60,6 +77,7 @@ impl Directory {
     /// [`Error::Exists`], [`Error::SandboxExists`], [`Error::Exhausted`].
     pub(super) fn reserve(&self, id: &str, handle: Handle) -> Result<(), Error> {
         let mut names = self.lock();
+        names.refuse_aside(id)?;
         if names.sandboxes.contains(id) && !handle.snapshot().placement.init {
             return Err(Error::SandboxExists { id: id.into() });
         }
@@ -87,6 +105,7 @@ impl Directory {
     /// [`Error::SandboxExists`], [`Error::Exists`], [`Error::Exhausted`].
     pub(super) fn reserve_sandbox(&self, id: &str) -> Result<(), Error> {
         let mut names = self.lock();
+        names.refuse_aside(id)?;
         if names.sandboxes.len() >= SANDBOXES {
             let what = format!("sandboxes: there are {SANDBOXES}");
             return Err(Error::Exhausted { what, hint: "delete some" });
@@ -103,6 +122,25 @@ impl Directory {
     /// Gives the name of a sandbox back.
     pub(super) fn release_sandbox(&self, id: &str) {
         self.lock().sandboxes.remove(id);
+    }
+
+    /// All names that are taken.
+    pub(super) fn names(&self) -> BTreeSet<String> {
+        let names = self.lock();
+        names.containers.keys().chain(&names.sandboxes).cloned().collect()
+    }
+
+    /// Keeps everybody from taking this name, which nobody has, until [`Directory::put_back`]; whether that is
+    /// so.
+    pub(super) fn set_aside(&self, id: &str) -> bool {
+        let mut names = self.lock();
+        let free = !names.containers.contains_key(id) && !names.sandboxes.contains(id);
+        free && names.aside.insert(id.into())
+    }
+
+    /// The name can be taken again.
+    pub(super) fn put_back(&self, id: &str) {
+        self.lock().aside.remove(id);
     }
 
     fn lock(&self) -> MutexGuard<'_, Names> {

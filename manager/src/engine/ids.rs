@@ -117,6 +117,12 @@ impl Ranges {
         leases
     }
 
+    /// First ids of those that are not free.
+    pub fn taken(&self) -> Vec<u32> {
+        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.keys().map(|index| self.pool.base + index * self.pool.size).collect()
+    }
+
     fn held(&self, index: u32) -> Lease {
         let host_id = self.pool.base + index * self.pool.size;
         Lease { range: IdRange { host_id, size: self.pool.size }, index, taken: Arc::clone(&self.taken) }
@@ -166,6 +172,7 @@ mod tests {
         assert_eq!(first.range(), IdRange { host_id: 1000, size: 10 });
         assert_eq!(second.range(), IdRange { host_id: 1010, size: 10 });
         assert!(matches!(ranges.lease(), Err(Error::Exhausted { .. })));
+        assert_eq!(ranges.taken(), [1000, 1010]);
         drop(first);
         assert_eq!(ranges.lease().unwrap().range().host_id, 1000);
     }

@@ -11,6 +11,7 @@
 //! deadline except for an exit.
 
 pub mod actor;
+mod audit;
 mod compact;
 mod container;
 mod create;
@@ -43,6 +44,7 @@ use crate::model::{Event, Exit, Failure, NewContainer, Operation, Phase, Snapsho
 use crate::processes::{self, Process};
 use crate::shims::changes::Changes;
 use crate::shims::client::{Force, Target};
+use crate::shims::hold::Kept;
 use crate::shims::runtime::Runtime;
 use directory::{Directory, Handle};
 use error::Error;
@@ -100,6 +102,9 @@ pub(crate) struct Context {
     pub(crate) sandboxes: Sandboxes,
     pub(crate) pins: Pins,
     pub(crate) changes: Changes,
+    pub(crate) kept: Kept,
+    /// Held by who looks at all that there is.
+    pub(crate) auditing: tokio::sync::Mutex<()>,
 }
 
 /// All containers of one root directory. Cloning shares them.
@@ -136,6 +141,8 @@ impl Engine {
             sandboxes,
             pins,
             changes: Changes::new(),
+            kept: Kept::default(),
+            auditing: Default::default(),
         });
         sandboxes::reconcile::names(&context).await?;
         reconcile::all(&context, history).await?;

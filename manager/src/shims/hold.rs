@@ -13,15 +13,34 @@ use crate::sys;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, socketpair};
+use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Which descriptors are kept, and of which container: for an audit. Cloning shares it.
+#[derive(Clone, Debug, Default)]
+pub struct Kept(Arc<Mutex<BTreeMap<i32, String>>>);
+
+impl Kept {
+    /// All of them.
+    pub fn all(&self) -> BTreeMap<i32, String> {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<i32, String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// A container's init, and its output as far as that could be kept.
 #[derive(Debug)]
 pub struct Held {
+    /// Where it is listed, and as whose.
+    listed: Option<(Kept, String)>,
     init: OwnedFd,
     pipes: [Option<OwnedFd>; 2],
     hands: [Option<OwnedFd>; 2],
@@ -37,6 +56,7 @@ impl Held {
         let held = sys::pidfd_open(init.pid).ok()?;
         // Looked at afterwards: the descriptor refers to whichever process had the number before.
         (start_time(init.pid) == Some(init.start_time)).then_some(Self {
+            listed: None,
             init: held,
             pipes: [None, None],
             hands: [None, None],
@@ -66,6 +86,30 @@ impl Held {
         self
     }
 
+    /// Puts its descriptors on the list, as those of the container `id`; they are taken off it with this.
+    pub fn list(&mut self, kept: &Kept, id: &str) {
+        let fds: Vec<i32> = self.named().into_iter().filter_map(|(_, fd)| Some(fd?.as_raw_fd())).collect();
+        let mut all = kept.lock();
+        all.retain(|_, of| of != id);
+        all.extend(fds.into_iter().map(|fd| (fd, id.to_owned())));
+        drop(all);
+        self.listed = Some((kept.clone(), id.to_owned()));
+    }
+
+    /// All descriptors, by what `--adopt` calls them.
+    fn named(&self) -> [(u8, Option<&OwnedFd>); 6] {
+        let [stdout, stderr] = self.pipes.each_ref().map(Option::as_ref);
+        let [stdout_hand, stderr_hand] = self.hands.each_ref().map(Option::as_ref);
+        [
+            (b'i', Some(&self.init)),
+            (b'o', stdout),
+            (b'e', stderr),
+            (b'O', stdout_hand),
+            (b'E', stderr_hand),
+            (b't', self.terminal.as_ref()),
+        ]
+    }
+
     /// Whether init has ended.
     pub fn ended(&self) -> bool {
         // A pidfd is readable once the process has ended (pidfd_open(2)).
@@ -83,22 +127,21 @@ impl Held {
     /// # Errors
     /// Of socketpair(2) and sendmsg(2).
     pub fn send(&self) -> io::Result<OwnedFd> {
-        let [stdout, stderr] = self.pipes.each_ref().map(Option::as_ref);
-        let [stdout_hand, stderr_hand] = self.hands.each_ref().map(Option::as_ref);
-        let named = [
-            (b'i', Some(&self.init)),
-            (b'o', stdout),
-            (b'e', stderr),
-            (b'O', stdout_hand),
-            (b'E', stderr_hand),
-            (b't', self.terminal.as_ref()),
-        ];
         let (names, fds): (Vec<u8>, Vec<i32>) =
-            named.into_iter().filter_map(|(name, fd)| Some((name, fd?.as_raw_fd()))).unzip();
+            self.named().into_iter().filter_map(|(name, fd)| Some((name, fd?.as_raw_fd()))).unzip();
         let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)?;
         let rights = [ControlMessage::ScmRights(&fds)];
         sendmsg::<()>(ours.as_raw_fd(), &[io::IoSlice::new(&names)], &rights, MsgFlags::empty(), None)?;
         Ok(theirs)
+    }
+}
+
+impl Drop for Held {
+    /// Before they are closed: from then on another may have the number.
+    fn drop(&mut self) {
+        if let Some((kept, id)) = &self.listed {
+            kept.lock().retain(|_, of| of != id);
+        }
     }
 }
 

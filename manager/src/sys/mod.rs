@@ -44,6 +44,17 @@ pub(crate) fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Sends a signal to the process that `pidfd` refers to (pidfd_send_signal(2), Linux 5.1).
+///
+/// # Errors
+/// Of pidfd_send_signal(2): ESRCH when it has ended.
+pub(crate) fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
+    let nothing = std::ptr::null::<libc::siginfo_t>();
+    // SAFETY: takes integers, and no siginfo_t.
+    let sent = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, nothing, 0) };
+    if sent < 0 { Err(Errno::last().into()) } else { Ok(()) }
+}
+
 /// The descriptor, so that it can be waited until it is readable, on the reactor of this thread.
 ///
 /// # Errors

@@ -292,6 +292,27 @@ impl System for Service {
         Ok(Response::new(MetricsResponse { text: "# EOF\n".into(), content_type: String::new() }))
     }
 
+    async fn audit(&self, request: Request<AuditRequest>) -> Answer<AuditResponse> {
+        let AuditRequest { fix, all } = request.into_inner();
+        self.note(format!("audit {fix} {all}"));
+        let orphan = AuditFinding {
+            kind: "cgroup".into(),
+            object: "/sextant/gone".into(),
+            reason: "there is no container gone".into(),
+            proofs: vec!["one".into(), "two".into()],
+            fixed: fix,
+            ..AuditFinding::default()
+        };
+        let orphans = u64::from(!fix);
+        let counts = vec![AuditCount { kind: "cgroup".into(), owned: 2, orphans }];
+        Ok(Response::new(AuditResponse {
+            findings: vec![orphan],
+            counts,
+            looks: 3,
+            ..AuditResponse::default()
+        }))
+    }
+
     async fn info(&self, _: Request<InfoRequest>) -> Answer<InfoResponse> {
         Ok(Response::new(InfoResponse { cgroup: "hybrid".into(), ..InfoResponse::default() }))
     }

@@ -7,11 +7,13 @@ use super::layout::{Layout, Version};
 use super::plan::{CgroupPlan, Directory};
 use super::procs::{self, is_gone};
 use super::systemd::{Instance, Line, Started, Unit};
+use crate::contract::CGROUP_OWNER;
 use crate::contract::report::{Failure, StageKind};
 use serde::{Deserialize, Serialize};
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -145,6 +147,17 @@ impl Cgroup {
     /// What failed; everything that was made is removed again.
     pub fn create(plan: &CgroupPlan) -> Result<Self, Failure> {
         create(plan)
+    }
+
+    /// Says on each directory of which container it is, by the state directory of that ([`CGROUP_OWNER`]): so
+    /// an audit knows whose a cgroup is of which nothing else is left. Only root of the host can say it, or
+    /// unsay it; where that is not who calls, the state alone says whose it is.
+    pub fn mark(&self, state: &Path) {
+        let Ok(state) = std::path::absolute(state) else { return };
+        for fd in self.dirs.iter().filter_map(Dir::fd) {
+            crate::sys::file::set_attribute(fd, CGROUP_OWNER, state.as_os_str().as_bytes())
+                .unwrap_or_default();
+        }
     }
 
     /// The handle on a cgroup made earlier. Directories are opened when they

@@ -170,3 +170,17 @@ fn devices_outside_of_the_rules_cannot_be_opened() {
         assert!(opens(">/dev/kmsg") && !opens("</dev/kmsg"));
     }
 }
+
+#[test]
+fn each_directory_says_whose_container_it_is_of() {
+    let Some(plan) = planned("owner", json!({})) else { return };
+    let cgroup = create(&plan);
+    let paths = cgroup.0.paths().paths;
+    assert!(paths.values().all(|path| crate::observe::owner(path).is_none()));
+    cgroup.0.mark(std::path::Path::new("/run/some/runtime"));
+    assert!(!paths.is_empty());
+    for path in paths.values() {
+        let owner = crate::observe::owner(path);
+        assert_eq!(owner.as_deref(), Some(std::path::Path::new("/run/some/runtime")), "{}", path.display());
+    }
+}

@@ -47,6 +47,7 @@ pub fn run(context: &Context, args: &cli::Restore) -> Outcome<ExitCode> {
         Ok(cgroup) => cgroup,
         Err(failure) => return Err(restored.undo(None, failure)),
     };
+    cgroup.mark(&context.root.join(&args.id));
     let result = context.report.stage(StageKind::Restore, &args.id, || {
         restored.prepare(&cgroup)?;
         cgroup.guard(&plan.cgroup).map_err(Box::new)?.iter().for_each(|warning| crate::log::warn(warning));

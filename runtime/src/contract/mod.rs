@@ -13,6 +13,8 @@ pub mod state;
 pub mod stats;
 pub mod wait_point;
 
+use std::ffi::CStr;
+
 /// Exit status of a command that failed, as runc's.
 pub const EXIT_FAILURE: u8 = 1;
 
@@ -44,6 +46,11 @@ impl From<u8> for ExitCode {
 
 /// The version of the runtime-spec that is implemented.
 pub const OCI_VERSION: &str = "1.3.0";
+
+/// The extended attribute of a container's cgroup with the path of the container's state directory (xattr(7),
+/// "Trusted extended attributes"; cgroups have them since Linux 3.7). Absent where the runtime was not root of
+/// the host.
+pub const CGROUP_OWNER: &CStr = c"trusted.sextant.root";
 
 /// Whether `id` can name a container: runc's rule, letters, digits and `+-._`,
 /// neither `.` nor `..`, at most 1024 bytes.

@@ -143,6 +143,7 @@ pub fn create(request: &Request, report: &Reporter) -> Outcome<Created> {
         Ok(cgroup) => cgroup,
         Err(failure) => return Err(undo_directory(directory, failure)),
     };
+    cgroup.mark(&request.root.join(&request.id));
     stored.cgroup = cgroup.paths();
     for warning in cgroup.warnings() {
         crate::log::warn(warning);

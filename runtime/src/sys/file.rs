@@ -4,7 +4,7 @@ use super::{Error, Result, checked, checked_fd, named, new_fd};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag};
 use nix::sys::stat::{FileStat, Mode, SFlag};
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io::Read;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -305,6 +305,33 @@ pub fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Sets an extended attribute, in the place of what it was.
+///
+/// # Errors
+/// As fsetxattr(2): `EPERM` without CAP_SYS_ADMIN for those that begin with `trusted.`.
+pub fn set_attribute(fd: BorrowedFd<'_>, name: &CStr, value: &[u8]) -> Result<()> {
+    // SAFETY: the name is a C string, and `value` has so many bytes.
+    let set =
+        unsafe { libc::fsetxattr(fd.as_raw_fd(), name.as_ptr(), value.as_ptr().cast(), value.len(), 0) };
+    checked(set.into(), || format!("fsetxattr([{}], {name:?})", fd.as_raw_fd())).map(drop)
+}
+
+/// An extended attribute of what is at `path`, which is not followed; at most a path's length.
+///
+/// # Errors
+/// As lgetxattr(2): `ENODATA` where it has none.
+pub fn attribute(path: &Path, name: &CStr) -> Result<Vec<u8>> {
+    let call = || format!("lgetxattr({path:?}, {name:?})");
+    let place = named(c_path(path), call)?;
+    let mut value = vec![0_u8; 4096];
+    // SAFETY: two C strings, and a buffer of so many bytes.
+    let length =
+        unsafe { libc::lgetxattr(place.as_ptr(), name.as_ptr(), value.as_mut_ptr().cast(), value.len()) };
+    let length = named(Errno::result(length), call)?;
+    value.truncate(usize::try_from(length).unwrap_or(0));
+    Ok(value)
 }
 
 /// Closes every descriptor from 3 on that is not in `keep` (close_range(2), Linux 5.9).

@@ -3,6 +3,7 @@
 //! prints an error itself.
 
 mod attach;
+mod audit;
 mod compare;
 mod completions;
 mod create;
@@ -79,6 +80,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Error> {
         Command::Trace(args) => trace::run(&client, args).await,
         Command::Info(args) => info::run(&client, &args).await,
         Command::Metrics => metrics::run(&client).await,
+        Command::Audit(args) => audit::run(&client, args).await,
         Command::Completions(args) => completions::run(&args),
         Command::Stress(args) => stress::run(&cli.address, &cli.credentials, *args).await,
     }

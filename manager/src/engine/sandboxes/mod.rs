@@ -26,7 +26,7 @@ use super::error::Error;
 use super::ids::Lease;
 use super::operations::{Answer, Asked, Fingerprint};
 use super::{Context, Engine, request};
-use crate::model::{NewSandbox, Sandbox, Snapshot, Verb};
+use crate::model::{IdRange, NewSandbox, Sandbox, Snapshot, Verb};
 use crate::placement::Placement;
 use crate::shims::client::Force;
 use record::Record;
@@ -112,6 +112,11 @@ impl Sandboxes {
             Phase::Creating if placement.init => reserve(),
             phase => Err(Error::SandboxNotReady { id: id.clone(), because: view::words(phase) }),
         }
+    }
+
+    /// The ids of all, by name.
+    pub(super) fn ids(&self) -> BTreeMap<String, Option<IdRange>> {
+        self.all().iter().map(|sandbox| (sandbox.id.clone(), sandbox.lock().record.ids)).collect()
     }
 
     fn all(&self) -> Vec<Arc<Entry>> {
