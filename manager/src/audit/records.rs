@@ -89,19 +89,20 @@ impl Readings {
             ids.is_some_and(|ids| ids.host_id <= first && u64::from(first) < ids.end())
         };
         self.both().into_iter().find_map(|records| {
-            let container = records.containers.iter().find(|(_, container)| covers(&container.ids));
-            let sandbox = || records.sandboxes.iter().find(|(_, ids)| covers(ids)).map(|(id, _)| id);
-            container.map(|(id, _)| id).or_else(sandbox).cloned()
+            let sandbox = records.sandboxes.iter().find(|(_, ids)| covers(ids)).map(|(id, _)| id);
+            let container = || records.containers.iter().find(|(_, of)| covers(&of.ids)).map(|(id, _)| id);
+            // Those of a sandbox are its containers' as well.
+            sandbox.or_else(container).cloned()
         })
     }
 
     /// Whether somebody is being made or removed whose ids are not told yet, or any more.
     pub fn is_changing(&self) -> bool {
         self.both().iter().any(|records| {
-            let known =
-                |id: &&String| records.containers.contains_key(*id) || records.sandboxes.contains_key(*id);
-            records.containers.values().any(|container| container.changing)
-                || !records.names.iter().all(|id| known(&id))
+            let told =
+                |id: &String| records.containers.contains_key(id) || records.sandboxes.contains_key(id);
+            let changing = records.containers.values().any(|container| container.changing);
+            changing || !records.names.iter().all(told)
         })
     }
 

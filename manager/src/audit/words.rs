@@ -2,7 +2,7 @@
 
 use super::records::Marks;
 use super::{Kind, Object, Orphan, Place};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Who is not there.
 #[derive(Clone, Copy, Debug)]
@@ -93,8 +93,7 @@ fn remedy(marks: &Marks, object: &Object, gone: &Gone<'_>) -> (String, String, b
     match (&object.place, object.kind) {
         (Place::Process(pid), _) => ("kill it".into(), format!("kill -9 {pid}"), true),
         (Place::Cgroup(paths), _) => {
-            let all: Vec<String> = paths.iter().map(|path| quoted(path)).collect();
-            ("end what is in it, and remove it".into(), format!("rmdir {}", all.join(" ")), true)
+            ("end what is in it, and remove it".into(), format!("rmdir {}", in_all_hierarchies(paths)), true)
         }
         (Place::Mount(_, path), Kind::Namespace) => {
             let path = quoted(path);
@@ -121,6 +120,24 @@ fn remedy(marks: &Marks, object: &Object, gone: &Gone<'_>) -> (String, String, b
     }
 }
 
+/// The cgroup in all its hierarchies, as a shell finds it.
+fn in_all_hierarchies(paths: &[PathBuf]) -> String {
+    let root = Path::new(super::lists::cgroups::ROOT);
+    // Below the directory of the hierarchy.
+    let relative = |path: &PathBuf| {
+        let mut components = path.strip_prefix(root).ok()?.components();
+        components.next();
+        Some(components.as_path().to_owned())
+    };
+    let mut relatives = paths.iter().map(relative);
+    match (relatives.next().flatten(), paths.len()) {
+        (Some(first), 2..) if relatives.all(|other| other.as_ref() == Some(&first)) => {
+            format!("{}/*/{}", root.display(), quote(&first.display().to_string()))
+        }
+        _ => paths.iter().map(|path| quote(&path.display().to_string())).collect::<Vec<_>>().join(" "),
+    }
+}
+
 /// As a shell takes it for one word.
 fn quote(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@,%".contains(c);
@@ -133,6 +150,17 @@ fn quote(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cgroup_of_many_hierarchies_is_one_word() {
+        let of = |paths: &[&str]| in_all_hierarchies(&paths.iter().map(PathBuf::from).collect::<Vec<_>>());
+        assert_eq!(of(&["/sys/fs/cgroup/cpu/s/a", "/sys/fs/cgroup/pids/s/a"]), "/sys/fs/cgroup/*/s/a");
+        assert_eq!(of(&["/sys/fs/cgroup/s/a"]), "/sys/fs/cgroup/s/a");
+        assert_eq!(
+            of(&["/sys/fs/cgroup/x/a", "/sys/fs/cgroup/y/b"]),
+            "/sys/fs/cgroup/x/a /sys/fs/cgroup/y/b"
+        );
+    }
 
     #[test]
     fn a_word_stays_one_word_in_a_shell() {

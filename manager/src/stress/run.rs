@@ -5,7 +5,7 @@ use super::drive::{Driven, Load, Stop, drive};
 use super::faults::{self, noted::Noted, reaction::reactions};
 use super::host::Host;
 use super::killer::{self, Kill};
-use super::leaks::{self, OwnNames};
+use super::leaks::{self, Audited};
 use super::progress::{self, Show, Title};
 use super::report::{self, FORMAT, Report, VERSION};
 use super::sampler::{self, Samples};
@@ -77,6 +77,7 @@ pub(crate) async fn run(mut plan: Plan, stop: Stop, leave: impl Future<Output = 
         host,
         ..Report::default()
     };
+    let audit = Audited::begin(plan.target.as_ref(), &plan.facts).await;
     match begin(&mut plan) {
         Ok(()) => load(&plan, &ground, &samples, &mut report).await,
         Err(because) => report.run.failed = Some(because),
@@ -90,7 +91,7 @@ pub(crate) async fn run(mut plan: Plan, stop: Stop, leave: impl Future<Output = 
     report.samples = samples.all();
     report.cost = report::cost(&report.samples);
     book.read(|entries| report::fill(&mut report, entries));
-    clean(&plan, &mut report, leave).await;
+    clean(&plan, &audit, &mut report, leave).await;
     report.thresholds = verdict::check(&plan.thresholds, &report);
     report.passed = report.run.failed.is_none() && report.thresholds.iter().all(|checked| checked.passed);
     report
@@ -155,17 +156,16 @@ async fn remove(plan: &Plan) -> Result<(), String> {
 }
 
 /// Removes what is left, and writes down what stays all the same.
-async fn clean(plan: &Plan, report: &mut Report, leave: impl Future<Output = ()>) {
+async fn clean(plan: &Plan, audit: &Audited, report: &mut Report, leave: impl Future<Output = ()>) {
     let cleaning = async {
-        let audit = OwnNames::new(&plan.facts);
         remove(plan).await?;
-        let left = leaks::leaks(&audit, plan.target.as_ref()).await?;
+        let left = leaks::leaks(audit, plan.target.as_ref()).await?;
         if !report.run.interrupted || left.is_empty() {
             return Ok(left);
         }
         // A creation that was given up may have come after the list that was cleaned up by.
         remove(plan).await?;
-        leaks::leaks(&audit, plan.target.as_ref()).await
+        leaks::leaks(audit, plan.target.as_ref()).await
     };
     let cleaned = tokio::select! {
         cleaned = cleaning => cleaned,

@@ -141,10 +141,11 @@ fn leaks(paint: Paint, report: &Report) -> String {
     if report.leaks.is_empty() {
         return "\nnothing was left behind\n".into();
     }
-    let row =
-        |leak: &super::leaks::Leak| -> [Cell; 2] { [leak.kind.as_str().into(), leak.name.as_str().into()] };
-    let rows: Vec<[Cell; 2]> = report.leaks.iter().take(20).map(row).collect();
-    format!("\n{} left behind:\n{}", report.leaks.len(), table::render(paint, ["LEFT", "NAME"], &rows))
+    let row = |leak: &super::leaks::Leak| -> [Cell; 3] {
+        [leak.kind.as_str().into(), leak.name.as_str().into(), leak.reason.as_str().into()]
+    };
+    let rows: Vec<[Cell; 3]> = report.leaks.iter().take(20).map(row).collect();
+    format!("\n{} left behind:\n{}", report.leaks.len(), table::render(paint, ["LEFT", "NAME", "WHY"], &rows))
 }
 
 /// A line for each threshold, and the last one with the whole.

@@ -50,6 +50,14 @@ pub fn read(marks: &Marks, lists: &mut Lists) -> io::Result<()> {
     for (id, path) in directories(&pins.join("sandbox"))? {
         objects.push(directory(Kind::PinDirectory, Claim::Sandbox(id), path));
     }
+    // Where something is mounted in it, that is told, and goes with it.
+    let mounted = |object: &Object| {
+        let Place::Path(directory) = &object.place else { return false };
+        let within =
+            |other: &Object| matches!(&other.place, Place::Mount(_, at) if at.starts_with(directory));
+        object.kind == Kind::PinDirectory && lists.objects.iter().any(within)
+    };
+    objects.retain(|object| !mounted(object));
     lists.recorded.containers = recorded.containers;
     lists.recorded.sandboxes = recorded.sandboxes;
     lists.objects.append(&mut objects);

@@ -57,8 +57,13 @@ fn render_orphan(paint: Paint, orphan: &Finding) -> String {
         (_, true) => paint.colour(Colour::Green, "removed"),
         (Some(because), false) => paint.colour(Colour::Red, &format!("stays: {}", printable(because))),
         (None, false) => {
-            let command = orphan.command.as_deref().unwrap_or_default();
-            format!("{}: {}", orphan.remedy.as_deref().unwrap_or_default(), printable(command))
+            let command = printable(orphan.command.as_deref().unwrap_or_default());
+            let remedy = orphan.remedy.as_deref().unwrap_or_default();
+            // A long command can be copied whole from a line of its own.
+            match indent.len() + remedy.len() + command.len() + 2 {
+                ..=80 => format!("{remedy}: {command}"),
+                _ => format!("{remedy}:\n  {command}"),
+            }
         }
     };
     text + &format!("{indent}{told}\n")
@@ -75,6 +80,7 @@ fn summary(counts: &[Count], orphans: &[&Finding]) -> String {
     let left: u64 = counts.iter().map(|count| count.orphans).sum();
     let removed = orphans.iter().filter(|orphan| orphan.fixed).count();
     let mut text = match objects {
+        0 => return "there is nothing: no container, and nothing left of one\n".into(),
         1 => format!("1 object of {of}"),
         objects => format!("{} objects of {of}", grouped(objects)),
     };
@@ -152,6 +158,14 @@ mod tests {
         let text = rendered(vec![removed, stays], vec![count("shim", 2, 1)]);
         assert!(text.contains(" removed\n") && text.contains("stays: it is busy\n"), "{text}");
         assert!(text.ends_with("3 objects of 1 kind, one of them an orphan; 1 removed\n"), "{text}");
+    }
+
+    #[test]
+    fn what_does_not_fit_stands_on_a_line_of_its_own() {
+        let long = Finding { command: Some(format!("rm -r /{}", "x".repeat(60))), ..orphan() };
+        let text = rendered(vec![long], vec![count("socket", 0, 1)]);
+        assert!(text.contains("                     kill it:\n  rm -r /xxx"), "{text}");
+        assert!(rendered(vec![], vec![count("shim", 0, 0)]).starts_with("there is nothing"));
     }
 
     #[test]

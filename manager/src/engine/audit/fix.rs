@@ -118,9 +118,7 @@ fn remove(context: &Context, object: &Object, identity: &str) -> Result<(), Erro
             removed.map_err(attempted())
         }
         Place::Mount(..) | Place::Interface(..) if object.kind != Kind::Mount => release(context, object),
-        Place::Mount(_, path) => {
-            umount2(path, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW).map_err(|e| attempted()(e.into()))
-        }
+        Place::Mount(number, path) => unmount(*number, path).map_err(attempted()),
         Place::Path(_) if object.kind == Kind::PinDirectory => release(context, object),
         Place::Path(path) if object.kind == Kind::TemporaryFile => stale(path).map_err(attempted()),
         Place::Path(path) => directory(path).map_err(attempted()),
@@ -137,6 +135,14 @@ fn release(context: &Context, object: &Object) -> Result<(), Error> {
         Claim::Sandbox(id) => context.pins.release(Holder::Sandbox, id),
         _ => Err(Error::io(format!("let go of {}", object.name))(io::Error::other("it bears no name"))),
     }
+}
+
+/// Detaches that mount, and what is mounted over it.
+fn unmount(number: u64, path: &Path) -> io::Result<()> {
+    while mounts::is_there(number, path) {
+        umount2(path, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW)?;
+    }
+    Ok(())
 }
 
 /// Kills the process that began then, and waits until it has ended.

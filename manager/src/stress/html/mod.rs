@@ -302,14 +302,14 @@ fn errors(report: &Report) -> String {
         vec![kind.operation.clone(), kind.cause.clone(), kind.example.clone(), kind.count.to_string()]
     };
     let rows: Vec<Vec<String>> = report.errors.iter().map(row).collect();
-    let leaks: Vec<Vec<String>> =
-        report.leaks.iter().map(|leak| vec![leak.kind.clone(), leak.name.clone()]).collect();
+    let row = |leak: &super::leaks::Leak| vec![leak.kind.clone(), leak.name.clone(), leak.reason.clone()];
+    let leaks: Vec<Vec<String>> = report.leaks.iter().map(row).collect();
     let mut text = String::from("<section><h2>Errors and leaks</h2>\n");
     if !rows.is_empty() {
         text += &table(&[" Operation", " Cause", " The first", "Count"], &rows);
     }
     if !leaks.is_empty() {
-        text += &table(&[" Left behind", " Name"], &leaks);
+        text += &table(&[" Left behind", " Name", " Why"], &leaks);
     }
     text + "</section>\n"
 }

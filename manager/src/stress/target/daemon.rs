@@ -1,14 +1,16 @@
 //! sextantd, over `sextant.v1`.
 
+use super::super::leaks::Leak;
 use super::source::{Bundles, Source};
 use super::{Doing, Ended, Facts, Fault, Target, Verb, Wish};
 use sextant_proto::client::{Client, Error, Heard, Patience};
 use sextant_proto::v1::create_request::Source as Wire;
 use sextant_proto::v1::exit::How;
 use sextant_proto::v1::{
-    AttachOpen, CreateExecRequest, CreateRequest, CreateSandboxRequest, DeleteRequest, DeleteSandboxRequest,
-    Exit, InfoRequest, KillRequest, Limits, ListRequest, ListSandboxesRequest, LogsRequest, RootfsSource,
-    SlowClient, StartRequest, StatsRequest, TraceRequest, WaitExecRequest, WaitRequest, attach_open,
+    AttachOpen, AuditFinding, AuditRequest, CreateExecRequest, CreateRequest, CreateSandboxRequest,
+    DeleteRequest, DeleteSandboxRequest, Exit, InfoRequest, KillRequest, Limits, ListRequest,
+    ListSandboxesRequest, LogsRequest, RootfsSource, SlowClient, StartRequest, StatsRequest, TraceRequest,
+    WaitExecRequest, WaitRequest, attach_open,
 };
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -178,6 +180,23 @@ impl Target for Daemon {
                 ],
                 remarks: Vec::new(),
             })
+        })
+    }
+
+    fn orphans(&self) -> Doing<'_, Vec<Leak>> {
+        Box::pin(async {
+            let audit = self.ask(AuditRequest::default(), |mut client, request| async move {
+                client.system.audit(request).await
+            });
+            let findings = match audit.await {
+                Ok(answer) => answer.findings,
+                // An older daemon has none.
+                Err(fault) if fault.cause == "Unimplemented" => Vec::new(),
+                Err(fault) => return Err(fault),
+            };
+            let leak =
+                |found: AuditFinding| Leak { kind: found.kind, name: found.object, reason: found.reason };
+            Ok(findings.into_iter().map(leak).collect())
         })
     }
 
