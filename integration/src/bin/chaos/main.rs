@@ -19,7 +19,10 @@ use sextant_proto::v1::containers_client::ContainersClient;
 use sextant_proto::v1::exit::How;
 use sextant_proto::v1::restart_policy::When;
 use sextant_proto::v1::sandboxes_client::SandboxesClient;
-use sextant_proto::v1::{DeleteRequest, DeleteSandboxRequest, ListRequest, ListSandboxesRequest};
+use sextant_proto::v1::system_client::SystemClient;
+use sextant_proto::v1::{
+    AuditRequest, DeleteRequest, DeleteSandboxRequest, ListRequest, ListSandboxesRequest,
+};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
@@ -252,6 +255,7 @@ async fn run(options: &Options, disk: &Path, root: &Path) -> usize {
     if grown {
         world.wrong(format!("the daemon has grown: {before:?}, now {:?}", check::Size::of(daemon.pid())));
     }
+    audit(&world).await;
     let ids: Vec<String> = world.lives().keys().cloned().collect();
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
     // Panics with a list when anything is left.
@@ -303,6 +307,27 @@ async fn delete_all(world: &World) {
         }
     }
     world.wrong("containers could not be deleted within a minute of peace".into());
+}
+
+/// What the daemon itself calls nobody's must not be there either, once what is going has gone.
+async fn audit(world: &World) {
+    let mut system = SystemClient::new(world.channel());
+    let end = Instant::now() + Duration::from_secs(10);
+    loop {
+        let told = match system.audit(AuditRequest::default()).await {
+            Ok(answer) => answer.into_inner().findings,
+            Err(status) => return world.wrong(format!("no audit at the end: {status}")),
+        };
+        if told.is_empty() {
+            return;
+        }
+        if Instant::now() > end {
+            for found in told {
+                world.wrong(format!("orphan: {} {}: {}", found.kind, found.object, found.reason));
+            }
+            return;
+        }
+    }
 }
 
 /// The same of sandboxes; whether there is none any more.

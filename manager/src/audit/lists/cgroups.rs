@@ -7,7 +7,7 @@ use super::super::{Claim, Kind, Object, Place};
 use super::{Lists, below};
 use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, statfs};
 use sextant_runtime::observe;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -15,6 +15,9 @@ use std::path::{Path, PathBuf};
 
 /// Where cgroup file systems are mounted.
 pub const ROOT: &str = "/sys/fs/cgroup";
+
+/// The hierarchy of version 1 in which processes are counted.
+const LISTING: &str = "/sys/fs/cgroup/pids";
 
 /// The processes in cgroups of containers, and whose each is.
 pub type Members = BTreeMap<i32, Claim>;
@@ -24,19 +27,30 @@ pub type Members = BTreeMap<i32, Claim>;
 /// # Errors
 /// When the directory of the hierarchies cannot be read.
 pub fn read(marks: &Marks, lists: &mut Lists) -> io::Result<Members> {
-    let states = States::read(marks);
-    // The same cgroup in several hierarchies is one.
-    let mut found: BTreeMap<(PathBuf, String), Vec<PathBuf>> = BTreeMap::new();
-    let mut members = Members::new();
-    for hierarchy in hierarchies(Path::new(ROOT))? {
-        walk(&hierarchy, &mut |path, relative| {
-            let Some(id) = states.owner(marks, path) else { return false };
-            found.entry((relative.into(), id)).or_default().push(path.into());
+    let mut found = Found::new();
+    let mut marked = BTreeSet::new();
+    let hierarchies = hierarchies(Path::new(ROOT))?;
+    for hierarchy in &hierarchies {
+        walk(hierarchy, &mut |path, relative| {
+            let Some(state) = observe::owner(path) else { return false };
+            if let Some((id, _)) = below(&state, &marks.runtime_root) {
+                marked.insert(id.to_owned());
+                found.entry((relative.into(), id.to_owned())).or_default().push(path.into());
+            }
             true
         });
     }
+    for (path, id) in without_mark(marks, &marked) {
+        let relative = hierarchies.iter().find_map(|hierarchy| path.strip_prefix(hierarchy).ok());
+        if let (Some(relative), true) = (relative, path.is_dir()) {
+            found.entry((relative.into(), id)).or_default().push(path.clone());
+        }
+    }
+    let mut members = Members::new();
     for ((relative, id), paths) in found {
-        for pid in paths.iter().flat_map(|path| processes(path)) {
+        // Whoever is in it is in all of them.
+        let listing = paths.iter().find(|path| path.starts_with(LISTING)).or(paths.first());
+        for pid in listing.into_iter().flat_map(|path| processes(path)) {
             members.insert(pid, Claim::Container(id.clone()));
         }
         let name = match paths.len() {
@@ -49,30 +63,19 @@ pub fn read(marks: &Marks, lists: &mut Lists) -> io::Result<Members> {
     Ok(members)
 }
 
-/// What state directories say of cgroups that bear no mark.
-struct States {
-    by_path: BTreeMap<PathBuf, String>,
-}
+/// By path below the hierarchy, and whose it is: its directories. One cgroup in several hierarchies is one.
+type Found = BTreeMap<(PathBuf, String), Vec<PathBuf>>;
 
-impl States {
-    fn read(marks: &Marks) -> Self {
-        let names = fs::read_dir(&marks.runtime_root).into_iter().flatten().filter_map(Result::ok);
-        let names = names.filter_map(|entry| entry.file_name().into_string().ok());
-        let paths = names.flat_map(|id| {
-            let known = observe::known(&marks.runtime_root, &id).unwrap_or_default();
-            known.cgroup.into_iter().map(move |path| (path, id.clone()))
-        });
-        Self { by_path: paths.collect() }
-    }
-
-    /// Of which container of ours it is.
-    fn owner(&self, marks: &Marks, path: &Path) -> Option<String> {
-        if let Some(id) = self.by_path.get(path) {
-            return Some(id.clone());
-        }
-        let state = observe::owner(path)?;
-        below(&state, &marks.runtime_root).map(|(id, _)| id.to_owned())
-    }
+/// The cgroups of those containers of which none bears a mark, as their state directories have it.
+fn without_mark(marks: &Marks, marked: &BTreeSet<String>) -> Vec<(PathBuf, String)> {
+    let names = fs::read_dir(&marks.runtime_root).into_iter().flatten().filter_map(Result::ok);
+    let names = names.filter_map(|entry| entry.file_name().into_string().ok());
+    let unmarked = names.filter(|id| !marked.contains(id));
+    let paths = unmarked.flat_map(|id| {
+        let known = observe::known(&marks.runtime_root, &id).unwrap_or_default();
+        known.cgroup.into_iter().map(move |path| (path, id.clone()))
+    });
+    paths.collect()
 }
 
 /// The mounted hierarchies below `root`, or `root` itself.
@@ -96,12 +99,16 @@ fn walk(hierarchy: &Path, look: &mut impl FnMut(&Path, &Path) -> bool) {
     let mut todo = vec![PathBuf::new()];
     while let Some(relative) = todo.pop() {
         let path = hierarchy.join(&relative);
-        // The number of links says whether there are directories below (kernfs counts them).
-        let has_children = fs::symlink_metadata(&path).is_ok_and(|found| found.nlink() > 2);
-        if relative.as_os_str().is_empty() || !look(&path, &relative) && has_children {
+        let is_root = relative.as_os_str().is_empty();
+        if is_root || !look(&path, &relative) && has_children(&path) {
             todo.extend(children(&path).into_iter().map(|name| relative.join(name)));
         }
     }
+}
+
+/// Whether there are directories below: a cgroup counts them as links.
+fn has_children(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|found| found.nlink() > 2)
 }
 
 fn children(path: &Path) -> Vec<std::ffi::OsString> {
@@ -119,7 +126,7 @@ pub fn processes(path: &Path) -> Vec<i32> {
     while let Some(path) = todo.pop() {
         let procs = fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
         found.extend(procs.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|pid| *pid > 0));
-        if fs::symlink_metadata(&path).is_ok_and(|found| found.nlink() > 2) {
+        if has_children(&path) {
             todo.extend(children(&path).into_iter().map(|name| path.join(name)));
         }
     }

@@ -63,7 +63,7 @@ fn claim(marks: &Marks, line: &[u8]) -> Option<(Kind, Claim)> {
     let places: Vec<PathBuf> = places.chain(pins).collect();
     let name = |word: &&OsStr| {
         let of_path = places.iter().find_map(|place| below(Path::new(word), place)).map(|(name, _)| name);
-        let word = word.to_str().filter(|word| check_id(word).is_ok());
+        let word = word.to_str().filter(|word| !word.starts_with('-') && check_id(word).is_ok());
         of_path.or(word).map(str::to_owned)
     };
     Some((Kind::Runtime, Claim::AnyOf(words.iter().skip(3).filter_map(name).collect())))
