@@ -371,3 +371,31 @@ fn a_record_that_cannot_be_read_keeps_its_container() {
     daemon.sextant(&["rm", "--force", &id]).ok();
     daemon.finish(&[&id]);
 }
+
+#[test]
+fn one_that_cannot_be_removed_keeps_no_other() {
+    if skip_unless_root() {
+        return;
+    }
+    let daemon = Daemon::start();
+    let shims = daemon.dir().join("state/shims");
+    let [stays, goes] = ["a-stays", "b-goes"].map(|name| shims.join(name));
+    let file = stays.join("file");
+    for dir in [&stays, &goes] {
+        private(dir);
+        fs::write(dir.join("file"), "").unwrap();
+    }
+    let chattr = |flag: &str| Command::new("chattr").arg(flag).arg(&file).output();
+    if !chattr("+i").is_ok_and(|output| output.status.success()) {
+        return sextant_integration::skip("chattr(1) makes no file immutable here");
+    }
+    let (found, code) = audit(&daemon, &["--fix"]);
+    chattr("-i").unwrap();
+    assert_eq!((code, goes.exists()), (Some(1), false), "{found:#}");
+    let left = &found["findings"][0];
+    assert!(left["fix_failure"].as_str().unwrap().contains("not permitted"), "{left}");
+    assert_eq!(left["fixed"], false);
+    let (again, code) = audit(&daemon, &["--fix"]);
+    assert_eq!((code, &again["findings"][0]["fixed"]), (Some(0), &Value::Bool(true)), "{again:#}");
+    daemon.finish(&[]);
+}

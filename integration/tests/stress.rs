@@ -538,3 +538,30 @@ fn a_terminal_shows_a_picture_that_is_redrawn() {
     drop(tmux);
     daemon.finish(&[]);
 }
+
+#[test]
+fn a_run_ends_with_the_audit_of_the_daemon() {
+    let Some(daemon) = daemon() else { return };
+    let state = |name: &str| daemon.dir().join("state/runtime").join(name);
+    std::fs::create_dir(state("left-before")).unwrap();
+    let (path, name) = file(&daemon, "audited.json");
+    let rootfs = daemon.rootfs().display().to_string();
+    let mut command = daemon.command();
+    command.args(["stress", "density", "--rootfs", &rootfs, "-q", "--count", "2", "--clients", "2"]);
+    command.args(["--hold", "2s", "--json", &name, "--max-errors", "0", "--max-leaks", "0"]);
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let running = || daemon.sextant(&["ps", "-q", "-F", "label=sextant.stress"]).ok().stdout.lines().count();
+    assert!(until(DEADLINE, || running() == 2), "{} run", running());
+    // Not of a name of the run: only an audit finds it.
+    std::fs::create_dir(state("left-meanwhile")).unwrap();
+    assert_ne!(wait(&mut child).expect("it ends").code(), Some(0), "a leak fails it");
+    let report = report(&path);
+    let leaks = report["leaks"].as_array().unwrap();
+    assert_eq!(leaks.len(), 1, "{leaks:?}");
+    assert_eq!(leaks[0]["kind"], "runtime-state");
+    assert_eq!(leaks[0]["name"], state("left-meanwhile").display().to_string());
+    assert_eq!(leaks[0]["reason"], "there is no container left-meanwhile");
+    let audit = daemon.sextant(&["audit", "--fix"]).ok().stdout;
+    assert!(audit.contains("2 removed"), "{audit}");
+    daemon.finish(&[]);
+}

@@ -2,6 +2,7 @@
 
 use super::records::Marks;
 use super::{Kind, Object, Orphan, Place};
+use sextant_runtime::contract::check_id;
 use std::path::{Path, PathBuf};
 
 /// Who is not there.
@@ -105,10 +106,11 @@ fn remedy(marks: &Marks, object: &Object, gone: &Gone<'_>) -> (String, String, b
             format!("nsenter --net={} ip link delete {}", quoted(file), quote(name)),
             true,
         ),
-        (Place::Path(_), Kind::RuntimeState) => {
+        (Place::Path(path), Kind::RuntimeState) => {
+            // The runtime makes, and takes, no other names.
             let id = match gone {
-                Gone::Container(id) => quote(id),
-                _ => String::new(),
+                Gone::Container(id) if check_id(id).is_ok() => quote(id),
+                _ => return remove(path),
             };
             let (runtime, root) = (quoted(&marks.runtime), quoted(&marks.runtime_root));
             ("let the runtime delete it".into(), format!("{runtime} --root {root} delete --force {id}"), true)

@@ -80,7 +80,8 @@ fn summary(counts: &[Count], orphans: &[&Finding]) -> String {
     let left: u64 = counts.iter().map(|count| count.orphans).sum();
     let removed = orphans.iter().filter(|orphan| orphan.fixed).count();
     let mut text = match objects {
-        0 => return "there is nothing: no container, and nothing left of one\n".into(),
+        0 if removed > 0 => return format!("nothing is there any more; {removed} removed\n"),
+        0 => return "nothing is there: no container, and nothing left of one\n".into(),
         1 => format!("1 object of {of}"),
         objects => format!("{} objects of {of}", grouped(objects)),
     };
@@ -165,7 +166,9 @@ mod tests {
         let long = Finding { command: Some(format!("rm -r /{}", "x".repeat(60))), ..orphan() };
         let text = rendered(vec![long], vec![count("socket", 0, 1)]);
         assert!(text.contains("                     kill it:\n  rm -r /xxx"), "{text}");
-        assert!(rendered(vec![], vec![count("shim", 0, 0)]).starts_with("there is nothing"));
+        assert!(rendered(vec![], vec![count("shim", 0, 0)]).starts_with("nothing is there: "));
+        let removed = rendered(vec![Finding { fixed: true, ..orphan() }], vec![count("shim", 0, 0)]);
+        assert!(removed.ends_with("\nnothing is there any more; 1 removed\n"), "{removed}");
     }
 
     #[test]

@@ -16,6 +16,7 @@ use nix::errno::Errno;
 use nix::libc::SIGKILL;
 use nix::mount::{MntFlags, umount2};
 use nix::poll::{PollFd, PollFlags, poll};
+use sextant_runtime::contract::check_id;
 use std::fs;
 use std::io;
 use std::os::fd::AsFd;
@@ -74,7 +75,7 @@ async fn one(context: &Arc<Context>, object: &Object) -> Result<(), String> {
     if !blocking(move || Ok(is_proven(&judging, suspect, &same))).await.map_err(|e| e.chain())? {
         return Err("it is another one, or somebody's by now".into());
     }
-    if let (Kind::RuntimeState, Some(id)) = (object.kind, id) {
+    if let (Kind::RuntimeState, Some(id)) = (object.kind, id.filter(|id| check_id(id).is_ok())) {
         context.runtime.delete(id, Force::Yes).await.map_err(|e| e.chain())?;
     } else {
         let (context, object) = (Arc::clone(context), object.clone());
