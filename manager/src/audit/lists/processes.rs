@@ -54,19 +54,19 @@ fn claim(marks: &Marks, line: &[u8]) -> Option<(Kind, Claim)> {
     if behind("--runtime-root").is_some_and(is_root) {
         return Some((Kind::Shim, Claim::Container(behind("--id")?.to_str()?.into())));
     }
-    if !words.get(1).is_some_and(|word| *word == "--root") || !words.get(2).is_some_and(|word| is_root(word))
-    {
+    let mut words = words.into_iter().skip(1);
+    if words.next()? != "--root" || !is_root(words.next()?) {
         return None;
     }
     let places = [marks.root.join("containers"), marks.root.join("sandboxes")].into_iter();
     let pins = ["sandbox", "container"].map(|kind| marks.state.join("pins").join(kind));
     let places: Vec<PathBuf> = places.chain(pins).collect();
-    let name = |word: &&OsStr| {
+    let name = |word: &OsStr| {
         let of_path = places.iter().find_map(|place| below(Path::new(word), place)).map(|(name, _)| name);
         let word = word.to_str().filter(|word| !word.starts_with('-') && check_id(word).is_ok());
         of_path.or(word).map(str::to_owned)
     };
-    Some((Kind::Runtime, Claim::AnyOf(words.iter().skip(3).filter_map(name).collect())))
+    Some((Kind::Runtime, Claim::AnyOf(words.filter_map(name).collect())))
 }
 
 /// Whether it runs as our own user.
