@@ -12,6 +12,7 @@ pub mod audit;
 pub mod bundle;
 pub mod cli;
 pub mod daemon;
+pub mod doctor;
 pub mod engine;
 pub mod faults;
 pub mod files;

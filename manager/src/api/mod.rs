@@ -6,6 +6,7 @@ mod audit;
 mod container;
 pub mod containers;
 pub mod convert;
+pub mod doctor;
 pub mod execs;
 mod filter;
 pub mod limits;

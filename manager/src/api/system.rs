@@ -1,9 +1,10 @@
-//! `sextant.v1.System`: what this manager is, and the events of all containers.
+//! `sextant.v1.System`: what this manager is, what its host can do, and the events of all containers.
 
 use super::filter::Wanted;
 use super::metrics::Exporter;
 use super::status::status;
-use super::{audit, convert};
+use super::{audit, convert, doctor};
+use crate::doctor::examine;
 use crate::engine::Engine;
 use crate::engine::error::Error;
 use crate::engine::events::Reader;
@@ -70,6 +71,18 @@ impl v1::system_server::System for System {
         let audited = tokio::spawn(async move { engine.audit(all, fix).await });
         let report = audited.await.unwrap_or(Err(Error::Stopping)).map_err(|error| status(&error))?;
         Ok(Response::new(audit::to_wire(report)))
+    }
+
+    async fn doctor(
+        &self,
+        request: Request<v1::DoctorRequest>,
+    ) -> Result<Response<v1::DoctorResponse>, Status> {
+        let ask = doctor::ask(&request.into_inner(), self.engine.count().0);
+        let settings = doctor::settings(self.engine.settings());
+        let report = tokio::task::spawn_blocking(move || examine(&settings, ask)).await;
+        // It ends only with the executor.
+        let report = report.map_err(|_| status(&Error::Stopping))?;
+        Ok(Response::new(doctor::to_wire(report)))
     }
 
     type EventsStream = ReceiverStream<Result<v1::Event, Status>>;

@@ -103,6 +103,8 @@ pub enum Command {
     Trace(TraceArgs),
     /// Show the daemon, its host and its directories
     Info(InfoArgs),
+    /// Say what this host can and cannot do for containers, what mends it, and how many fit
+    Doctor(DoctorArgs),
     /// Print what the daemon counts and measures, as Prometheus reads it
     Metrics,
     /// Look at all that the daemon has made, and name what is nobody's
@@ -427,6 +429,23 @@ pub struct EventsArgs {
 /// `info`.
 #[derive(Debug, Args)]
 pub struct InfoArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `doctor`. Exits with 0 where all that is needed is there, and with 1 where something is missing.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Show every check, not only what limits
+    #[arg(short, long)]
+    pub all: bool,
+    /// The view of this process and its user, also where a daemon answers
+    #[arg(long)]
+    pub local: bool,
+    /// Memory that the processes of a container take, for the estimate [default: next to nothing]
+    #[arg(short, long, value_name = "SIZE", value_parser = parse::memory)]
+    pub memory: Option<MemoryBytes>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

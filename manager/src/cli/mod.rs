@@ -6,13 +6,15 @@
 //! comes back as an [`error::Error`] and is printed here, once.
 //!
 //! Nothing in here reads the state of the daemon or touches a container except
-//! through the API, so whatever a person can do here a gRPC client can do too.
+//! through the API, so whatever a person can do here a gRPC client can do too;
+//! but `doctor` looks at the host itself where no daemon answers.
 
 pub mod args;
 pub mod attached;
 pub mod client;
 pub mod commands;
 pub mod detach;
+pub mod diagnosis;
 pub mod error;
 pub mod gantt;
 pub mod graph;

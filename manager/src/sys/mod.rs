@@ -3,6 +3,7 @@
 
 pub(crate) mod ns;
 pub(crate) mod pause;
+pub(crate) mod probe;
 
 use crate::model::Ending;
 use nix::errno::Errno;

@@ -7,6 +7,7 @@ mod audit;
 mod compare;
 mod completions;
 mod create;
+mod doctor;
 mod each;
 mod events;
 mod exec;
@@ -48,6 +49,9 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Error> {
     if let Command::Stress(args) = cli.command {
         return stress::run(&cli.address, &cli.credentials, *args).await;
     }
+    if let Command::Doctor(args) = cli.command {
+        return doctor::run(&cli.address, &cli.credentials, &args).await;
+    }
     let client = match connect(&cli.address, &cli.credentials).await {
         Ok(client) => client,
         Err(error) if matches!(cli.command, Command::Run(_) | Command::Exec(_)) => {
@@ -79,6 +83,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Error> {
         Command::Sandbox(args) => sandbox::run(&client, args).await,
         Command::Trace(args) => trace::run(&client, args).await,
         Command::Info(args) => info::run(&client, &args).await,
+        Command::Doctor(args) => doctor::run(&cli.address, &cli.credentials, &args).await,
         Command::Metrics => metrics::run(&client).await,
         Command::Audit(args) => audit::run(&client, args).await,
         Command::Completions(args) => completions::run(&args),
