@@ -89,6 +89,8 @@ pub enum Command {
     Update(UpdateArgs),
     /// Show what containers use
     Stats(StatsArgs),
+    /// Watch all containers in the terminal: sort, filter, and look into each
+    Top(TopArgs),
     /// Show the processes of a container
     Processes(OneArgs),
     /// Print what happened, in one order for all containers
@@ -404,6 +406,20 @@ pub struct StatsArgs {
     /// Ids of containers
     #[arg(value_name = "ID")]
     pub ids: Vec<String>,
+}
+
+/// `top`.
+#[derive(Debug, Args)]
+pub struct TopArgs {
+    /// Time between two figures, in seconds, from 0.1 on
+    #[arg(short, long, value_name = "SECONDS", value_parser = parse::seconds, default_value = "1")]
+    pub interval: Duration,
+    /// Show only some: a part of name, state or command; label=KEY[=VALUE]; or a selector, as `/` in it
+    #[arg(short = 'F', long, value_name = "TEXT", default_value = "")]
+    pub filter: String,
+    /// Print one table, after one interval, and end
+    #[arg(long)]
+    pub once: bool,
 }
 
 /// `events`.

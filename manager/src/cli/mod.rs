@@ -24,6 +24,7 @@ pub mod signals;
 pub mod source;
 pub mod table;
 pub mod time;
+pub mod top;
 pub mod usage;
 pub mod view;
 pub mod width;

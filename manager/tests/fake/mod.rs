@@ -313,6 +313,10 @@ impl System for Service {
         }))
     }
 
+    async fn doctor(&self, _: Request<DoctorRequest>) -> Answer<DoctorResponse> {
+        Err(Status::unimplemented("not in this one"))
+    }
+
     async fn info(&self, _: Request<InfoRequest>) -> Answer<InfoResponse> {
         Ok(Response::new(InfoResponse { cgroup: "hybrid".into(), ..InfoResponse::default() }))
     }

@@ -9,11 +9,11 @@ const PIECE: usize = 16 << 10;
 
 /// What comes from stdin.
 #[derive(Debug)]
-pub(super) struct Keyboard(mpsc::Receiver<Vec<u8>>);
+pub(in crate::cli) struct Keyboard(mpsc::Receiver<Vec<u8>>);
 
 impl Keyboard {
     /// Begins to read.
-    pub(super) fn new() -> Self {
+    pub(in crate::cli) fn new() -> Self {
         let (pieces, keyboard) = mpsc::channel(1);
         std::thread::spawn(move || {
             let mut bytes = vec![0; PIECE];
@@ -30,7 +30,7 @@ impl Keyboard {
     }
 
     /// The next piece; `None` at the end.
-    pub(super) async fn next(&mut self) -> Option<Vec<u8>> {
+    pub(in crate::cli) async fn next(&mut self) -> Option<Vec<u8>> {
         self.0.recv().await
     }
 }

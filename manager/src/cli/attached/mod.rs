@@ -3,8 +3,8 @@
 //! A daemon that is restarted meanwhile is waited for, and output goes on where it
 //! was, as far as the shim keeps it.
 
-mod keyboard;
-mod raw;
+pub(super) mod keyboard;
+pub(super) mod raw;
 
 pub use raw::stdin_is_terminal;
 

@@ -11,14 +11,14 @@ static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
 
 /// The terminal of our stdin is raw; as it was before when this goes.
 #[derive(Debug)]
-pub(super) struct Raw(());
+pub(in crate::cli) struct Raw(());
 
 impl Raw {
     /// Makes it raw.
     ///
     /// # Errors
     /// Of tcgetattr(3) and tcsetattr(3).
-    pub(super) fn enter() -> Result<Self, Error> {
+    pub(in crate::cli) fn enter() -> Result<Self, Error> {
         let attempted = || Error::io("make the terminal raw");
         let before = tcgetattr(io::stdin()).map_err(|e| attempted()(e.into()))?;
         let mut raw = before.clone();
@@ -27,6 +27,18 @@ impl Raw {
         BEFORE.lock().unwrap_or_else(PoisonError::into_inner).replace(before);
         tcsetattr(io::stdin(), SetArg::TCSANOW, &raw).map_err(|e| attempted()(e.into()))?;
         Ok(Self(()))
+    }
+
+    /// Makes it raw once more, where a shell has set it otherwise while this process was stopped. What it was
+    /// before stays known.
+    ///
+    /// # Errors
+    /// Of tcgetattr(3) and tcsetattr(3).
+    pub(in crate::cli) fn again(&self) -> Result<(), Error> {
+        let attempted = || Error::io("make the terminal raw");
+        let mut raw = tcgetattr(io::stdin()).map_err(|e| attempted()(e.into()))?;
+        cfmakeraw(&mut raw);
+        tcsetattr(io::stdin(), SetArg::TCSANOW, &raw).map_err(|e| attempted()(e.into()))
     }
 }
 

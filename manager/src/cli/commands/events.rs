@@ -57,7 +57,7 @@ fn detail(event: &Event) -> String {
 }
 
 /// `TIME  SEQ  CONTAINER  KIND  DETAIL`.
-fn line(event: v1::Event) -> String {
+pub(in crate::cli) fn line(event: v1::Event) -> String {
     let at = time::rfc3339_fixed(&event.at.unwrap_or_default(), 3);
     let view = Event::from(event);
     let detail = detail(&view);

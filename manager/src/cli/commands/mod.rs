@@ -9,16 +9,16 @@ mod completions;
 mod create;
 mod doctor;
 mod each;
-mod events;
+pub(super) mod events;
 mod exec;
 mod info;
 mod inspect;
 mod kill;
 mod logs;
 mod metrics;
-mod ns;
+pub(super) mod ns;
 mod pause;
-mod processes;
+pub(super) mod processes;
 mod ps;
 mod restart;
 mod resume;
@@ -29,7 +29,8 @@ mod start;
 mod stats;
 mod stop;
 mod stress;
-mod trace;
+mod top;
+pub(super) mod trace;
 mod update;
 mod wait;
 
@@ -84,6 +85,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Error> {
         Command::Trace(args) => trace::run(&client, args).await,
         Command::Info(args) => info::run(&client, &args).await,
         Command::Doctor(args) => doctor::run(&cli.address, &cli.credentials, &args).await,
+        Command::Top(args) => top::run(&client, args).await,
         Command::Metrics => metrics::run(&client).await,
         Command::Audit(args) => audit::run(&client, args).await,
         Command::Completions(args) => completions::run(&args),

@@ -1,7 +1,7 @@
 //! `ns`: who shares which namespace with whom; and of one container or sandbox,
 //! its namespaces beside the host's, and what is different inside each.
 
-mod one;
+pub(in crate::cli) mod one;
 
 use crate::cli::args::NsArgs;
 use crate::cli::client::Client;

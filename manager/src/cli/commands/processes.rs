@@ -23,6 +23,16 @@ pub(super) async fn run(client: &Client, args: OneArgs) -> Result<ExitCode, Erro
     Ok(ExitCode::SUCCESS)
 }
 
+/// The processes of a container as a text without colours.
+///
+/// # Errors
+/// What the daemon says.
+pub(in crate::cli) async fn text(client: &Client, id: &str) -> Result<String, Error> {
+    let answer = client.clone().containers.processes(ProcessesRequest { id: id.to_owned() }).await;
+    let found = answer.map_err(Error::request(format!("list the processes of {id}")))?.into_inner().processes;
+    Ok(render(Paint::Plain, &found.into_iter().map(Process::from).collect::<Vec<_>>()))
+}
+
 fn render(paint: Paint, processes: &[Process]) -> String {
     let row = |process: &Process| {
         [

@@ -29,11 +29,7 @@ struct Stage {
 }
 
 pub(super) async fn run(client: &Client, args: TraceArgs) -> Result<ExitCode, Error> {
-    let attempted = format!("trace {}", args.id);
-    let answer = client.clone().containers.trace(TraceRequest { id: args.id }).await;
-    let records = answer.map_err(Error::request(attempted))?.into_inner().stages;
-    let mut stages: Vec<Stage> = records.into_iter().map(stage).collect();
-    stages.sort_by_key(|stage| (stage.start_ns, stage.end_ns));
+    let stages = ask(client, args.id).await?;
     if args.json {
         output::print_json(&stages)?;
     } else if args.chrome {
@@ -42,6 +38,23 @@ pub(super) async fn run(client: &Client, args: TraceArgs) -> Result<ExitCode, Er
         output::print(&render(Paint::stdout(), &stages))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The charts as a text without colours.
+///
+/// # Errors
+/// What the daemon says.
+pub(in crate::cli) async fn text(client: &Client, id: &str) -> Result<String, Error> {
+    Ok(render(Paint::Plain, &ask(client, id.to_owned()).await?))
+}
+
+async fn ask(client: &Client, id: String) -> Result<Vec<Stage>, Error> {
+    let attempted = format!("trace {id}");
+    let answer = client.clone().containers.trace(TraceRequest { id }).await;
+    let records = answer.map_err(Error::request(attempted))?.into_inner().stages;
+    let mut stages: Vec<Stage> = records.into_iter().map(stage).collect();
+    stages.sort_by_key(|stage| (stage.start_ns, stage.end_ns));
+    Ok(stages)
 }
 
 /// The Trace Event Format: complete events ("X"), microseconds, a row for each command.

@@ -161,9 +161,9 @@ fn fill(text: &str, indent: usize, columns: usize) -> String {
 
 /// The same, with `hanging` blanks before all lines but the first.
 fn hang(text: &str, indent: usize, hanging: usize, columns: usize) -> String {
-    let room = columns.saturating_sub(hanging).max(1);
     let mut lines = vec![String::new()];
     for word in printable(text).split(' ') {
+        let room = columns.saturating_sub(if lines.len() == 1 { indent } else { hanging });
         match lines.last_mut() {
             Some(line) if line.is_empty() => line.push_str(word),
             Some(line) if width::of(line) + 1 + width::of(word) <= room => {
@@ -213,12 +213,17 @@ fn command(text: &str, indent: usize, columns: usize) -> String {
     lines.iter().enumerate().map(line).collect()
 }
 
-/// The arguments of a command, quotes and a comment at its end as they are.
+/// The arguments of a command, with quotes as they are; a redirection and its file are one.
 fn arguments(text: &str) -> Vec<String> {
     let mut arguments = vec![String::new()];
     let mut quote = None;
     for c in text.chars() {
         match (quote, c) {
+            (None, ' ')
+                if arguments.last().is_some_and(|last| last.starts_with('>') && last.ends_with('>')) =>
+            {
+                arguments.last_mut().into_iter().for_each(|last| last.push(' '));
+            }
             (None, ' ') => arguments.push(String::new()),
             (None, '\'' | '"') => quote = Some(c),
             (Some(open), c) if open == c => quote = None,

@@ -33,6 +33,24 @@ struct IdMapping {
 }
 
 pub(super) async fn run(client: &Client, id: String, json: bool) -> Result<ExitCode, Error> {
+    let view = ask(client, id).await?;
+    if json {
+        output::print_json(&view)?;
+    } else {
+        output::print(&render(Paint::stdout(), &view))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The namespaces of a container as a text without colours.
+///
+/// # Errors
+/// What the daemon says.
+pub(in crate::cli) async fn text(client: &Client, id: &str) -> Result<String, Error> {
+    Ok(render(Paint::Plain, &ask(client, id.to_owned()).await?))
+}
+
+async fn ask(client: &Client, id: String) -> Result<View, Error> {
     let failed = || Error::request(format!("show the namespaces of {id}"));
     let mut containers = client.clone().containers;
     let answer = containers.namespaces(NamespacesRequest { id: id.clone() }).await.map_err(failed())?;
@@ -44,13 +62,7 @@ pub(super) async fn run(client: &Client, id: String, json: bool) -> Result<ExitC
         }
         Err(status) => return Err(failed()(status)),
     };
-    let view = view(container, answer.into_inner());
-    if json {
-        output::print_json(&view)?;
-    } else {
-        output::print(&render(Paint::stdout(), &view))?;
-    }
-    Ok(ExitCode::SUCCESS)
+    Ok(view(container, answer.into_inner()))
 }
 
 fn view(container: v1::Container, answer: v1::NamespacesResponse) -> View {
