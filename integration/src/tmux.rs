@@ -70,6 +70,12 @@ impl Tmux {
         String::from_utf8_lossy(&self.ask(&["capture-pane", "-p"]).stdout).into_owned()
     }
 
+    /// What tmux knows of the terminal, such as `#{cursor_flag}` (tmux(1), "FORMATS").
+    pub fn knows(&self, format: &str) -> String {
+        let output = self.ask(&["display-message", "-p", format]);
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
     /// Waits until `text` is to be seen.
     #[track_caller]
     pub fn wait_for(&self, text: &str) {

@@ -184,6 +184,25 @@ fn json_documents_are_whole() {
 }
 
 #[test]
+fn a_host_is_looked_at_without_a_daemon_that_could() {
+    let fake = Fake::start();
+    let (_, out, err) = parts(&sextant(fake.address(), &["doctor", "--json"]));
+    let report: Value = serde_json::from_str(&out).unwrap_or_else(|e| panic!("{e}: {out}{err}"));
+    assert_eq!(report["view"], "local");
+    assert!(report["because"].as_str().unwrap().ends_with("does not say: not in this one"), "{report}");
+    let (_, out, _) = parts(&sextant("unix:/nonexistent", &["doctor"]));
+    assert!(out.contains("sextantd does not answer at") && out.contains("containers fit here"), "{out}");
+}
+
+#[test]
+fn top_needs_a_terminal() {
+    let fake = Fake::start();
+    let (code, out, err) = parts(&sextant(fake.address(), &["top"]));
+    assert_eq!((code, out.as_str()), (Some(1), ""));
+    assert!(err.starts_with("sextant: show the containers: standard output is no terminal\nhint: "), "{err}");
+}
+
+#[test]
 fn tables_for_people() {
     let fake = Fake::start();
     let (code, out, _) = parts(&sextant(fake.address(), &["ns", "web"]));

@@ -73,6 +73,18 @@ pub fn cut(text: &str, columns: usize) -> String {
     kept + "…"
 }
 
+/// `text` from a column on; of a character of two columns that is cut through, nothing is left.
+pub fn skip(text: &str, columns: usize) -> &str {
+    let mut used = 0;
+    for (at, c) in text.char_indices() {
+        if used >= columns {
+            return text.get(at..).unwrap_or_default();
+        }
+        used += of_char(c);
+    }
+    ""
+}
+
 /// `text` with its control characters escaped, so that a container's name or
 /// command cannot steer the terminal of whoever lists it.
 pub fn printable(text: &str) -> String {
@@ -109,6 +121,13 @@ mod tests {
         assert_eq!(cut("longer", 5), "long…");
         assert_eq!(cut("容器容器", 6), "容器…");
         assert_eq!(cut("abc", 0), "…");
+    }
+
+    #[test]
+    fn a_text_from_a_column_on() {
+        for (columns, rest) in [(0, "a容b"), (1, "容b"), (2, "b"), (3, "b"), (4, ""), (9, "")] {
+            assert_eq!(skip("a容b", columns), rest, "{columns}");
+        }
     }
 
     #[test]

@@ -314,7 +314,7 @@ impl System for Service {
     }
 
     async fn doctor(&self, _: Request<DoctorRequest>) -> Answer<DoctorResponse> {
-        Err(Status::unimplemented("not in this one"))
+        Err(Refusal::unimplemented("not in this one"))
     }
 
     async fn info(&self, _: Request<InfoRequest>) -> Answer<InfoResponse> {

@@ -12,8 +12,9 @@ use crate::engine::ids::Pool;
 use sextant_proto::v1;
 use std::process::ExitCode;
 
-/// Columns where the terminal does not say how many it has, and at most.
+/// Columns where the terminal does not say how many it has; at least, and at most.
 const COLUMNS: usize = 80;
+const FEWEST_COLUMNS: usize = 60;
 const MOST_COLUMNS: usize = 100;
 
 pub(super) async fn run(
@@ -27,26 +28,35 @@ pub(super) async fn run(
         true => local(request, "a daemon was not asked").await?,
         false => match ask(address, credentials, request).await {
             Ok(answer) => Diagnosis::new(View::Daemon, answer),
-            Err(_) => local(request, &format!("sextantd does not answer at {address}")).await?,
+            Err(because) => local(request, &because).await?,
         },
     };
     if args.json {
         output::print_json(&diagnosis)?;
     } else {
         let columns = crate::sys::terminal_size().map_or(COLUMNS, |(_, columns)| usize::from(columns));
-        output::print(&text::render(Paint::stdout(), &diagnosis, args.all, columns.clamp(40, MOST_COLUMNS)))?;
+        output::print(&text::render(
+            Paint::stdout(),
+            &diagnosis,
+            args.all,
+            columns.clamp(FEWEST_COLUMNS, MOST_COLUMNS),
+        ))?;
     }
     Ok(ExitCode::from(if diagnosis.able { 0 } else { EXIT_FAILURE }))
 }
 
+/// The daemon's view; else why there is none.
 async fn ask(
     address: &Address,
     credentials: &Credentials,
     request: v1::DoctorRequest,
-) -> Result<v1::DoctorResponse, Error> {
-    let mut client = connect(address, credentials).await?;
+) -> Result<v1::DoctorResponse, String> {
+    let connected = connect(address, credentials).await;
+    let mut client = connected.map_err(|_| format!("sextantd does not answer at {address}"))?;
     let answer = client.system.doctor(request).await;
-    Ok(answer.map_err(Error::request("ask the daemon"))?.into_inner())
+    // One that is older does not know the question.
+    let answer = answer.map_err(|status| format!("sextantd at {address} does not say: {}", status.message()))?;
+    Ok(answer.into_inner())
 }
 
 /// What a daemon that is started from here would see, with its default settings.

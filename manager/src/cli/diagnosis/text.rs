@@ -303,7 +303,7 @@ mod tests {
         let all = render(Paint::Plain, &diagnosis(), true, 60);
         assert!(all.contains("  ok      fine: ") && all.contains("  note    aside: "), "{all}");
         assert!(!all.contains('\u{1b}'), "{all:?}");
-        for columns in [40, 60, 80] {
+        for columns in [60, 80, 100] {
             let text = render(Paint::Plain, &diagnosis(), true, columns);
             assert!(text.lines().all(|line| width::of(line) <= columns), "{columns}: {text}");
         }

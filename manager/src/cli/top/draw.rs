@@ -14,6 +14,8 @@ pub(super) const AROUND: usize = 5;
 /// Narrowest column of names, and of commands.
 const NAME: usize = 10;
 const COMMAND: usize = 12;
+/// Narrowest column of states.
+const STATE: usize = 11;
 
 const HELP: &[&str] = &[
     "j k, arrows, PgUp PgDn, Home End   move",
@@ -26,6 +28,7 @@ const HELP: &[&str] = &[
     "/              filter: a part of name, state or command; label=KEY[=VALUE];",
     "               or a selector such as app=web or tier in (a,b); esc ends it",
     "space          stop the display, and let it go on",
+    "left, right    move a text sideways",
     "ctrl-l         draw everything anew; ctrl-z: stop, fg goes on; q: quit",
     "",
     "CPU% is of one CPU, since the figures before. PSI: percent of the last 10 s",
@@ -59,7 +62,9 @@ pub fn lines(model: &Model, clocks: Clocks, paint: Paint) -> Vec<String> {
         (_, Some(page)) => {
             lines.push(tabs(page.kind, columns, paint));
             let first = page.first(room);
-            let text = page.lines.iter().skip(first).take(room).map(|line| fit(line, columns));
+            let text = page.lines.iter().skip(first).take(room);
+            let text =
+                text.map(|line| width::cut(width::skip(&width::printable(line), page.column), columns));
             lines.extend(text);
             if page.lines.is_empty() && page.failed.is_none() {
                 let word = if page.loaded { "nothing" } else { "…" };
@@ -185,7 +190,7 @@ fn keys(model: &Model, columns: usize, paint: Paint) -> String {
         }
         (Mode::Sort, _) => "sort by: n name  s state  c cpu  m memory  p pids  r read  w written  a age",
         (Mode::Help, _) => "any key: back",
-        (_, Some(_)) => "esc back  tab next  p l n t e  arrows scroll  ? help  ctrl-c quit",
+        (_, Some(_)) => "esc back  tab next  p l n t e  arrows move  ? help  ctrl-c quit",
         _ => "p processes l logs n namespaces t trace e events  s sort / filter ? help q quit",
     };
     paint.colour(Colour::Dim, &fit(text, columns))
@@ -241,8 +246,8 @@ impl Layout {
         // By how much one misses them; then in the order in which they stand.
         let wanted = [
             (Cell::Of(Column::Cpu), 6, 1),
+            (Cell::Of(Column::State), STATE, 0),
             (Cell::Of(Column::Memory), 9, 2),
-            (Cell::Of(Column::State), 12, 0),
             (Cell::Of(Column::Pids), 5, 4),
             (Cell::Of(Column::Read), 9, 5),
             (Cell::Of(Column::Written), 9, 6),
@@ -259,10 +264,19 @@ impl Layout {
             }
         }
         cells.sort_by_key(|(place, _, _)| *place);
-        let longest = rows.iter().map(|row| width::of(&width::printable(&row.id))).max().unwrap_or(0);
-        let name = longest.clamp(NAME, NAME + left).min(columns.max(1));
+        let longest =
+            |of: &dyn Fn(&Row) -> String| rows.iter().map(|row| width::of(&of(row))).max().unwrap_or(0);
+        let name = longest(&|row| width::printable(&row.id)).clamp(NAME, NAME + left).min(columns.max(1));
         left = (NAME + left).saturating_sub(name);
-        let mut cells: Vec<(Cell, usize)> = cells.into_iter().map(|(_, cell, width)| (cell, width)).collect();
+        // What is left is first for those that have more to say of how they ended.
+        let more = longest(&|row| value(row, Cell::Of(Column::State), 0)).saturating_sub(STATE).min(left);
+        let widen = |(_, cell, width): (_, Cell, usize)| match cell {
+            Cell::Of(Column::State) => (cell, width + more),
+            _ => (cell, width),
+        };
+        let stated = cells.iter().any(|(_, cell, _)| *cell == Cell::Of(Column::State));
+        let mut cells: Vec<(Cell, usize)> = cells.into_iter().map(widen).collect();
+        left -= if stated { more } else { 0 };
         if left > COMMAND {
             cells.push((Cell::Command, left - 1));
         }

@@ -18,6 +18,9 @@ const EXITS: f64 = 60.0;
 /// Times of events that are kept at most.
 const TIMES: usize = 100_000;
 
+/// Columns that a text is moved sideways at once.
+const SIDEWAYS: usize = 20;
+
 /// What was heard.
 #[derive(Debug)]
 pub enum Heard {
@@ -334,7 +337,7 @@ impl Model {
             Key::PageDown => self.step(page),
             Key::Home | Key::Char('g') => self.step(i64::MIN),
             Key::End | Key::Char('G') => self.step(i64::MAX),
-            Key::Enter | Key::Right => return self.open(Kind::Processes),
+            Key::Enter => return self.open(Kind::Processes),
             Key::Char('s') => self.mode = Mode::Sort,
             Key::Char('<') => self.turn(-1),
             Key::Char('>') => self.turn(1),
@@ -356,7 +359,7 @@ impl Model {
         let room = self.room();
         let Some(page) = &mut self.page else { return Action::None };
         match key {
-            Key::Escape | Key::Backspace | Key::Left | Key::Char('q') => {
+            Key::Escape | Key::Backspace | Key::Char('q') => {
                 self.page = None;
                 return Action::Close;
             }
@@ -364,6 +367,8 @@ impl Model {
                 let next = page.kind.next();
                 return self.open(next);
             }
+            Key::Right => page.column += SIDEWAYS,
+            Key::Left => page.column = page.column.saturating_sub(SIDEWAYS),
             Key::Up | Key::Char('k') => page.scroll(-1, room),
             Key::Down | Key::Char('j') => page.scroll(1, room),
             Key::PageUp => page.scroll(-i64::try_from(room).unwrap_or(1), room),

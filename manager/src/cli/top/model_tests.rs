@@ -167,6 +167,10 @@ fn pages_are_opened_and_left_and_late_answers_are_of_no_use() {
     assert!(logs.kind == Kind::Logs && logs.lines.is_empty());
     model.hear(Heard::More(logs.serial, vec!["line".into()]), 3.0);
     assert_eq!(model.page.as_ref().unwrap().lines, ["line"]);
+    model.key(Key::Right);
+    model.key(Key::Right);
+    model.key(Key::Left);
+    assert_eq!(model.page.as_ref().unwrap().column, 20);
     assert_eq!(model.key(Key::Char('q')), Action::Close);
     assert_eq!((model.page.is_none(), model.key(Key::Char('q'))), (true, Action::Quit));
     for (key, action) in [('c', Action::Quit), ('z', Action::Suspend), ('l', Action::Redraw)] {

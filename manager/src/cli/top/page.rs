@@ -65,13 +65,15 @@ pub struct Page {
     pub at: f64,
     /// First line that is shown; `None`: the last ones are.
     first: Option<usize>,
+    /// First column that is shown.
+    pub column: usize,
 }
 
 impl Page {
     /// An empty one.
     pub fn new(kind: Kind, id: String, serial: u64) -> Self {
         let first = if kind.grows() { None } else { Some(0) };
-        Self { kind, id, serial, lines: Vec::new(), failed: None, loaded: false, at: 0.0, first }
+        Self { kind, id, serial, lines: Vec::new(), failed: None, loaded: false, at: 0.0, first, column: 0 }
     }
 
     /// It is this text now, or cannot be had any more; then the text before stays.
