@@ -39,6 +39,8 @@ pub const NAMESPACES: u64 = 1;
 pub const KEYS: u64 = 1;
 /// Bytes of such a key, of its description.
 pub const KEY_BYTES: u64 = 11;
+/// Mounts in the mount namespace of a container without volumes, which has a limit of its own.
+pub const MOUNTS: u64 = 32;
 /// Cgroups, in each hierarchy.
 pub const CGROUPS: u64 = 1;
 /// On the disk of `root`, in bytes, with an empty log: (4224 / 50) KiB.

@@ -1,5 +1,7 @@
 //! Numbers that bound how many containers there can be: of the kernel, and of the process.
 
+use super::check::{Check, Level, Subject, set_sysctl};
+use super::cost;
 use super::host::Host;
 use super::who::Who;
 
@@ -85,6 +87,26 @@ impl Facts {
     }
 }
 
+/// Limits of each container alone; those that all share are bounds of [`super::capacity`].
+pub fn judge(facts: &Facts) -> Vec<Check> {
+    let of = |max: u64| {
+        let check = Check::ok(
+            Subject::Limits,
+            "fs.mount-max",
+            format!("{max} in each mount namespace, a container has {}", cost::MOUNTS),
+            "/proc/sys/fs/mount-max",
+        )
+        .by("proc_sys_fs(5)");
+        match max > 2 * cost::MOUNTS {
+            true => check,
+            false => check
+                .but(Level::Limited, "Containers with more mounts are refused with ENOSPC.")
+                .mend(set_sysctl("fs.mount-max", 100_000)),
+        }
+    };
+    facts.mount_max.map(of).into_iter().collect()
+}
+
 /// Soft and hard value of a line of /proc/PID/limits.
 fn rlimit(limits: &str, name: &str) -> (u64, u64) {
     let line = limits.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
@@ -133,6 +155,13 @@ pub(super) mod tests {
             memory: 16 << 30,
             available: 14 << 30,
         }
+    }
+
+    #[test]
+    fn few_mounts() {
+        let few = judge(&Facts { mount_max: Some(40), ..debian() });
+        assert!(few[0].level == Level::Limited && few[0].remedy.contains("fs.mount-max=100000"), "{few:?}");
+        assert_eq!(judge(&debian())[0].level, Level::Ok);
     }
 
     #[test]

@@ -87,6 +87,7 @@ pub fn judge(facts: &Facts, ask: Ask) -> Report {
         ids::judge(&facts.ids, &facts.who),
         security::judge(&facts.security, &facts.who),
         capacity::judge(&capacity),
+        limits::judge(&facts.limits),
         files::judge(&facts.files, &facts.who, own),
     ];
     Report {

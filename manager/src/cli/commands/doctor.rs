@@ -55,7 +55,8 @@ async fn ask(
     let mut client = connected.map_err(|_| format!("sextantd does not answer at {address}"))?;
     let answer = client.system.doctor(request).await;
     // One that is older does not know the question.
-    let answer = answer.map_err(|status| format!("sextantd at {address} does not say: {}", status.message()))?;
+    let answer =
+        answer.map_err(|status| format!("sextantd at {address} does not say: {}", status.message()))?;
     Ok(answer.into_inner())
 }
 

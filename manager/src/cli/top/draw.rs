@@ -311,6 +311,11 @@ impl Layout {
             _ if row.notes.iter().any(|note| note == "unhealthy" || note == "degraded") => Colour::Red,
             State::Running => Colour::Green,
             State::Failed => Colour::Red,
+            State::Stopped | State::Removed
+                if row.exit.as_ref().is_some_and(|exit| exit.shell_code() != Some(0)) =>
+            {
+                Colour::Yellow
+            }
             State::Stopped | State::Removed => Colour::Dim,
             _ => Colour::Yellow,
         };
