@@ -144,7 +144,7 @@ fn containers_are_seen_sorted_filtered_and_looked_into() {
     stage.see("more columns", |screen| screen.contains("COMMAND") && screen.lines().count() == 40);
     tmux.resize(40, 10);
     stage.see("fewer columns", |screen| {
-        !screen.contains("PIDS") && line(screen, busy).is_some() && screen.lines().count() == 10
+        !screen.contains("PIDS") && line(screen, "it-busy").is_some() && screen.lines().count() == 10
     });
     tmux.resize(80, 24);
     stage.see("all of them", |screen| screen.contains("q quit"));
