@@ -21,6 +21,12 @@ fn plain(text: &str) -> String {
     plain + rest
 }
 
+fn press(model: &mut Model, keys: &str) {
+    for key in keys.chars() {
+        model.key(Key::Char(key));
+    }
+}
+
 fn check(model: &Model) -> Vec<String> {
     let (columns, height) = model.size;
     let coloured = lines(model, CLOCKS, Paint::Colours);
@@ -52,7 +58,7 @@ fn every_size() {
         let mut model = three(size);
         check(&model);
         for keys in ["s", "?", "/xyz", "p"] {
-            keys.chars().for_each(|key| drop(model.key(Key::Char(key))));
+            press(&mut model, keys);
             check(&model);
             model.key(Key::Escape);
         }
@@ -99,7 +105,7 @@ fn names_of_others_cannot_steer_the_terminal_and_wide_ones_fit() {
             .all(|line| !line.contains("\x1b[2J") && !line.contains('\x07'))
     );
     model.hear(Heard::Daemon(hostile.into()), 1.0);
-    hostile.chars().for_each(|_| drop(model.key(Key::Char('/'))));
+    press(&mut model, "//////");
     check(&model);
     model.key(Key::Escape);
     model.key(Key::Char('l'));
