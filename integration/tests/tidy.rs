@@ -205,8 +205,8 @@ fn wire_types_stay_at_the_edges() {
         }
         for (line, code) in code_lines(&text) {
             // Formats of files are no wire types.
-            let format =
-                ["sextant_proto::journal", "sextant_proto::logfile"].iter().any(|m| code.contains(m));
+            let formats = ["sextant_proto::journal", "sextant_proto::logfile", "sextant_proto::fault_plan"];
+            let format = formats.iter().any(|m| code.contains(m));
             if has_word(code, "sextant_proto") && !format {
                 problems.push(format!("{name}:{line}: {}", code.trim()));
             }
