@@ -184,3 +184,32 @@ fn policies_are_flags_and_ps_shows_what_becomes_of_them() {
     daemon.sextant(&["rm", &waits]).ok();
     daemon.finish(&[&waits, &well]);
 }
+
+#[test]
+fn what_somebody_has_mounted_in_our_directories_is_not_emptied() {
+    if skip_unless_root() {
+        return;
+    }
+    let (daemon, id) = (Daemon::start(), unique("mounted"));
+    let rootfs = daemon.rootfs().display().to_string();
+    daemon.sextant(&["create", "--name", &id, "--rootfs", &rootfs, "--", "/bin/probe", "exit", "0"]).ok();
+    let [theirs, at] =
+        ["theirs".into(), format!("root/containers/{id}/at")].map(|name| daemon.dir().join(name));
+    std::fs::create_dir(&theirs).unwrap();
+    std::fs::create_dir(&at).unwrap();
+    std::fs::write(theirs.join("kept"), "kept").unwrap();
+    let none = None::<&str>;
+    nix::mount::mount(Some(&theirs), &at, none, nix::mount::MsFlags::MS_BIND, none).unwrap();
+    let ran = daemon.sextant(&["rm", "--force", &id]);
+    nix::mount::umount(&at).unwrap();
+    assert_eq!(std::fs::read_to_string(theirs.join("kept")).unwrap(), "kept");
+    let ran = ran.exited(1);
+    assert!(
+        ran.stderr.contains("something is mounted at") && ran.stderr.contains("umount"),
+        "{}",
+        ran.stderr
+    );
+    // It is being deleted still, and can be.
+    daemon.sextant(&["rm", "--force", &id]).ok();
+    daemon.finish(&[&id]);
+}

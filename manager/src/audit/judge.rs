@@ -91,20 +91,10 @@ impl Court<'_> {
 #[cfg(test)]
 mod tests {
     use super::super::lists::{Recorded, range};
-    use super::super::records::{Container, Records};
+    use super::super::records::{Container, Records, marks_for_tests as marks};
     use super::*;
     use crate::model::IdRange;
     use std::path::PathBuf;
-
-    fn marks() -> Marks {
-        Marks {
-            root: "/lib/s".into(),
-            state: "/run/s".into(),
-            runtime_root: "/run/s/runtime".into(),
-            runtime: "/bin/sextant-runtime".into(),
-            daemon: 1,
-        }
-    }
 
     fn records(containers: &[&str], sandboxes: &[&str]) -> Records {
         let ids = IdRange { host_id: 100, size: 10 };

@@ -20,6 +20,18 @@ pub struct Marks {
     pub daemon: i32,
 }
 
+/// Of a daemon that is made up.
+#[cfg(test)]
+pub(super) fn marks_for_tests() -> Marks {
+    Marks {
+        root: "/lib/s".into(),
+        state: "/run/s".into(),
+        runtime_root: "/run/s/runtime".into(),
+        runtime: "/bin/sextant-runtime".into(),
+        daemon: 1,
+    }
+}
+
 /// A container that the engine knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Container {

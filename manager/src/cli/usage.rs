@@ -192,6 +192,19 @@ pub fn time(at: &Timestamp) -> f64 {
     std::time::Duration::new(seconds, u32::try_from(at.nanos).unwrap_or(0)).as_secs_f64()
 }
 
+/// Digits by three: 1,204.
+pub(super) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -32,6 +32,7 @@ mod pins;
 mod recall;
 mod reconcile;
 pub mod record;
+pub(crate) mod removal;
 mod request;
 mod restarts;
 mod sandboxes;

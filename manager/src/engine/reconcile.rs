@@ -15,6 +15,7 @@ use super::delete::{self, Told};
 use super::error::Error;
 use super::operations::{Answer, Asked};
 use super::record::{Intent, Record};
+use super::removal::remove_tree;
 use super::{Context, actor, blocking, health};
 use crate::faults::{self, Point};
 use crate::model::{Event, EventKind, Failure, Phase, Verb};
@@ -211,7 +212,9 @@ fn read_all(dir: &Path) -> Result<Vec<Record>, Error> {
                 tracing::error!(dir = %path.display(), container = record.id, "its record is another's: left alone");
             }
             Ok(None) => {
-                std::fs::remove_dir_all(&path).map_err(Error::io(format!("remove {}", path.display())))?
+                if let Err(error) = remove_tree(&path) {
+                    tracing::error!(dir = %path.display(), %error, "half made, and cannot be removed: left alone");
+                }
             }
             Err(error) => tracing::error!(error = error.chain(), "left alone"),
         }

@@ -10,6 +10,7 @@
 
 use super::error::Error;
 use super::operations::Fingerprint;
+use super::removal::remove_tree;
 use super::restarts::Course;
 use super::whole;
 use crate::faults::{self, Point};
@@ -19,7 +20,6 @@ use serde::{Deserialize, Serialize};
 use sextant_runtime::contract::args::Limits;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 use tokio::task::JoinSet;
@@ -127,28 +127,16 @@ impl Paths {
         self.shim_dir.join("shim.sock")
     }
 
-    /// Removes both directories; it is no error when they are not there.
+    /// Removes both directories; it is no error when they are not there. A shim that is about to end may still
+    /// add a file meanwhile.
     ///
     /// # Errors
     /// [`Error::Io`] naming the directory.
     pub fn remove(&self) -> Result<(), Error> {
         for dir in [&self.shim_dir, &self.dir] {
-            remove_dir(dir).map_err(Error::io(format!("remove {}", dir.display())))?;
+            remove_tree(dir).map_err(Error::io(format!("remove {}", dir.display())))?;
         }
         Ok(())
-    }
-}
-
-/// A shim that is about to end may still add a file: try again then.
-fn remove_dir(dir: &Path) -> io::Result<()> {
-    let mut attempts = 0;
-    loop {
-        match std::fs::remove_dir_all(dir) {
-            Ok(()) => return Ok(()),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty && attempts < 10 => attempts += 1,
-            Err(e) => return Err(e),
-        }
     }
 }
 

@@ -71,14 +71,6 @@ pub fn is_there(number: u64, at: &Path) -> bool {
     all().is_ok_and(|all| all.iter().any(|mount| mount.number == number && mount.at == at))
 }
 
-/// Mounts at `path` or below it.
-///
-/// # Errors
-/// When mountinfo cannot be read.
-pub fn below_path(path: &Path) -> io::Result<Vec<PathBuf>> {
-    Ok(all()?.into_iter().map(|mount| mount.at).filter(|at| at.starts_with(path)).collect())
-}
-
 fn all() -> io::Result<Vec<Mount>> {
     let text = fs::read("/proc/self/mountinfo")?;
     Ok(text.split(|b| *b == b'\n').filter_map(parse).collect())

@@ -104,17 +104,8 @@ pub fn began(pid: i32) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::records::marks_for_tests as marks;
     use super::*;
-
-    fn marks() -> Marks {
-        Marks {
-            root: "/lib/s".into(),
-            state: "/run/s".into(),
-            runtime_root: "/run/s/runtime".into(),
-            runtime: "/bin/sextant-runtime".into(),
-            daemon: 1,
-        }
-    }
 
     fn of(line: &str) -> Option<(Kind, Claim)> {
         claim(&marks(), line.replace(' ', "\0").as_bytes())

@@ -5,6 +5,7 @@ use crate::cli::client::Client;
 use crate::cli::error::Error;
 use crate::cli::output::{self, Colour, Paint};
 use crate::cli::table::{self, Cell};
+use crate::cli::usage::grouped;
 use crate::cli::view::audit::{Audit, Count, Finding};
 use crate::cli::width::printable;
 use sextant_proto::v1::AuditRequest;
@@ -96,19 +97,6 @@ fn summary(counts: &[Count], orphans: &[&Finding]) -> String {
         text += "; --json has the proofs, --fix removes them";
     }
     text + "\n"
-}
-
-/// Digits by three: 1,204.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use super::{Check, Diagnosis, LEVELS, View};
 use crate::cli::output::{Colour, Paint};
-use crate::cli::usage::bytes;
+use crate::cli::usage::{bytes, grouped};
 use crate::cli::width::{self, printable};
 
 /// Bounds that the estimate names.
@@ -140,18 +140,6 @@ fn capacity(paint: Paint, diagnosis: &Diagnosis, columns: usize) -> String {
 fn rounded(number: u64) -> String {
     let unit = 10_u64.pow(number.checked_ilog10().unwrap_or(0).saturating_sub(2));
     grouped(number / unit * unit)
-}
-
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// Words in lines of at most `columns`, each behind `indent` blanks.

@@ -3,6 +3,7 @@
 //! One that cannot be removed keeps none of the others.
 
 use super::super::pins::Holder;
+use super::super::removal::remove_tree;
 use super::super::{Context, blocking};
 use super::{marks, records};
 use crate::audit::lists::{self, Lists, cgroups, files, mounts};
@@ -122,7 +123,7 @@ fn remove(context: &Context, object: &Object, identity: &str) -> Result<(), Erro
         Place::Mount(number, path) => unmount(*number, path).map_err(attempted()),
         Place::Path(_) if object.kind == Kind::PinDirectory => release(context, object),
         Place::Path(path) if object.kind == Kind::TemporaryFile => stale(path).map_err(attempted()),
-        Place::Path(path) => directory(path).map_err(attempted()),
+        Place::Path(path) => remove_tree(path).map_err(attempted()),
         Place::Interface(..) | Place::Range(_) | Place::Descriptor(_) => {
             Err(attempted()(io::Error::other("only a start of the daemon does")))
         }
@@ -203,16 +204,5 @@ fn stale(path: &Path) -> io::Result<()> {
     match files::is_stale(&fs::symlink_metadata(path)?) {
         true => fs::remove_file(path),
         false => Err(io::Error::other("somebody writes to it")),
-    }
-}
-
-/// Removes a directory with all that is in it, unless something is mounted below: that may be anybody's.
-fn directory(path: &Path) -> io::Result<()> {
-    if let Some(at) = mounts::below_path(path)?.first() {
-        return Err(io::Error::other(format!("something is mounted at {}", at.display())));
-    }
-    match fs::remove_dir_all(path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        result => result,
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::engine::error::Error;
 use crate::engine::operations::Fingerprint;
+use crate::engine::removal::remove_tree;
 use crate::engine::whole;
 use crate::model::IdRange;
 use crate::placement::Shared;
@@ -92,7 +93,9 @@ pub(super) fn read_all(dir: &Path) -> Result<Vec<Record>, Error> {
                 tracing::error!(dir = %path.display(), sandbox = record.id, "its record is another's: left alone");
             }
             Ok(None) => {
-                std::fs::remove_dir_all(&path).map_err(Error::io(format!("remove {}", path.display())))?;
+                if let Err(error) = remove_tree(&path) {
+                    tracing::error!(dir = %path.display(), %error, "half made, and cannot be removed: left alone");
+                }
             }
             Err(error) => tracing::error!(error = error.chain(), "left alone"),
         }

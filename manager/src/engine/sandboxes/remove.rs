@@ -2,6 +2,7 @@
 //! name. Each step can be repeated; a crash between two of them is finished at
 //! the next start (`reconcile`).
 
+use super::super::removal::remove_tree;
 use super::record::{Intent, Record};
 use super::{Entry, Phase, dir};
 use crate::engine::actor::Command;
@@ -79,12 +80,7 @@ pub(super) async fn everything(context: &Arc<Context>, sandbox: &Entry) -> Resul
     let (pins, dir) = (Arc::clone(context), dir(context, &id));
     blocking(move || {
         pins.pins.release(Holder::Sandbox, &id)?;
-        match std::fs::remove_dir_all(&dir) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                Err(Error::io(format!("remove {}", dir.display()))(e))
-            }
-            _ => Ok(()),
-        }
+        remove_tree(&dir).map_err(Error::io(format!("remove {}", dir.display())))
     })
     .await?;
     sandbox.lock().leases.clear();
