@@ -296,7 +296,8 @@ pub(super) mod tests {
     }
 
     /// Rows of docs/kernel.md that other subjects have, or nobody relies on.
-    const ELSEWHERE: [&str; 5] = [
+    const ELSEWHERE: [&str; 6] = [
+        "`trusted.` attributes of cgroups",
         "id-mapped mounts of ext4 / btrfs, xfs / overlay / tmpfs",
         "copies of detached mounts",
         "freezer: `freezer.state`, `cgroup.freeze`",
