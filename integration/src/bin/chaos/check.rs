@@ -15,8 +15,8 @@ const LOG_SHOWN: usize = 4000;
 /// What a process of the runtime exits with that a fault point has let die.
 const FAULT: i32 = 137;
 
-/// What a program exits with that has panicked.
-const PANIC: i32 = 101;
+/// What a program exits with whose output nobody reads any more.
+const UNREAD: i32 = 2;
 
 /// How large the daemon is.
 #[derive(Clone, Copy, Debug)]
@@ -185,7 +185,7 @@ fn wrong_exec(id: &str, exec: &ExecLife, life: &Life, events: &[&Event]) -> Opti
 fn invented(life: &Life, how: &How, lost: bool) -> Option<String> {
     match how {
         // What it writes while nobody has its pipes is an error to it, of which it panics.
-        How::Code(PANIC) if lost => None,
+        How::Code(UNREAD) if lost => None,
         How::Code(code) if *code == life.code => None,
         How::Signal(9) if life.killed => None,
         // An init that was made to die before it could execute the process.

@@ -60,7 +60,7 @@ pub(super) fn contradictions(life: &Life, again: &Again, events: &[&Event]) -> V
                 // Whoever was to execute the process ends in its place.
                 let undone = begun.is_some_and(|event| event.kind() == Kind::StartFailed);
                 *code == life.code
-                    || *code == super::PANIC
+                    || *code == super::UNREAD
                     || life.faulty && *code == FAULT
                     || undone && *code == NOT_EXECUTED
             }
