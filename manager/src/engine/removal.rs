@@ -38,7 +38,7 @@ fn remove(of: BorrowedFd<'_>, name: &CStr, path: &Path) -> io::Result<()> {
         match unlinkat(of, name, UnlinkatFlags::NoRemoveDir) {
             // Not a directory, and gone.
             Ok(()) => return Ok(()),
-            Err(Errno::EISDIR | Errno::EPERM) => {}
+            Err(Errno::EISDIR) => {}
             Err(Errno::EBUSY) => return Err(is_mounted(path)),
             Err(e) => return Err(e.into()),
         }
