@@ -19,7 +19,7 @@ const ATTEMPTS: u32 = 10;
 /// that lead there.
 ///
 /// # Errors
-/// The first of what cannot be removed; EBUSY's message says where something is mounted.
+/// The first of what cannot be removed; of kind `ResourceBusy` where something is mounted, and it says where.
 pub(crate) fn remove_tree(dir: &Path) -> io::Result<()> {
     let (Some(parent), Some(name)) = (dir.parent(), dir.file_name()) else {
         return Err(io::Error::from(io::ErrorKind::InvalidInput));

@@ -14,6 +14,8 @@ use std::time::Duration;
 
 /// How long a manager that was started again may need until it answers, or is started once more.
 const UP: Duration = Duration::from_secs(10);
+/// Between two looks at it.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// The entries of a plan, and the file that has it while it is in force.
 #[derive(Debug)]
@@ -112,6 +114,8 @@ pub(crate) async fn keep_up(ground: Arc<Ground>, line: String) {
     let mut stop = ground.stop.clone();
     let going = async {
         loop {
+            // One that dies at each start, or whose process is not to be seen, is not asked without a pause.
+            tokio::time::sleep(PAUSE).await;
             let Ok(Ok(facts)) = tokio::time::timeout(UP, ground.target.facts()).await else {
                 // It has died while it started, or has not begun to answer.
                 drop(super::killer::start_again(&line));
