@@ -174,27 +174,27 @@ impl Drop for Actor {
 }
 
 /// Serves a container until it is removed or the engine is dropped.
-pub(super) async fn run(container: Container, mut mailbox: Mailbox) {
-    let (news, watcher) = follow(&container);
-    let supervision = Supervision::Shim;
-    let (prober, found) = probe(&container).unzip();
-    let since = Instant::now();
-    let mut actor = Actor { container, supervision, news, watcher, found, prober, attempts: 0, since };
-    actor.finish_restart();
-    loop {
-        let (due, next) = (actor.due(), actor.container.due);
-        // What is done is boxed: a container that is left alone has the memory of one that waits.
-        tokio::select! {
-            command = mailbox.next() => {
-                let Some(command) = command else { return };
-                if let Some(reply) = Box::pin(actor.carry_out(command, &mut mailbox)).await {
-                    return gone(actor, reply);
+///
+/// What it is about is boxed before anything waits: a future has room for each place where a value has been.
+pub(super) fn run(container: Container, mut mailbox: Mailbox) -> impl Future<Output = ()> + Send {
+    let mut actor = Actor::of(container);
+    async move {
+        actor.finish_restart();
+        loop {
+            let (due, next) = (actor.due(), actor.container.due);
+            // What is done is boxed as well: a container that is left alone has the memory of one that waits.
+            tokio::select! {
+                command = mailbox.next() => {
+                    let Some(command) = command else { return };
+                    if let Some(reply) = Box::pin(actor.carry_out(command, &mut mailbox)).await {
+                        return gone(actor, reply);
+                    }
                 }
+                Some(news) = actor.news.recv() => Box::pin(actor.hear(news)).await,
+                found = hear_of_health(&mut actor.found) => Box::pin(actor.hear_of_health(found)).await,
+                () = until(due) => Box::pin(actor.look()).await,
+                () = until(next) => Box::pin(actor.revive(&mut mailbox)).await,
             }
-            Some(news) = actor.news.recv() => Box::pin(actor.hear(news)).await,
-            found = hear_of_health(&mut actor.found) => Box::pin(actor.hear_of_health(found)).await,
-            () = until(due) => Box::pin(actor.look()).await,
-            () = until(next) => Box::pin(actor.revive(&mut mailbox)).await,
         }
     }
 }
@@ -232,7 +232,7 @@ fn probe(container: &Container) -> Option<(JoinHandle<()>, mpsc::Receiver<Found>
 }
 
 /// Ids, then the name, then the answer: whoever has it can use the name again.
-fn gone(actor: Actor, reply: oneshot::Sender<Result<(), Error>>) {
+fn gone(actor: Box<Actor>, reply: oneshot::Sender<Result<(), Error>>) {
     let id = actor.container.id().to_owned();
     let context = Arc::clone(&actor.container.context);
     drop(actor);
@@ -250,6 +250,14 @@ pub(super) fn answer<T>(reply: oneshot::Sender<Result<T, Error>>, result: Result
 type Reply<T> = oneshot::Sender<Result<T, Error>>;
 
 impl Actor {
+    /// About this container, whose shim is followed from now on.
+    fn of(container: Container) -> Box<Self> {
+        let (news, watcher) = follow(&container);
+        let (prober, found) = probe(&container).unzip();
+        let (supervision, since) = (Supervision::Shim, Instant::now());
+        Box::new(Self { container, supervision, news, watcher, found, prober, attempts: 0, since })
+    }
+
     /// Who is to hear that the container has gone, if it has.
     async fn carry_out(&mut self, command: Command, mailbox: &mut Mailbox) -> Option<Reply<()>> {
         match command {
@@ -481,5 +489,20 @@ impl Actor {
                 self.retry();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes<A, B, F>(_: impl Fn(A, B) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// It is there as long as its container is.
+    #[test]
+    fn a_task_that_waits_is_small() {
+        assert!(bytes(run) <= 1024, "{} bytes", bytes(run));
     }
 }

@@ -45,10 +45,14 @@ pub(super) fn begin(
     context.sandboxes.admit(&request.placement, || context.directory.reserve(&id, handle))?;
     // What is logged of the creation belongs to the request; what comes later does not, and has a much
     // smaller future.
-    let made = Box::pin(attempt(container, request, mailbox, reply)).in_current_span();
+    let made = Box::pin(async move {
+        let made = attempt(container, request, mailbox, reply).await;
+        made.map(|(container, mailbox)| actor::run(container, mailbox))
+    });
+    let made = made.in_current_span();
     tokio::spawn(async move {
-        if let Some((container, mailbox)) = made.await {
-            actor::run(container, mailbox).await;
+        if let Some(life) = made.await {
+            life.await;
         }
     });
     Ok(answer)

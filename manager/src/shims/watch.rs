@@ -101,7 +101,7 @@ async fn follow(
             () = sight.changed() => news.send(News::Changed).await?,
             () = process.ended() => return Ok("its shim has ended".into()),
             () = tokio::time::sleep_until(next) => {
-                let (answer, again) = match client.state().await {
+                let (answer, again) = match Box::pin(client.state()).await {
                     Ok(state) => {
                         *pause = FIRST_PAUSE;
                         process.is(state.process);
@@ -143,5 +143,20 @@ impl Process {
             Some(process) => drop(process.readable().await),
             None => std::future::pending().await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes<A, B, C, D, F>(_: impl Fn(A, B, C, D) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// It is there as long as its shim is.
+    #[test]
+    fn a_task_that_waits_is_small() {
+        assert!(bytes(watch) <= 1024, "{} bytes", bytes(watch));
     }
 }
