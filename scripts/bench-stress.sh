@@ -78,7 +78,7 @@ stress_row() {
 
 # stress_load TITLE SCENARIO FLAGS…: the load on both, one after the other, and their medians.
 stress_load() {
-    local title=$1 name=$2 round runs=$(((rounds + 9) / 10))
+    local title=$1 name=$2 round runs=${stress_runs:-$(((rounds + 9) / 10))}
     shift 2
     mkdir -p "$dir/reports"
     for ((round = 1; round <= runs; round++)); do
@@ -101,7 +101,8 @@ stress() {
     stress_image=sextant.test/stress:latest
     start_cri "$stress_image"
     printf '\n### The same load on sextantd and on the CRI of containerd, whose pods are in the network of the host\n'
-    stress_load "$((seconds * 20)) idle containers, 8 clients" density --count $((seconds * 20)) --clients 8 --hold 5s
+    stress_load '200 idle containers, 8 clients' density --count 200 --clients 8 --hold 5s
+    stress_runs=1 stress_load '1,000 idle containers, 8 clients' density --count 1000 --clients 8 --hold 5s
     for clients in 1 8 64; do
         stress_load "Lives of \`/bin/true\`, $clients at once" churn --duration "${seconds}s" --clients "$clients"
     done
