@@ -571,6 +571,34 @@ async fn a_start_of_which_the_killed_shim_could_not_tell_is_told_although_the_pr
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_is_asked_for_again_while_another_shim_takes_over_is_not_done_twice() {
+    let command = ["/bin/probe", "sleep", "0", "--then-exit", "7"];
+    let plan = "shim:die:runtime.report#2";
+    let Some((base, daemon, mut client, id)) = created(plan, &command).await else { return };
+    // So that who asks again comes before what the next shim finds is known.
+    std::fs::write(base.path().join("plan"), "manager:delay=1000:shim.adopt").unwrap();
+    let request = StartRequest { id: id.clone(), idempotency_key: format!("{id}-start") };
+    let mut asked = 0;
+    let started = loop {
+        asked += 1;
+        match client.start(request.clone()).await {
+            Ok(started) => break started.into_inner().container.unwrap(),
+            Err(status) => {
+                assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        }
+    };
+    assert!(asked > 1, "the shim did not die");
+    assert_eq!(started.life, 1, "{started:?}");
+    calls::wait(&mut client, &id).await;
+    let events = calls::events_of(&daemon, &id).await;
+    let steps = events.iter().map(Event::kind).filter(|kind| *kind != Kind::Adopted);
+    assert!(steps.eq([Kind::Created, Kind::Started, Kind::Exited]), "{events:#?}");
+    finish(daemon, client, &id).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_pause_and_a_resume_have_come_about_whatever_becomes_of_who_says_so() {
     // The third and the fifth invocation: after each comes a question for the state.
     let plan = "shim:fail:runtime.report#3;shim:fail:runtime.report#5";

@@ -30,6 +30,7 @@ use super::delete;
 use super::error::Error;
 use super::health::{self, Found};
 use super::mailbox::Mailbox;
+use super::recall;
 use super::takeover::{TakenOver, adopt, take_over};
 use crate::model::{Phase, Snapshot};
 use crate::shims::client::{Force, Listener, listener};
@@ -57,6 +58,9 @@ const UNSUPERVISED: &str = "its shim was killed, and another cannot take over";
 pub(crate) enum Command {
     /// Execute the container's process.
     Start {
+        /// How many lives had begun when it was asked for, if it has a key: one that has begun since is what
+        /// was asked for.
+        before: Option<u32>,
         /// The container afterwards.
         reply: oneshot::Sender<Result<Snapshot, Error>>,
     },
@@ -90,6 +94,8 @@ pub(crate) enum Command {
         signal: i32,
         /// The time until SIGKILL.
         grace: Duration,
+        /// As of a start.
+        before: Option<u32>,
         /// The container afterwards.
         reply: oneshot::Sender<Result<Snapshot, Error>>,
     },
@@ -261,7 +267,13 @@ impl Actor {
     /// Who is to hear that the container has gone, if it has.
     async fn carry_out(&mut self, command: Command, mailbox: &mut Mailbox) -> Option<Reply<()>> {
         match command {
-            Command::Start { reply } => answer(reply, self.start(mailbox).await),
+            Command::Start { before, reply } => {
+                let started = match self.begun_since(before).await {
+                    Some(snapshot) => Ok(snapshot),
+                    None => self.start(mailbox).await,
+                };
+                answer(reply, started);
+            }
             Command::Pause { reply } => answer(reply, self.change(Change::Pause).await),
             Command::Resume { reply } => answer(reply, self.change(Change::Resume).await),
             Command::Update { limits, reply } => answer(reply, self.change(Change::Update(limits)).await),
@@ -269,8 +281,12 @@ impl Actor {
                 Ok(()) => return Some(reply),
                 Err(error) => answer(reply, Err(error)),
             },
-            Command::Restart { signal, grace, reply } => {
-                answer(reply, self.restart(signal, grace, mailbox).await);
+            Command::Restart { signal, grace, before, reply } => {
+                let restarted = match self.begun_since(before).await {
+                    Some(snapshot) => Ok(snapshot),
+                    None => self.restart(signal, grace, mailbox).await,
+                };
+                answer(reply, restarted);
             }
             Command::Halt { reply } => {
                 self.container.give_up().await;
@@ -286,6 +302,17 @@ impl Actor {
             Command::Cancel { reply } => answer(reply, Err(self.too_late())),
         }
         None
+    }
+
+    /// The container, if a life has been started since so many had. What a shim did that was killed before it
+    /// could say so is in the journal once another has taken over, of which the command may be ahead.
+    async fn begun_since(&mut self, before: Option<u32>) -> Option<Snapshot> {
+        let before = before?;
+        if let Err(error) = self.container.catch_up().await {
+            self.container.degrade(error.chain()).await;
+        }
+        let snapshot = self.container.snapshot.borrow();
+        recall::is_started(&snapshot, before).then(|| snapshot.clone())
     }
 
     pub(super) async fn start(&mut self, mailbox: &mut Mailbox) -> Result<Snapshot, Error> {

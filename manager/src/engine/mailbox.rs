@@ -74,7 +74,7 @@ mod tests {
     }
 
     fn start() -> Command {
-        Command::Start { reply: oneshot::channel().0 }
+        Command::Start { before: None, reply: oneshot::channel().0 }
     }
 
     #[tokio::test]

@@ -191,8 +191,9 @@ impl Engine {
     /// # Errors
     /// [`Error::NotFound`], [`Error::WrongPhase`], [`Error::Exhausted`], or the failed step.
     pub async fn start(&self, id: &str, key: Option<String>) -> Result<Snapshot, Error> {
-        let handle = self.handle(id);
-        let work = async move { handle?.ask(|reply| actor::Command::Start { reply }).await.map(container) };
+        let (handle, before) = (self.handle(id), key.is_some().then(|| self.lives(id)));
+        let work =
+            async move { handle?.ask(|reply| actor::Command::Start { before, reply }).await.map(container) };
         self.once(key, Verb::Start, id, id.into(), work).await.and_then(snapshot)
     }
 
@@ -245,10 +246,9 @@ impl Engine {
         key: Option<String>,
     ) -> Result<Snapshot, Error> {
         request::check_signal(signal)?;
-        let handle = self.handle(id);
+        let (handle, before) = (self.handle(id), key.is_some().then(|| self.lives(id)));
         let work = async move {
-            let restarted = handle?.ask(|reply| actor::Command::Restart { signal, grace, reply }).await;
-            restarted.map(container)
+            handle?.ask(|reply| actor::Command::Restart { signal, grace, before, reply }).await.map(container)
         };
         let words = format!("{id} {signal} {grace:?}");
         self.once(key, Verb::Restart, id, words, work).await.and_then(snapshot)
@@ -355,6 +355,11 @@ impl Engine {
         handle.ask(|reply| actor::Command::Cancel { reply }).await
     }
 
+    /// How many lives of a container have begun, as far as is known.
+    fn lives(&self, id: &str) -> u32 {
+        self.context.directory.get(id).map_or(0, |handle| recall::lives(&handle.snapshot()))
+    }
+
     /// Does `work`; with a key, only if no operation of that key does.
     async fn once(
         &self,
@@ -368,7 +373,7 @@ impl Engine {
         let Some(key) = key else { return work.await };
         request::check_key(&key)?;
         self.recall(&key);
-        let lives = self.context.directory.get(id).map_or(0, |handle| recall::lives(&handle.snapshot()));
+        let lives = self.lives(id);
         let asked =
             Asked { key, verb, container: id.into(), lives, request: Some(Fingerprint::of(&request)) };
         self.context.operations.once(asked, work).await

@@ -44,7 +44,7 @@ pub(super) fn lives(snapshot: &Snapshot) -> u32 {
 /// Whether a life that began after a request, when `before` of them had, is the one that was asked for: it was
 /// started. A next one that is only created is not, though one that has never begun may be before it:
 /// who asks again starts it then.
-fn is_started(snapshot: &Snapshot, before: u32) -> bool {
+pub(super) fn is_started(snapshot: &Snapshot, before: u32) -> bool {
     snapshot.started_at.is_some() && snapshot.life > before
 }
 

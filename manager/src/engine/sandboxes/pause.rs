@@ -36,7 +36,7 @@ pub(super) async fn start(context: &Arc<Context>, record: &Record, place: &Path)
     create::begin(context, request(record, rootfs), None)?.await.map_err(|_| Error::Stopping)??;
     let handle =
         context.directory.get(&record.id).ok_or_else(|| Error::NotFound { id: record.id.clone() })?;
-    handle.ask(|reply| Command::Start { reply }).await?;
+    handle.ask(|reply| Command::Start { before: None, reply }).await?;
     let (context, id, place) = (Arc::clone(context), record.id.clone(), place.to_owned());
     blocking(move || {
         let attempted = format!("open the pid namespace of sandbox {id:?}");
