@@ -3,7 +3,7 @@
 //! not there yet, it is looked at again and again.
 
 use crate::sys;
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 
 /// How often a file is looked at of which the kernel does not tell.
 const LOOK: Duration = Duration::from_millis(250);
@@ -29,9 +30,10 @@ struct Shared {
     files: Mutex<Files>,
 }
 
-type Files = HashMap<WatchDescriptor, Arc<File>>;
+/// Who follows each file. The kernel has one number for a file, however often it is asked for it.
+type Files = HashMap<WatchDescriptor, Vec<Arc<File>>>;
 
-/// What is known of one file.
+/// What one follower is told of its file.
 #[derive(Debug, Default)]
 struct File {
     changed: Notify,
@@ -61,7 +63,7 @@ impl Changes {
     /// A file, to be looked at whenever [`Sight::changed`] returns; the first time it does so as soon as there
     /// is one.
     pub fn of(&self, path: &Path) -> Sight {
-        Sight { changes: self.clone(), path: path.into(), file: None, seen: None }
+        Sight { changes: self.clone(), path: path.into(), followed: None, asked: None, seen: None }
     }
 }
 
@@ -76,7 +78,8 @@ impl Shared {
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn add(&self, path: &Path) -> io::Result<(WatchDescriptor, Arc<File>)> {
+    /// Tells of the file from now on.
+    fn add(self: &Arc<Self>, path: &Path) -> io::Result<Followed> {
         let inotify = self.inotify.as_ref().ok_or(io::ErrorKind::Unsupported)?;
         let what = AddWatchFlags::IN_MODIFY
             | AddWatchFlags::IN_ATTRIB
@@ -86,34 +89,41 @@ impl Shared {
         let mut files = self.files();
         let number = inotify.add_watch(path, what)?;
         let file = Arc::<File>::default();
-        files.insert(number, Arc::clone(&file));
-        Ok((number, file))
+        files.entry(number).or_default().push(Arc::clone(&file));
+        Ok(Followed { shared: Arc::clone(self), number, file })
     }
 
     /// Tells who follows the files; an error is the end of it.
     fn tell(&self) -> io::Result<()> {
         let Some(inotify) = &self.inotify else { return Ok(()) };
-        let events = match inotify.read_events() {
-            Ok(events) => events,
-            Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EINTR) => return Ok(()),
-            Err(error) => return Err(error.into()),
-        };
+        // To the end: epoll(7) tells of what comes, and not of what is left.
+        loop {
+            match inotify.read_events() {
+                Ok(events) => self.tell_of(&events),
+                Err(nix::errno::Errno::EAGAIN) => return Ok(()),
+                Err(nix::errno::Errno::EINTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn tell_of(&self, events: &[InotifyEvent]) {
         let mut files = self.files();
         for event in events {
             if event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
-                files.values().for_each(|file| file.changed.notify_one());
+                files.values().flatten().for_each(|file| file.changed.notify_one());
                 continue;
             }
-            let Some(file) = files.get(&event.wd) else { continue };
-            if !event.mask.contains(AddWatchFlags::IN_MODIFY) {
-                file.lost.store(true, Ordering::Release);
+            for file in files.get(&event.wd).into_iter().flatten() {
+                if !event.mask.contains(AddWatchFlags::IN_MODIFY) {
+                    file.lost.store(true, Ordering::Release);
+                }
+                file.changed.notify_one();
             }
-            file.changed.notify_one();
             if event.mask.contains(AddWatchFlags::IN_IGNORED) {
                 files.remove(&event.wd);
             }
         }
-        Ok(())
     }
 }
 
@@ -134,13 +144,40 @@ async fn listen(fd: AsyncFd<OwnedFd>, shared: Arc<Shared>) {
     }
 }
 
+/// A place in the table of those who are told. It is given back when this is dropped.
+#[derive(Debug)]
+struct Followed {
+    shared: Arc<Shared>,
+    number: WatchDescriptor,
+    file: Arc<File>,
+}
+
+impl Drop for Followed {
+    fn drop(&mut self) {
+        let mut files = self.shared.files();
+        let Some(all) = files.get_mut(&self.number) else { return };
+        all.retain(|file| !Arc::ptr_eq(file, &self.file));
+        if !all.is_empty() {
+            return;
+        }
+        files.remove(&self.number);
+        if let Some(inotify) = &self.shared.inotify
+            && let Err(error) = inotify.rm_watch(self.number)
+        {
+            tracing::debug!(%error, "a file is followed no more");
+        }
+    }
+}
+
 /// A file that is followed.
 #[derive(Debug)]
 pub struct Sight {
     changes: Changes,
     path: PathBuf,
     /// `None` where the kernel does not tell of it.
-    file: Option<(WatchDescriptor, Arc<File>)>,
+    followed: Option<Followed>,
+    /// The kernel is being asked to tell of it.
+    asked: Option<JoinHandle<io::Result<Followed>>>,
     /// Its inode and length then, when it was looked at.
     seen: Option<(u64, u64)>,
 }
@@ -149,8 +186,8 @@ impl Sight {
     /// Returns when there may be something new in it, or another file has its name. Can be dropped
     /// without missing any of it.
     pub async fn changed(&mut self) {
-        match &self.file {
-            Some((_, file)) if !file.lost.load(Ordering::Acquire) => {
+        match &self.followed {
+            Some(Followed { file, .. }) if !file.lost.load(Ordering::Acquire) => {
                 file.changed.notified().await;
                 if !file.lost.load(Ordering::Acquire) {
                     return;
@@ -172,40 +209,23 @@ impl Sight {
 
     /// Follows whatever file has the name now; whether the kernel will tell of it.
     async fn renew(&mut self) -> bool {
-        let (shared, path) = (Arc::clone(&self.changes.0), self.path.clone());
-        let added = tokio::task::spawn_blocking(move || shared.add(&path)).await;
-        let file = match added {
-            Ok(Ok(file)) => Some(file),
+        let (shared, path) = (&self.changes.0, &self.path);
+        // Who gives up waiting and comes again waits for the same answer.
+        let asked = self.asked.get_or_insert_with(|| {
+            let (shared, path) = (Arc::clone(shared), path.clone());
+            tokio::task::spawn_blocking(move || shared.add(&path))
+        });
+        let answer = asked.await;
+        self.asked = None;
+        self.followed = match answer {
+            Ok(Ok(followed)) => Some(followed),
             Ok(Err(error)) => {
                 tracing::debug!(%error, file = %self.path.display(), "the kernel does not tell of it");
                 None
             }
             Err(_) => None,
         };
-        self.forget(file);
-        self.file.is_some()
-    }
-
-    /// Follows another one in its place.
-    fn forget(&mut self, next: Option<(WatchDescriptor, Arc<File>)>) {
-        let Some((number, file)) = std::mem::replace(&mut self.file, next) else { return };
-        let shared = &self.changes.0;
-        let mut files = shared.files();
-        // Somebody else may follow the same file by now, which has the same number then.
-        if files.get(&number).is_some_and(|known| Arc::ptr_eq(known, &file)) {
-            files.remove(&number);
-            if let Some(inotify) = &shared.inotify
-                && let Err(error) = inotify.rm_watch(number)
-            {
-                tracing::debug!(%error, file = %self.path.display(), "it is followed no more");
-            }
-        }
-    }
-}
-
-impl Drop for Sight {
-    fn drop(&mut self) {
-        self.forget(None);
+        self.followed.is_some()
     }
 }
 
@@ -249,17 +269,75 @@ mod tests {
         let path = dir.path().join("journal");
         let changes = Changes::new();
         let mut sight = changes.of(&path);
-        assert!(hears_nothing(&mut sight).await && sight.file.is_none());
+        assert!(hears_nothing(&mut sight).await && sight.followed.is_none());
         std::fs::write(&path, "one").unwrap();
-        assert!(hears(&mut sight).await && sight.file.is_some());
+        assert!(hears(&mut sight).await && sight.followed.is_some());
         let mut second = changes.of(&path);
         assert!(hears(&mut second).await);
-        // Whoever comes last is told; who went before takes nothing away.
+        // Who goes takes nothing away from the other.
         drop(sight);
         std::fs::write(&path, "two").unwrap();
         assert!(hears(&mut second).await);
         drop(second);
         assert!(changes.0.files().is_empty());
+    }
+
+    /// The kernel's answer to who has given up waiting for it comes when it comes: also behind that to
+    /// who has asked again.
+    #[tokio::test]
+    async fn who_asks_later_takes_nothing_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        std::fs::write(&path, "one").unwrap();
+        let changes = Changes::new();
+        let mut sight = changes.of(&path);
+        assert!(hears(&mut sight).await);
+        let late = changes.0.add(&path).unwrap();
+        std::fs::write(&path, "two").unwrap();
+        assert!(hears(&mut sight).await);
+        drop(late);
+        while !hears_nothing(&mut sight).await {}
+        std::fs::write(&path, "three").unwrap();
+        assert!(hears(&mut sight).await);
+        drop(sight);
+        assert!(changes.0.files().is_empty());
+    }
+
+    #[tokio::test]
+    async fn who_gives_up_waiting_for_the_kernel_asks_it_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        std::fs::write(&path, "one").unwrap();
+        let changes = Changes::new();
+        let mut sight = changes.of(&path);
+        // As in a `select!`: asked, and dropped before the answer.
+        tokio::select! {
+            biased;
+            () = sight.changed() => panic!("the kernel was not asked yet"),
+            () = std::future::ready(()) => {}
+        }
+        assert!(hears(&mut sight).await);
+        assert_eq!(changes.0.files().values().map(Vec::len).sum::<usize>(), 1);
+    }
+
+    /// More than one reading of the kernel's queue takes.
+    #[tokio::test]
+    async fn many_changes_at_once_are_all_heard_of() {
+        let dir = tempfile::tempdir().unwrap();
+        let changes = Changes::new();
+        let mut sights = Vec::new();
+        for n in 0..600 {
+            let path = dir.path().join(n.to_string());
+            std::fs::write(&path, "one").unwrap();
+            let mut sight = changes.of(&path);
+            assert!(hears(&mut sight).await);
+            sights.push((path, sight));
+        }
+        // This is the only thread of the runtime: nothing is read meanwhile.
+        sights.iter().for_each(|(path, _)| std::fs::write(path, "one and two").unwrap());
+        for (path, sight) in &mut sights {
+            assert!(hears(sight).await, "{}", path.display());
+        }
     }
 
     /// As where `fs.inotify.max_user_instances` is reached.
@@ -270,7 +348,7 @@ mod tests {
         std::fs::write(&path, "one").unwrap();
         let changes = Changes(Arc::new(Shared { inotify: None, files: Mutex::default() }));
         let mut sight = changes.of(&path);
-        assert!(hears(&mut sight).await && sight.file.is_none());
+        assert!(hears(&mut sight).await && sight.followed.is_none());
         assert!(hears_nothing(&mut sight).await);
         std::fs::write(&path, "one and two").unwrap();
         assert!(hears(&mut sight).await);
