@@ -454,6 +454,28 @@ fn what_fails_on_purpose_is_in_the_report_with_what_came_of_it() {
 }
 
 #[test]
+fn a_call_whose_shim_dies_on_purpose_is_asked_again_and_counted() {
+    let base = sextant_integration::bundle::temp_dir();
+    let Some(daemon) = faulty(base.path()) else { return };
+    let (path, name) = file(&daemon, "again.json");
+    // Each shim of the one container serves one exec, and dies of the second before it is written down.
+    let load = ["--count", "4", "--clients", "1", "--standing", "1", "--json", &name];
+    let strict = ["--max-errors", "0", "--max-leaks", "0", "--fault", "shim:die:exec.record#2"];
+    let ran = stress(&daemon, "exec", &[&load[..], &strict].concat()).ok();
+    let report = report(&path);
+    let (times, unnoticed, heard) = reaction(&report, "shim die exec.record");
+    assert_eq!((times, unnoticed, heard), (3, 3, vec![]), "{report}");
+    assert_eq!(report["run"]["units"], 4);
+    let again = report["again"].as_array().unwrap();
+    let kind = |asked: &Value| (asked["operation"].as_str() == Some("exec"), asked["cause"].clone());
+    assert!(again.iter().all(|asked| kind(asked) == (true, "SHIM_UNREACHABLE".into())), "{again:?}");
+    let counted: u64 = again.iter().map(|asked| asked["count"].as_u64().unwrap()).sum();
+    assert!(counted >= 3, "{again:?}");
+    assert!(ran.stdout.contains(&format!("asked again: {counted} times")), "{}", ran.stdout);
+    daemon.finish(&[]);
+}
+
+#[test]
 fn a_manager_that_dies_on_purpose_is_started_again() {
     let base = sextant_integration::bundle::temp_dir();
     let Some(mut daemon) = faulty(base.path()) else { return };

@@ -12,7 +12,9 @@ use crate::placement::{Placement, Shared};
 use serde::{Deserialize, Serialize};
 use sextant_runtime::plan::NamespaceKind;
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 /// Where a container is in its life.
@@ -109,19 +111,11 @@ impl IdRange {
     }
 }
 
-/// What is known of one container at this moment.
+/// What a container was asked for as; the same from its creation to its end.
 #[derive(Clone, Debug)]
-pub struct Snapshot {
+pub struct Given {
     /// Name and identity.
     pub id: String,
-    /// Where it is in its life.
-    pub phase: Phase,
-    /// Set while the shim does not answer: because of what.
-    pub degraded: Option<String>,
-    /// The container's init in the manager's pid namespace.
-    pub pid: Option<i32>,
-    /// The shim.
-    pub shim_pid: Option<i32>,
     /// The bundle directory.
     pub bundle: PathBuf,
     /// The root directory.
@@ -134,6 +128,43 @@ pub struct Snapshot {
     pub labels: BTreeMap<String, String>,
     /// When the request was taken.
     pub created_at: SystemTime,
+    /// When it is restarted.
+    pub restart: RestartPolicy,
+    /// How it is asked whether it is well.
+    pub check: Option<HealthCheck>,
+    /// Its exclusive ids, where the manager chose them.
+    pub ids: Option<IdRange>,
+    /// What its process's stdio is.
+    pub stdio: Stdio,
+    /// Where it belongs.
+    pub placement: Placement,
+}
+
+impl Given {
+    /// About the bytes that it takes.
+    pub fn bytes(&self) -> usize {
+        let words = self.command.iter().map(|word| word.len() + size_of::<String>());
+        let labels = self.labels.iter().map(|(key, value)| key.len() + value.len() + 2 * size_of::<String>());
+        let probe = self.check.iter().flat_map(|check| &check.command);
+        let probe = probe.map(|word| word.len() + size_of::<String>());
+        let names = [self.bundle.as_os_str().len(), self.rootfs.as_os_str().len(), self.hostname.len()];
+        size_of::<Self>() + self.id.len() + words.chain(labels).chain(probe).chain(names).sum::<usize>()
+    }
+}
+
+/// What is known of one container at this moment. Whoever keeps one keeps what was given once for all.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// What does not change; read as if it were here.
+    pub given: Arc<Given>,
+    /// Where it is in its life.
+    pub phase: Phase,
+    /// Set while the shim does not answer: because of what.
+    pub degraded: Option<String>,
+    /// The container's init in the manager's pid namespace.
+    pub pid: Option<i32>,
+    /// The shim.
+    pub shim_pid: Option<i32>,
     /// Which of its lives this is, from 1 on; 0 before the first.
     pub life: u32,
     /// When the process was executed, in this life.
@@ -146,22 +177,20 @@ pub struct Snapshot {
     pub next: Option<SystemTime>,
     /// Restarts by its policy since a client has started it.
     pub restarts: u32,
-    /// When it is restarted.
-    pub restart: RestartPolicy,
-    /// How it is asked whether it is well.
-    pub check: Option<HealthCheck>,
-    /// Whether it is; `None` without a check, and while it does not run.
+    /// Whether it is well; `None` without a check, and while it does not run.
     pub health: Option<Health>,
     /// The last failure that changed its life.
     pub failure: Option<Failure>,
-    /// Its exclusive ids, where the manager chose them.
-    pub ids: Option<IdRange>,
-    /// What its process's stdio is.
-    pub stdio: Stdio,
-    /// Where it belongs.
-    pub placement: Placement,
     /// When its shim was last heard of.
     pub heard: Instant,
+}
+
+impl Deref for Snapshot {
+    type Target = Given;
+
+    fn deref(&self) -> &Given {
+        &self.given
+    }
 }
 
 impl Snapshot {

@@ -84,6 +84,7 @@ mod tests {
     use super::*;
     use crate::engine::{record::tests::record, snapshot_for_tests};
     use crate::placement::Shared;
+    use std::sync::Arc;
     use std::time::SystemTime;
 
     #[test]
@@ -109,7 +110,7 @@ mod tests {
             init_pid: None,
         };
         let mut init = container("pod");
-        init.placement.init = true;
+        Arc::make_mut(&mut init.given).placement.init = true;
         let mut gone = container("gone");
         gone.pid = None;
         let owners = all(&[sandbox], &[container("a"), container("b"), gone, init]).unwrap();

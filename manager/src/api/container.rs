@@ -109,6 +109,7 @@ fn status(phase: Phase) -> v1::Status {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Given;
     use prost::Message;
     use prost_types::FileDescriptorSet;
 
@@ -164,7 +165,9 @@ mod tests {
     fn a_long_list_of_ids_and_status_is_a_small_part_of_the_whole() {
         let labels = (0..8).map(|n| (format!("example.org/label-{n}"), format!("value {n}"))).collect();
         let command = ["/usr/bin/server", "--listen", "0.0.0.0:8080", "--verbose"].map(String::from).into();
-        let snapshot = Snapshot { labels, command, ..snapshot() };
+        let mut snapshot = snapshot();
+        let given = Given { labels, command, ..Given::clone(&snapshot.given) };
+        snapshot.given = std::sync::Arc::new(given);
         let (whole, slow) = thousand(&Mask::all(), &snapshot);
         let (masked, fast) = thousand(&Mask::of(mask(&["id", "status"]), "").unwrap(), &snapshot);
         println!("all: {whole} bytes in {slow:?}; id and status: {masked} bytes in {fast:?}");

@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use sextant_manager::daemon::config::{Args, Config, LogFormat};
-use sextant_manager::daemon::run;
+use sextant_manager::daemon::{run, share_heaps};
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
@@ -10,6 +10,7 @@ use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
 fn main() -> ExitCode {
+    share_heaps();
     let args = Args::parse();
     match start(args) {
         Ok(()) => ExitCode::SUCCESS,

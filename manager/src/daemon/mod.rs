@@ -13,6 +13,7 @@ mod stream;
 mod tls;
 
 use config::Config;
+pub use memory::share_heaps;
 
 use crate::api::convert::CODEC;
 use crate::api::metrics::Exporter;

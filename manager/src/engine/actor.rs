@@ -31,7 +31,7 @@ use super::error::Error;
 use super::health::{self, Found};
 use super::mailbox::Mailbox;
 use super::recall;
-use super::takeover::{TakenOver, adopt, take_over};
+use super::takeover::{Attempts, TakenOver, adopt, take_over};
 use crate::model::{Phase, Snapshot};
 use crate::shims::client::{Force, Listener, listener};
 use crate::shims::watch::{News, watch};
@@ -44,11 +44,6 @@ use tokio::task::JoinHandle;
 
 /// News of a shim that the actor has not looked at, at most.
 const NEWS: usize = 4;
-/// Pause between two attempts to give a container another shim, doubled up to the second.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LAST_PAUSE: Duration = Duration::from_secs(10);
-/// A shim that was heard of for so long was not killed by what its container does.
-const STEADY: Duration = Duration::from_secs(60);
 
 /// Why a container without a shim is degraded.
 const UNSUPERVISED: &str = "its shim was killed, and another cannot take over";
@@ -164,10 +159,8 @@ pub(super) struct Actor {
     found: Option<mpsc::Receiver<Found>>,
     /// Who runs that.
     prober: Option<JoinHandle<()>>,
-    /// Attempts to give it another shim since one was there for a while.
-    attempts: u32,
-    /// When the shim was started or found.
-    since: Instant,
+    /// To give it another shim.
+    attempts: Attempts,
 }
 
 impl Drop for Actor {
@@ -260,8 +253,8 @@ impl Actor {
     fn of(container: Container) -> Box<Self> {
         let (news, watcher) = follow(&container);
         let (prober, found) = probe(&container).unzip();
-        let (supervision, since) = (Supervision::Shim, Instant::now());
-        Box::new(Self { container, supervision, news, watcher, found, prober, attempts: 0, since })
+        let (supervision, attempts) = (Supervision::Shim, Attempts::none());
+        Box::new(Self { container, supervision, news, watcher, found, prober, attempts })
     }
 
     /// Who is to hear that the container has gone, if it has.
@@ -384,7 +377,8 @@ impl Actor {
     fn follow_again(&mut self) {
         self.watcher.abort();
         (self.news, self.watcher) = follow(&self.container);
-        (self.supervision, self.since) = (Supervision::Shim, Instant::now());
+        self.supervision = Supervision::Shim;
+        self.attempts.has_shim(Instant::now());
     }
 
     async fn hear_of_health(&mut self, found: Found) {
@@ -466,9 +460,6 @@ impl Actor {
                 if let Err(error) = self.container.catch_up().await {
                     return self.container.degrade(error.chain()).await;
                 }
-                if self.since.elapsed() > STEADY {
-                    self.attempts = 0;
-                }
                 self.container.recover().await;
                 self.container.set(|s| {
                     s.heard = Instant::now();
@@ -479,9 +470,9 @@ impl Actor {
             News::Silent(because) => self.container.degrade(because).await,
             News::Gone => {
                 self.container.set(|s| s.shim_pid = None);
-                match self.attempts {
-                    0 => self.look().await,
-                    _ => self.retry(),
+                match self.attempts.has_gone(Instant::now()) {
+                    None => self.look().await,
+                    Some(pause) => self.retry(pause),
                 }
             }
         }
@@ -495,15 +486,14 @@ impl Actor {
         }
     }
 
-    fn retry(&mut self) {
-        let pause = FIRST_PAUSE.saturating_mul(1 << self.attempts.min(10)).min(LAST_PAUSE);
+    fn retry(&mut self, pause: Duration) {
         self.supervision = Supervision::Nobody(Instant::now() + pause);
     }
 
     /// Gives a container whose shim is gone another one, if it still needs one.
     async fn look(&mut self) {
-        self.attempts = self.attempts.saturating_add(1);
-        match take_over(&mut self.container, self.attempts).await {
+        let attempt = self.attempts.next();
+        match take_over(&mut self.container, attempt).await {
             Ok(TakenOver::Yes) => {
                 self.follow_again();
             }
@@ -513,7 +503,7 @@ impl Actor {
             }
             Err(error) => {
                 self.container.degrade(format!("{UNSUPERVISED}: {}", error.chain())).await;
-                self.retry();
+                self.retry(self.attempts.pause());
             }
         }
     }

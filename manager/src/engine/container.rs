@@ -9,7 +9,7 @@ use super::ids::Lease;
 use super::record::{Paths, Record};
 use super::{Context, blocking};
 use crate::metrics::Dropped;
-use crate::model::{Ending, Event, EventKind, Exit, Failure, Health, Phase, Snapshot};
+use crate::model::{Ending, Event, EventKind, Exit, Failure, Given, Health, Phase, Snapshot};
 use crate::shims::client::Client;
 use crate::shims::hold::Held;
 use crate::shims::{Fact, Init, ShimEvent, journal};
@@ -58,33 +58,40 @@ pub(super) struct Container {
     pub(super) witnessed: Option<(u32, Exit)>,
 }
 
-/// The snapshot of a container of which nothing has happened yet.
-pub(super) fn first_snapshot(record: &Record) -> Snapshot {
-    Snapshot {
+/// What the record of a container says that it was asked for as.
+pub(super) fn given(record: &Record) -> Arc<Given> {
+    Arc::new(Given {
         id: record.id.clone(),
-        phase: Phase::Creating,
-        degraded: None,
-        pid: None,
-        shim_pid: None,
         bundle: record.bundle.clone(),
         rootfs: record.rootfs.clone(),
         command: record.command.clone(),
         hostname: record.hostname.clone(),
         labels: record.labels.clone(),
         created_at: record.created_at,
+        restart: record.restart.clone(),
+        check: record.check.clone(),
+        ids: record.ids,
+        stdio: record.stdio,
+        placement: record.placement.clone(),
+    })
+}
+
+/// The snapshot of a container of which nothing has happened yet.
+pub(super) fn first_snapshot(record: &Record) -> Snapshot {
+    Snapshot {
+        given: given(record),
+        phase: Phase::Creating,
+        degraded: None,
+        pid: None,
+        shim_pid: None,
         life: 0,
         started_at: None,
         exit: None,
         last_exit: None,
         next: None,
         restarts: 0,
-        restart: record.restart.clone(),
-        check: record.check.clone(),
         health: None,
         failure: None,
-        ids: record.ids,
-        stdio: record.stdio,
-        placement: record.placement.clone(),
         heard: Instant::now(),
     }
 }

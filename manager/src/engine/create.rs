@@ -3,7 +3,7 @@
 //! does not matter whether the caller still waits.
 
 use super::actor::{self, Command};
-use super::container::{Container, first_snapshot};
+use super::container::{Container, first_snapshot, given};
 use super::directory::Handle;
 use super::error::{Error, Violation};
 use super::halt::Halt;
@@ -225,11 +225,7 @@ async fn intend(container: &mut Container, source: Source) -> Result<(), Error> 
         Ok(record)
     })
     .await?;
-    container.set(|s| {
-        (s.bundle, s.rootfs) = (record.bundle.clone(), record.rootfs.clone());
-        (s.command, s.hostname) = (record.command.clone(), record.hostname.clone());
-        (s.ids, s.stdio, s.placement) = (record.ids, record.stdio, record.placement.clone());
-    });
+    container.set(|s| s.given = given(&record));
     container.record = record;
     Ok(())
 }

@@ -278,7 +278,7 @@ impl Handle {
         match snapshot.phase {
             Phase::Created | Phase::Running | Phase::Paused => self.shim.reopen_log().await,
             phase => Err(Error::WrongPhase {
-                id: snapshot.id,
+                id: snapshot.id.clone(),
                 attempted: "open its log anew",
                 phase,
                 hint: "only the log of a container that lives is written to",
@@ -345,10 +345,10 @@ impl Handle {
         let snapshot = self.snapshot();
         match snapshot.phase {
             Phase::Created | Phase::Running | Phase::Paused | Phase::Deleting if snapshot.exit.is_none() => {
-                Ok(snapshot.id)
+                Ok(snapshot.id.clone())
             }
             phase => Err(Error::WrongPhase {
-                id: snapshot.id,
+                id: snapshot.id.clone(),
                 attempted: "send a signal",
                 phase,
                 hint: "only a created or running container takes signals",

@@ -264,7 +264,7 @@ impl Engine {
         let work = async move {
             let handle = handle?;
             if is_init {
-                return Err(Error::IsInit { id: handle.snapshot().id });
+                return Err(Error::IsInit { id: handle.snapshot().id.clone() });
             }
             let deleted = handle.ask(|reply| actor::Command::Delete { force, reply }).await;
             deleted.map(|()| Answer::Done)
@@ -329,6 +329,11 @@ impl Engine {
     pub fn operations(&self) -> Vec<Operation> {
         self.context.operations.doubts().iter().for_each(|key| self.recall(key));
         self.context.operations.all()
+    }
+
+    /// Forgets operations that were remembered for long enough.
+    pub fn forget_old(&self) {
+        self.context.operations.forget_old();
     }
 
     /// Gives up a creation that is under way, and answers when it is undone.
@@ -412,7 +417,7 @@ impl Engine {
         match (read.await, snapshot.phase) {
             (Err(_), phase @ (Phase::Creating | Phase::Stopped | Phase::Deleting | Phase::Failed)) => {
                 let (attempted, hint) = ("list its processes", "only a container that lives has processes");
-                Err(Error::WrongPhase { id: snapshot.id, attempted, phase, hint })
+                Err(Error::WrongPhase { id: snapshot.id.clone(), attempted, phase, hint })
             }
             (result, _) => result,
         }

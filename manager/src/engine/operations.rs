@@ -3,13 +3,14 @@
 //! while after it has succeeded. After a failure the key is as new, so that
 //! trying again tries again. Whoever waits may go; the operation goes on.
 //!
-//! Kept in memory, with a bound, and in a file ([`book`]), from which a manager that is
+//! Kept in memory, with bounds ([`table`]), and in a file ([`book`]), from which a manager that is
 //! started again knows them. Of one that was under way when the manager was killed, what
 //! became of it is found out when somebody asks ([`Operations::doubt`]). The key of a
 //! creation is in the container's record.
 
 pub(super) mod book;
 mod fingerprint;
+mod table;
 
 use super::error::Error;
 use crate::model::{Exec, Exit, Operation, Snapshot, Verb};
@@ -19,15 +20,12 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
+use table::{MEMORY, Table};
 use tokio::sync::{Semaphore, watch};
 
 /// Operations with a key that are under way, at most.
 const RUNNING: usize = 1024;
-/// All that are known, at most; beyond, the older half of those that have ended is forgotten.
-const KNOWN: usize = 4096;
-/// How long an ended one is remembered.
-const MEMORY: Duration = Duration::from_secs(600);
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -61,17 +59,10 @@ struct Outcome {
     ended: Instant,
 }
 
-#[derive(Debug)]
-struct Entry {
-    asked: Asked,
-    begun: SystemTime,
-    outcome: watch::Receiver<Option<Outcome>>,
-}
-
 /// All operations with a key.
 #[derive(Debug)]
 pub(crate) struct Operations {
-    table: Arc<Mutex<BTreeMap<String, Entry>>>,
+    table: Arc<Mutex<Table>>,
     /// Those that were under way when the manager before was killed, by key.
     doubts: Mutex<BTreeMap<String, Line>>,
     book: Book,
@@ -112,7 +103,7 @@ impl Operations {
     /// killed in the middle of it tells nobody.
     pub(super) fn failed(&self, key: &str) -> Option<Line> {
         let table = self.lock();
-        let line = table.get(key).filter(|entry| entry.failed())?.line();
+        let line = table.get(key).filter(|entry| entry.failed())?.line(key);
         Some(Line { ended: None, ..line })
     }
 
@@ -141,46 +132,47 @@ impl Operations {
         work: impl Future<Output = Result<Answer, Error>> + Send + 'static,
     ) -> Result<watch::Receiver<Option<Outcome>>, Error> {
         let mut table = self.lock();
-        let known = table.get(&asked.key).filter(|entry| !entry.failed() && !entry.is_old());
+        let now = Instant::now();
+        let known = table.get(&asked.key).filter(|entry| !entry.failed() && !entry.is_old(now));
         if let Some(entry) = known {
-            return match entry.asked.is(&asked) {
-                true => Ok(entry.outcome.clone()),
-                false => Err(Error::KeyReused { key: asked.key, first: entry.asked.words() }),
+            return match entry.asked().is(&asked) {
+                true => Ok(entry.attach()),
+                false => Err(Error::KeyReused { key: asked.key, first: entry.asked().words() }),
             };
         }
         let permit = Arc::clone(&self.running).try_acquire_owned().map_err(|_| {
             let what = format!("operations with a key: {RUNNING} are under way");
             Error::Exhausted { what, hint: "wait for those under way" }
         })?;
-        if table.len() >= KNOWN {
-            forget(&mut table);
-        }
         let (publish, outcome) = watch::channel(None);
-        let entry = Entry { asked, begun: SystemTime::now(), outcome: outcome.clone() };
-        let (line, book, known) = (entry.line(), self.book.clone(), Arc::clone(&self.table));
-        self.doubts.lock().unwrap_or_else(PoisonError::into_inner).remove(&line.key);
-        table.insert(entry.asked.key.clone(), entry);
-        let all =
-            move || known.lock().unwrap_or_else(PoisonError::into_inner).values().map(Entry::line).collect();
+        let (key, verb) = (asked.key.clone(), asked.verb);
+        self.doubts.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+        table.begin(asked, outcome.clone());
+        let line = table.get(&key).map(|entry| entry.line(&key));
+        drop(table);
         // Keys of these are known to the records, and those of execs to their shims.
-        let is_kept = !matches!(line.verb, Verb::Create | Verb::CreateSandbox | Verb::Exec);
+        let line = line.filter(|_| !matches!(verb, Verb::Create | Verb::CreateSandbox | Verb::Exec));
+        let (book, known) = (self.book.clone(), Arc::clone(&self.table));
         tokio::spawn(async move {
-            let written = match is_kept {
-                true => book.add(line.clone(), all.clone()).await,
-                false => Ok(()),
+            let table = Arc::clone(&known);
+            let all = move || lock(&table).lines();
+            let written = match line.clone() {
+                Some(line) => book.add(line, all.clone()).await,
+                None => Ok(()),
             };
             let outcome = Outcome::now(match written {
                 // What would be done twice by whoever asks again is not begun.
-                Err(error) if matches!(line.verb, Verb::Start | Verb::Restart) => Err(error),
+                Err(error) if matches!(verb, Verb::Start | Verb::Restart) => Err(error),
                 other => {
                     forgotten(other);
                     work.await
                 }
             });
-            if is_kept {
+            if let Some(line) = line {
                 let ended = Some((outcome.at, End::of(&outcome.result)));
                 forgotten(book.add(Line { ended, ..line }, all).await);
             }
+            lock(&known).end(&key, outcome.clone());
             publish.send_replace(Some(outcome));
             drop(permit);
         });
@@ -189,25 +181,32 @@ impl Operations {
 
     /// One that has ended before the manager was started, or whose effect shows that it has.
     pub(super) fn remember(&self, asked: Asked, begun: SystemTime, result: Result<Answer, Error>) {
-        let key = asked.key.clone();
-        self.doubts.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
-        let entry = Entry { asked, begun, outcome: watch::channel(Some(Outcome::now(result))).1 };
-        self.lock().insert(key, entry);
+        self.doubts.lock().unwrap_or_else(PoisonError::into_inner).remove(&asked.key);
+        self.lock().remember(asked, begun, Outcome::now(result));
     }
 
     /// What is known of the operation with this key.
     pub(super) fn get(&self, key: &str) -> Option<Operation> {
-        self.lock().get(key).filter(|entry| !entry.is_old()).map(Entry::view)
+        self.lock().view(key)
     }
 
     /// What is known of all, by key.
     pub(super) fn all(&self) -> Vec<Operation> {
-        self.lock().values().filter(|entry| !entry.is_old()).map(Entry::view).collect()
+        self.lock().views()
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Gives up what was remembered for long enough.
+    pub(super) fn forget_old(&self) {
+        self.lock().forget_old(Instant::now());
     }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        lock(&self.table)
+    }
+}
+
+fn lock(table: &Mutex<Table>) -> MutexGuard<'_, Table> {
+    table.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Says that an operation is not written down, if it is not: what is lost is the memory of a manager that is
@@ -216,18 +215,6 @@ fn forgotten(written: Result<(), Error>) {
     if let Err(error) = written {
         tracing::warn!(error = error.chain(), "an operation is not written down");
     }
-}
-
-/// Drops the older half of those that have ended.
-fn forget(table: &mut BTreeMap<String, Entry>) {
-    let mut times: Vec<Instant> = table.values().filter_map(Entry::ended).collect();
-    if times.is_empty() {
-        return;
-    }
-    let middle = times.len() / 2;
-    let (_, middle, _) = times.select_nth_unstable(middle);
-    let middle = *middle;
-    table.retain(|_, entry| entry.ended().is_none_or(|at| at > middle));
 }
 
 impl Asked {
@@ -249,43 +236,12 @@ impl Outcome {
     }
 }
 
-impl Entry {
-    fn line(&self) -> Line {
-        let Asked { key, verb, container, lives, request } = self.asked.clone();
-        let ended = self.outcome.borrow().as_ref().map(|outcome| (outcome.at, End::of(&outcome.result)));
-        Line { key, verb, container, lives, request, begun: self.begun, ended }
-    }
-
-    fn ended(&self) -> Option<Instant> {
-        self.outcome.borrow().as_ref().map(|outcome| outcome.ended)
-    }
-
-    fn is_old(&self) -> bool {
-        self.ended().is_some_and(|at| at.elapsed() >= MEMORY)
-    }
-
-    fn failed(&self) -> bool {
-        let outcome = self.outcome.borrow();
-        outcome.as_ref().map_or(self.outcome.has_changed().is_err(), |o| o.result.is_err())
-    }
-
-    fn view(&self) -> Operation {
-        let outcome = self.outcome.borrow();
-        Operation {
-            key: self.asked.key.clone(),
-            verb: self.asked.verb,
-            container: self.asked.container.clone(),
-            begun_at: self.begun,
-            ended_at: outcome.as_ref().map(|o| o.at),
-            failure: outcome.as_ref().and_then(|o| o.result.as_ref().err().map(Error::to_failure)),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::table::KNOWN;
     use super::*;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
     use tokio::sync::Notify;
 
     fn asked(key: &str, request: &str) -> Asked {

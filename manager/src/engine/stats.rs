@@ -93,7 +93,7 @@ impl Samples {
 
     /// Forgets containers that are not among these.
     fn keep(&self, all: &[Handle]) {
-        let ids: std::collections::BTreeSet<String> = all.iter().map(|h| h.snapshot().id).collect();
+        let ids: std::collections::BTreeSet<String> = all.iter().map(|h| h.snapshot().id.clone()).collect();
         self.lock().retain(|id, _| ids.contains(id));
     }
 }
@@ -108,7 +108,7 @@ pub(super) async fn read(context: &Arc<Context>, ids: &[String]) -> Result<Vec<S
         [] => {
             let all = context.directory.all();
             context.samples.keep(&all);
-            all.iter().map(Handle::snapshot).filter(lives).map(|s| s.id).collect()
+            all.iter().map(Handle::snapshot).filter(lives).map(|s| s.id.clone()).collect()
         }
         ids => checked(context, ids)?,
     };
@@ -156,7 +156,7 @@ fn checked(context: &Context, ids: &[String]) -> Result<Vec<String>, Error> {
             context.directory.get(id).ok_or_else(|| Error::NotFound { id: id.clone() })?.snapshot();
         if !lives(&snapshot) {
             return Err(Error::WrongPhase {
-                id: snapshot.id,
+                id: snapshot.id.clone(),
                 attempted: "tell what it uses",
                 phase: snapshot.phase,
                 hint: "only a container that lives uses something",

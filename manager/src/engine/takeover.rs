@@ -12,9 +12,56 @@ use crate::model::{Ending, Phase};
 use crate::shims::client::{Listener, listener};
 use crate::shims::{hold, spawn};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// Attempts with a process that has ended, until the manager does without a shim.
 const ATTEMPTS: u32 = 4;
+/// Pause before the second attempt in a row, doubled up to the last.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LAST_PAUSE: Duration = Duration::from_secs(10);
+/// A shim that was there for so long was not killed by what its container does, nor by what it has found.
+const STEADY: Duration = Duration::from_secs(10);
+
+/// Attempts in a row to give a container another shim: since one was there for a while.
+#[derive(Debug)]
+pub(super) struct Attempts {
+    count: u32,
+    /// When the last shim was started or found.
+    since: Instant,
+}
+
+impl Attempts {
+    /// A container with a shim that nobody has killed.
+    pub(super) fn none() -> Self {
+        Self { count: 0, since: Instant::now() }
+    }
+
+    /// A shim is there at `now`.
+    pub(super) fn has_shim(&mut self, now: Instant) {
+        self.since = now;
+    }
+
+    /// Its shim has gone at `now`: how long to wait, so that one that ends again and again does not take the
+    /// host's time. `None` for what was there for a while: the next one is started at once.
+    pub(super) fn has_gone(&mut self, now: Instant) -> Option<Duration> {
+        if now.saturating_duration_since(self.since) >= STEADY {
+            self.count = 0;
+        }
+        (self.count > 0).then(|| self.pause())
+    }
+
+    /// One more; which one it is, from 1 on.
+    pub(super) fn next(&mut self) -> u32 {
+        self.count = self.count.saturating_add(1);
+        self.count
+    }
+
+    /// The time until the next one.
+    pub(super) fn pause(&self) -> Duration {
+        let doubled = self.count.saturating_sub(1).min(10);
+        FIRST_PAUSE.saturating_mul(1 << doubled).min(LAST_PAUSE)
+    }
+}
 
 /// Whether a container has a shim again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,4 +156,32 @@ pub(super) fn probe(context: &Arc<Context>) {
         ),
         Err(error) => tracing::warn!(%error, runtime = %binary.display(), "the runtime cannot be run"),
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_shim_that_ends_soon_after_the_one_before_is_waited_with() {
+        let (mut attempts, begun) = (Attempts::none(), Instant::now());
+        let mut now = begun;
+        // Killed every 15 seconds: each time the next one is started at once, however often.
+        for _ in 0..20 {
+            now += Duration::from_secs(15);
+            assert_eq!(attempts.has_gone(now), None, "after {:?}", now - begun);
+            assert_eq!(attempts.next(), 1);
+            attempts.has_shim(now);
+        }
+        // One that ends as soon as it is there is waited with, longer and longer, up to a bound.
+        let pauses: Vec<_> = (0..10)
+            .filter_map(|_| {
+                let pause = attempts.has_gone(now)?;
+                (attempts.next(), attempts.has_shim(now));
+                Some(pause.as_millis())
+            })
+            .collect();
+        assert_eq!(pauses, [100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000, 10_000]);
+        assert_eq!(attempts.has_gone(now + STEADY), None, "until one was there for a while");
+    }
 }

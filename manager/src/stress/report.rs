@@ -7,6 +7,7 @@ use super::figures::{pairs, quantile, whole};
 use super::host::Host;
 use super::leaks::Leak;
 use super::sampler::Sample;
+use super::target::again::Asked;
 use super::verdict::Checked;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,9 @@ pub(crate) struct Report {
     /// Stages of start-ups by name, `create/mount`; of one container in ten.
     pub(crate) stages: BTreeMap<String, Stage>,
     pub(crate) errors: Vec<ErrorKind>,
+    /// Calls that were asked again, since who was killed on purpose took them with it.
+    #[serde(default)]
+    pub(crate) again: Vec<Asked>,
     /// What happened on purpose, and what came of it.
     #[serde(default)]
     pub(crate) faults: Vec<Reaction>,

@@ -88,6 +88,7 @@ pub(crate) async fn run(mut plan: Plan, stop: Stop, leave: impl Future<Output = 
             Err(because) => report.run.failed = Some(because),
         }
     }
+    report.again = plan.target.again();
     report.samples = samples.all();
     report.cost = report::cost(&report.samples);
     book.read(|entries| report::fill(&mut report, entries));

@@ -3,6 +3,7 @@
 use super::faults::reaction::Reaction;
 use super::report::{Cost, Report};
 use super::target::Fault;
+use super::target::again::Asked;
 use crate::cli::output::{Colour, Paint};
 use crate::cli::table::{self, Cell};
 use crate::cli::usage;
@@ -52,6 +53,9 @@ pub(crate) fn summary(paint: Paint, report: &Report) -> String {
         text += "\n";
         text += &table::render(paint, ["OPERATION", "CAUSE", "ERRORS", "THE FIRST"], &rows);
     }
+    if !report.again.is_empty() {
+        text += &format!("\nasked again: {}\n", again(&report.again));
+    }
     text += &faults(paint, report);
     text += "\n";
     text += &table::pairs(paint, &costs(&report.cost));
@@ -80,6 +84,13 @@ fn faults(paint: Paint, report: &Report) -> String {
     let rows: Vec<[Cell; 5]> = report.faults.iter().map(row).collect();
     let heading = ["ON PURPOSE", "TIMES", "UNNOTICED", "LONGEST CALL THEN", "ELSE WAS HEARD"];
     format!("\n{}", table::render(paint, heading, &rows))
+}
+
+/// How often calls were asked again, and by whose absence.
+pub(crate) fn again(all: &[Asked]) -> String {
+    let times: u64 = all.iter().map(|asked| asked.count).sum();
+    let each = all.iter().map(|asked| format!("{} {} × {}", asked.operation, asked.cause, asked.count));
+    format!("{times} times: {}", each.collect::<Vec<_>>().join(", "))
 }
 
 /// The errors of a reaction in one line.
@@ -181,6 +192,22 @@ pub(crate) fn fault(fault: &Fault) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_asked_again_is_told() {
+        let asked = |operation: &str, count| Asked {
+            operation: operation.into(),
+            cause: "SHIM_UNREACHABLE".into(),
+            count,
+        };
+        let report = Report { again: vec![asked("exec", 2), asked("start", 1)], ..Report::default() };
+        let text = summary(Paint::Plain, &report);
+        let line = "\nasked again: 3 times: exec SHIM_UNREACHABLE × 2, start SHIM_UNREACHABLE × 1\n";
+        assert!(text.contains(line), "{text}");
+        assert!(!summary(Paint::Plain, &Report::default()).contains("asked again"));
+        let page = crate::stress::html::document(&report);
+        assert!(page.contains("exec SHIM_UNREACHABLE × 2"), "{page}");
+    }
 
     #[test]
     fn times_have_a_unit_that_fits() {

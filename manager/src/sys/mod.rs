@@ -90,6 +90,18 @@ pub(crate) fn when_readable<T: Borrow<OwnedFd> + AsRawFd>(fd: T) -> io::Result<A
     Ok(unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?)
 }
 
+/// Lets threads allocate from so many heaps at most (mallopt(3), `M_ARENA_MAX`), of which each keeps what was freed
+/// in it; glibc alone has several. To be called before there are threads.
+pub(crate) fn heaps(at_most: i32) {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: takes integers, and there is no other thread.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, at_most);
+    }
+    #[cfg(not(target_env = "gnu"))]
+    let _ = at_most;
+}
+
 /// Gives pages of the heap that are free back to the kernel (malloc_trim(3)); with another C library than
 /// glibc they stay.
 pub(crate) fn give_memory_back() {

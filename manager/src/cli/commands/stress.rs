@@ -13,6 +13,7 @@ use crate::stress::progress::Show;
 use crate::stress::report::Report;
 use crate::stress::run::{self, Plan};
 use crate::stress::scenario::{self, Options, Scenario};
+use crate::stress::target::again::Killed;
 use crate::stress::target::cri::Cri;
 use crate::stress::target::daemon::Daemon;
 use crate::stress::target::runtime::Runtime;
@@ -210,9 +211,12 @@ async fn target(
             for _ in 0..args.amount.connections.unwrap_or(at_most) {
                 connections.push(connect(address, credentials).await?);
             }
-            let killed = args.beside.kill.iter().any(|kill| kill.victim == Victim::Manager);
-            let repeats = killed || faults.is_some_and(faults::Plan::kills_manager);
-            let daemon = Daemon::new(connections, address.to_string(), id, &source, repeats);
+            let is_killed = |victim| args.beside.kill.iter().any(|kill| kill.victim == victim);
+            let killed = Killed {
+                manager: is_killed(Victim::Manager) || faults.is_some_and(faults::Plan::kills_manager),
+                shims: is_killed(Victim::Shim) || faults.is_some_and(faults::Plan::kills_shims),
+            };
+            let daemon = Daemon::new(connections, address.to_string(), id, &source, killed);
             Arc::new(daemon.map_err(failed)?)
         }
     };

@@ -1,7 +1,8 @@
 //! What a request asked for, so far as another one can be told from it: for a manager that is started again,
 //! and without keeping what a client may have meant for nobody else, as its environment.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+use std::borrow::Cow;
 
 /// Whose words they are: another version may put the same request into other words.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -9,7 +10,8 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Version, length and hash of the words of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Fingerprint {
-    version: String,
+    #[serde(deserialize_with = "known")]
+    version: Cow<'static, str>,
     length: usize,
     hash: u64,
 }
@@ -24,6 +26,12 @@ impl Fingerprint {
     pub(crate) fn is(&self, other: &Self) -> Option<bool> {
         (self.version == other.version).then(|| self == other)
     }
+}
+
+/// Ours is there already.
+fn known<'de, D: Deserializer<'de>>(from: D) -> Result<Cow<'static, str>, D::Error> {
+    let version = String::deserialize(from)?;
+    Ok(if version == VERSION { Cow::Borrowed(VERSION) } else { Cow::Owned(version) })
 }
 
 /// FNV-1a, which gives the same in every build.

@@ -105,9 +105,12 @@ impl Resolver<'_> {
         let mut joining = Joining { modes, ..Joining::default() };
         joining.hostname = match (&joining.modes.uts, &sandbox) {
             (Mode::Sandbox, Some(record)) => record.hostname.clone(),
-            (Mode::Container(other), _) => {
-                self.context.directory.get(other).map(|other| other.snapshot().hostname).unwrap_or_default()
-            }
+            (Mode::Container(other), _) => self
+                .context
+                .directory
+                .get(other)
+                .map(|other| other.snapshot().hostname.clone())
+                .unwrap_or_default(),
             _ => String::new(),
         };
         self.ids(&mut joining, sandbox.as_ref().and_then(|record| record.ids))?;

@@ -44,7 +44,7 @@ async fn intend(context: &Context, sandbox: &Entry, force: Force) -> Result<(), 
         let mut state = sandbox.lock();
         let members = members(context, &sandbox.id);
         if force == Force::No && !members.is_empty() {
-            let containers = members.iter().map(|handle| handle.snapshot().id).collect();
+            let containers = members.iter().map(|handle| handle.snapshot().id.clone()).collect();
             return Err(Error::SandboxInUse { id: sandbox.id.clone(), containers });
         }
         state.phase = Phase::Deleting(None);
@@ -100,7 +100,7 @@ async fn end(handle: &Handle) -> Result<(), Error> {
 /// The containers that joined it, by name, without its init.
 pub(super) fn members(context: &Context, id: &str) -> Vec<Handle> {
     let joined = |handle: &Handle| {
-        let placement = handle.snapshot().placement;
+        let placement = handle.snapshot().placement.clone();
         placement.sandbox.as_deref() == Some(id) && !placement.init
     };
     context.directory.all().into_iter().filter(joined).collect()

@@ -22,7 +22,8 @@ pub(super) fn of(context: &Context, sandbox: &Entry) -> Sandbox {
         Phase::Kept => missing.or_else(|| record.shared.pid.then(|| without_init(init.as_ref())).flatten()),
         phase => Some(words(&phase)),
     };
-    let containers = remove::members(context, &record.id).iter().map(|handle| handle.snapshot().id).collect();
+    let containers =
+        remove::members(context, &record.id).iter().map(|handle| handle.snapshot().id.clone()).collect();
     Sandbox {
         because,
         namespaces,

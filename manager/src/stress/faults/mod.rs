@@ -63,6 +63,11 @@ impl Plan {
         self.entries.iter().any(|entry| entry.starts_with("manager:die:"))
     }
 
+    /// Whether shims die by it.
+    pub(crate) fn kills_shims(&self) -> bool {
+        self.entries.iter().any(|entry| entry.starts_with("shim:die:"))
+    }
+
     /// Puts it in force: what is started from now on reads it in `file`, and a manager that runs as well.
     ///
     /// # Errors
@@ -155,7 +160,9 @@ mod tests {
         assert!(mistakes[2].contains("line 5") && mistakes[2].contains("of its own"), "{mistakes:?}");
         assert!(Plan::read(&[], None).unwrap().is_none());
         let plan = Plan::read(&given[..1], None).unwrap().unwrap();
-        assert!(plan.kills_manager());
+        assert!(plan.kills_manager() && !plan.kills_shims());
+        let plan = Plan::read(&["shim:die:exec.record#2".into()], None).unwrap().unwrap();
+        assert!(plan.kills_shims() && !plan.kills_manager());
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! A target of which every call is noted: for whom, when, and how it ended.
 
+use crate::stress::leaks::Leak;
+use crate::stress::target::again::Asked;
 use crate::stress::target::{Doing, Ended, Facts, Fault, Target, Verb, Wish};
 use nix::time::{ClockId, clock_gettime};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -127,6 +129,14 @@ impl Target for Noted {
 
     fn stages<'a>(&'a self, id: &'a str) -> Doing<'a, Vec<(String, Duration)>> {
         self.of.stages(id)
+    }
+
+    fn orphans(&self) -> Doing<'_, Vec<Leak>> {
+        self.of.orphans()
+    }
+
+    fn again(&self) -> Vec<Asked> {
+        self.of.again()
     }
 
     fn marks(&self) -> Vec<String> {

@@ -342,6 +342,7 @@ fn facts(report: &Report) -> String {
         ("Arguments", run.arguments.join(" ")),
         ("Seed", run.seed.to_string()),
         ("Load generator", format!("sextant {}", run.build)),
+        ("Asked again", text::again(&report.again)),
         ("Begun late, p99", text::time(run.late_ns.p99)),
         ("Due and never begun", run.behind.to_string()),
         ("Host", format!("Linux {}, {} × {}", host.kernel, host.cpus, host.cpu_model)),

@@ -1,9 +1,10 @@
 //! sextantd, over `sextant.v1`.
 
 use super::super::leaks::Leak;
+use super::again::{Again, Asked, Deadline, Killed};
 use super::source::{Bundles, Source};
 use super::{Doing, Ended, Facts, Fault, Target, Verb, Wish};
-use sextant_proto::client::{Client, Error, Heard, Patience};
+use sextant_proto::client::{Client, Error, Heard, Reason};
 use sextant_proto::v1::create_request::Source as Wire;
 use sextant_proto::v1::exit::How;
 use sextant_proto::v1::{
@@ -33,8 +34,7 @@ pub(crate) struct Daemon {
     rootfs: PathBuf,
     /// Where containers are to be made of a bundle.
     bundles: Option<Bundles>,
-    /// Calls are repeated, with keys, while the daemon is away: it is killed on purpose.
-    repeats: bool,
+    again: Again,
 }
 
 impl Daemon {
@@ -47,14 +47,14 @@ impl Daemon {
         address: String,
         run: &str,
         source: &Source,
-        repeats: bool,
+        killed: Killed,
     ) -> Result<Self, String> {
         let bundles = match source {
             Source::Bundle(_) => Some(Bundles::new(source)?),
             Source::Rootfs(_) => None,
         };
-        let (rootfs, run) = (source.rootfs()?, run.to_owned());
-        Ok(Self { connections, next: AtomicUsize::new(0), address, run, rootfs, bundles, repeats })
+        let (rootfs, run, again) = (source.rootfs()?, run.to_owned(), Again::new(killed));
+        Ok(Self { connections, next: AtomicUsize::new(0), address, run, rootfs, bundles, again })
     }
 
     /// One of the connections, in turn.
@@ -65,24 +65,38 @@ impl Daemon {
     }
 
     fn key(&self, verb: &str, id: &str) -> String {
-        if self.repeats { format!("{verb}-{id}") } else { String::new() }
+        if self.again.has_keys() { format!("{verb}-{id}") } else { String::new() }
     }
 
-    /// Asks, and asks again while the daemon is away, where that is to be.
-    async fn ask<Q: Clone, T, F>(&self, request: Q, call: impl Fn(Client, Q) -> F) -> Result<T, Fault>
+    /// Asks, and asks again where who is killed on purpose took the call with it.
+    async fn ask<Q: Clone, T, F>(
+        &self,
+        operation: &'static str,
+        request: Q,
+        call: impl Fn(Client, Q) -> F,
+    ) -> Result<T, Fault>
     where
         F: Future<Output = Result<tonic::Response<T>, Status>> + Send,
     {
-        let mut patience = Patience::default();
+        self.ask_until(operation, request, &mut Deadline::default(), call).await.map_err(fault)
+    }
+
+    /// The same; the deadline tells whether it was asked more than once.
+    async fn ask_until<Q: Clone, T, F>(
+        &self,
+        operation: &'static str,
+        request: Q,
+        deadline: &mut Deadline,
+        call: impl Fn(Client, Q) -> F,
+    ) -> Result<T, Error>
+    where
+        F: Future<Output = Result<tonic::Response<T>, Status>> + Send,
+    {
         loop {
-            let error = match call(self.client(), request.clone()).await {
+            match call(self.client(), request.clone()).await {
                 Ok(answer) => return Ok(answer.into_inner()),
-                Err(status) => Error::from(status),
-            };
-            if !self.repeats {
-                return Err(fault(error));
+                Err(status) => self.again.wait(operation, status.into(), deadline).await?,
             }
-            patience.wait(error).await.map_err(fault)?;
         }
     }
 
@@ -118,8 +132,10 @@ impl Daemon {
             gone.or_else(|fault| if fault.cause == "CONTAINER_NOT_FOUND" { Ok(()) } else { Err(fault) })?;
         }
         let request = ListSandboxesRequest { labels: self.labels(), ..Default::default() };
-        let sandboxes = self
-            .ask(request, |mut client, request| async move { client.sandboxes.list(request).await })
+        let sandboxes =
+            self.ask("clean-up", request, |mut client, request| async move {
+                client.sandboxes.list(request).await
+            })
             .await;
         let sandboxes = match sandboxes {
             Ok(answer) => answer.sandboxes,
@@ -162,7 +178,9 @@ impl Target for Daemon {
     fn facts(&self) -> Doing<'_, Facts> {
         Box::pin(async {
             let info = self
-                .ask(InfoRequest {}, |mut client, request| async move { client.system.info(request).await })
+                .ask("info", InfoRequest {}, |mut client, request| async move {
+                    client.system.info(request).await
+                })
                 .await?;
             let below = |dir: &str, name: &str| PathBuf::from(dir).join(name);
             Ok(Facts {
@@ -185,7 +203,7 @@ impl Target for Daemon {
 
     fn orphans(&self) -> Doing<'_, Vec<Leak>> {
         Box::pin(async {
-            let audit = self.ask(AuditRequest::default(), |mut client, request| async move {
+            let audit = self.ask("audit", AuditRequest::default(), |mut client, request| async move {
                 client.system.audit(request).await
             });
             let findings = match audit.await {
@@ -208,26 +226,34 @@ impl Target for Daemon {
     fn create<'a>(&'a self, wish: &'a Wish) -> Doing<'a, ()> {
         Box::pin(async {
             let request = self.request(wish)?;
-            self.ask(request, |mut client, request| async move { client.containers.create(request).await })
-                .await
-                .map(drop)
+            self.ask("create", request, |mut client, request| async move {
+                client.containers.create(request).await
+            })
+            .await
+            .map(drop)
         })
     }
 
     fn start<'a>(&'a self, id: &'a str) -> Doing<'a, ()> {
         Box::pin(async {
             let request = StartRequest { id: id.to_owned(), idempotency_key: self.key("start", id) };
-            self.ask(request, |mut client, request| async move { client.containers.start(request).await })
-                .await
-                .map(drop)
+            self.ask(
+                "start",
+                request,
+                |mut client, request| async move { client.containers.start(request).await },
+            )
+            .await
+            .map(drop)
         })
     }
 
     fn wait<'a>(&'a self, id: &'a str) -> Doing<'a, Ended> {
         Box::pin(async {
             let request = WaitRequest { id: id.to_owned(), ..Default::default() };
-            let answer = self
-                .ask(request, |mut client, request| async move { client.containers.wait(request).await })
+            let answer =
+                self.ask("wait", request, |mut client, request| async move {
+                    client.containers.wait(request).await
+                })
                 .await?;
             Ok(ended(answer.exit))
         })
@@ -236,18 +262,28 @@ impl Target for Daemon {
     fn kill<'a>(&'a self, id: &'a str) -> Doing<'a, ()> {
         Box::pin(async {
             let request = KillRequest { id: id.to_owned(), signal: nix::libc::SIGKILL, all: false };
-            self.ask(request, |mut client, request| async move { client.containers.kill(request).await })
-                .await
-                .map(drop)
+            let mut deadline = Deadline::default();
+            let killed = self
+                .ask_until("kill", request, &mut deadline, |mut client, request| async move {
+                    client.containers.kill(request).await
+                })
+                .await;
+            match killed {
+                // The first one has come, and its answer has not.
+                Err(error) if deadline.is_set() && error.reason() == Some(&Reason::WrongStatus) => Ok(()),
+                answer => answer.map(drop).map_err(fault),
+            }
         })
     }
 
     fn delete<'a>(&'a self, id: &'a str, force: bool) -> Doing<'a, ()> {
         Box::pin(async move {
             let request = DeleteRequest { id: id.to_owned(), force, idempotency_key: self.key("delete", id) };
-            self.ask(request, |mut client, request| async move { client.containers.delete(request).await })
-                .await
-                .map(drop)
+            self.ask("delete", request, |mut client, request| async move {
+                client.containers.delete(request).await
+            })
+            .await
+            .map(drop)
         })
     }
 
@@ -255,7 +291,9 @@ impl Target for Daemon {
         Box::pin(async {
             let request = ListRequest { labels: self.labels(), ..Default::default() };
             let answer = self
-                .ask(request, |mut client, request| async move { client.containers.list(request).await })
+                .ask("clean-up", request, |mut client, request| async move {
+                    client.containers.list(request).await
+                })
                 .await?;
             Ok(answer.containers.into_iter().map(|container| container.id).collect())
         })
@@ -271,12 +309,12 @@ impl Target for Daemon {
                 ..CreateExecRequest::default()
             };
             let made = self
-                .ask(request, |mut client, request| async move { client.execs.create(request).await })
+                .ask("exec", request, |mut client, request| async move { client.execs.create(request).await })
                 .await?;
             let exec = made.exec.unwrap_or_default().id;
             let request = WaitExecRequest { container: id.to_owned(), exec };
             let answer = self
-                .ask(request, |mut client, request| async move { client.execs.wait(request).await })
+                .ask("exec", request, |mut client, request| async move { client.execs.wait(request).await })
                 .await?;
             Ok(ended(answer.exit))
         })
@@ -285,8 +323,9 @@ impl Target for Daemon {
     fn list(&self) -> Doing<'_, usize> {
         Box::pin(async {
             let all = ListRequest::default();
-            let answer =
-                self.ask(all, |mut client, all| async move { client.containers.list(all).await }).await?;
+            let answer = self
+                .ask("list", all, |mut client, all| async move { client.containers.list(all).await })
+                .await?;
             Ok(answer.containers.len())
         })
     }
@@ -294,21 +333,38 @@ impl Target for Daemon {
     fn stats(&self) -> Doing<'_, usize> {
         Box::pin(async {
             let all = StatsRequest::default();
-            let answer =
-                self.ask(all, |mut client, all| async move { client.containers.stats(all).await }).await?;
+            let answer = self
+                .ask("stats", all, |mut client, all| async move { client.containers.stats(all).await })
+                .await?;
             Ok(answer.samples.len())
         })
     }
 
     fn logs<'a>(&'a self, id: &'a str) -> Doing<'a, u64> {
         Box::pin(async {
-            let request = LogsRequest { id: id.to_owned(), follow: true, ..Default::default() };
-            let mut log = self.client().logs(request);
-            let mut bytes = 0;
-            while let Some(entry) = log.next().await.map_err(fault)? {
-                bytes += u64::try_from(entry.data.len()).unwrap_or(0);
+            let mut request = LogsRequest { id: id.to_owned(), follow: true, ..Default::default() };
+            let (mut bytes, mut deadline) = (0, Deadline::default());
+            // What is left is asked for again, so that each byte comes once.
+            loop {
+                let mut log = match self.client().containers.logs(request.clone()).await {
+                    Ok(log) => log.into_inner(),
+                    Err(status) => {
+                        self.again.wait("logs", status.into(), &mut deadline).await.map_err(fault)?;
+                        continue;
+                    }
+                };
+                let error = loop {
+                    match log.message().await {
+                        Ok(Some(entry)) => {
+                            bytes += u64::try_from(entry.data.len()).unwrap_or(0);
+                            (request.offset, deadline) = (entry.next_offset, Deadline::default());
+                        }
+                        Ok(None) => return Ok(bytes),
+                        Err(status) => break Error::from(status),
+                    }
+                };
+                self.again.wait("logs", error, &mut deadline).await.map_err(fault)?;
             }
-            Ok(bytes)
         })
     }
 
@@ -344,9 +400,11 @@ impl Target for Daemon {
                 idempotency_key: self.key("sandbox", id),
                 ..CreateSandboxRequest::default()
             };
-            self.ask(request, |mut client, request| async move { client.sandboxes.create(request).await })
-                .await
-                .map(drop)
+            self.ask("sandbox-create", request, |mut client, request| async move {
+                client.sandboxes.create(request).await
+            })
+            .await
+            .map(drop)
         })
     }
 
@@ -357,16 +415,18 @@ impl Target for Daemon {
                 force: true,
                 idempotency_key: self.key("remove", id),
             };
-            self.ask(request, |mut client, request| async move { client.sandboxes.delete(request).await })
-                .await
-                .map(drop)
+            self.ask("sandbox-delete", request, |mut client, request| async move {
+                client.sandboxes.delete(request).await
+            })
+            .await
+            .map(drop)
         })
     }
 
     fn stages<'a>(&'a self, id: &'a str) -> Doing<'a, Vec<(String, Duration)>> {
         Box::pin(async {
             let answer = self
-                .ask(TraceRequest { id: id.to_owned() }, |mut client, request| async move {
+                .ask("trace", TraceRequest { id: id.to_owned() }, |mut client, request| async move {
                     client.containers.trace(request).await
                 })
                 .await?;
@@ -377,6 +437,10 @@ impl Target for Daemon {
             }
             Ok(stages.into_iter().collect())
         })
+    }
+
+    fn again(&self) -> Vec<Asked> {
+        self.again.all()
     }
 
     fn marks(&self) -> Vec<String> {

@@ -1,5 +1,6 @@
 //! Whom the load is put on. One trait for all of them; what a target cannot do it says beforehand.
 
+pub(crate) mod again;
 pub(crate) mod cri;
 pub(crate) mod daemon;
 pub(crate) mod runtime;
@@ -165,6 +166,11 @@ pub(crate) trait Target: Debug + Send + Sync {
     /// What it calls nobody's of all that it has made, whosever that was; none where it cannot say.
     fn orphans(&self) -> Doing<'_, Vec<Leak>> {
         Box::pin(async { Ok(Vec::new()) })
+    }
+
+    /// The calls that were asked again, since who is killed on purpose took them with it.
+    fn again(&self) -> Vec<again::Asked> {
+        Vec::new()
     }
 
     /// What stands in the command lines of its shims and in the cgroups of its containers, and nowhere else.
