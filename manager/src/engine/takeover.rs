@@ -177,7 +177,8 @@ mod tests {
         let pauses: Vec<_> = (0..10)
             .filter_map(|_| {
                 let pause = attempts.has_gone(now)?;
-                (attempts.next(), attempts.has_shim(now));
+                attempts.next();
+                attempts.has_shim(now);
                 Some(pause.as_millis())
             })
             .collect();
