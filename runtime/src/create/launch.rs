@@ -97,7 +97,8 @@ impl Creation<'_> {
             console,
             pivot: self.request.pivot,
             keyring: self.request.keyring,
-            cgroup: self.stored.cgroup.unified(),
+            cgroup: &self.cgroup,
+            unified: self.stored.cgroup.unified(),
         }
         .run()
     }
