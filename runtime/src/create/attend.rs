@@ -19,8 +19,8 @@ use std::os::fd::AsFd;
 pub(super) enum Born {
     /// It did (`CLONE_INTO_CGROUP`).
     Inside,
-    /// A helper cloned it, that has joined namespaces, or the cgroup takes no clone: it
-    /// has to be put there.
+    /// A helper cloned it, that has joined namespaces behind which the cgroup takes no clone, or it
+    /// takes none at all: it has to be put there.
     Beside,
 }
 
