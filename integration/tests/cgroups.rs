@@ -1,4 +1,4 @@
-//! Cgroup version 2 against the kernel: what it has of every limit that a config can
+//! How processes get into a cgroup of version 1. Version 2 against the kernel: what it has of every limit that a config can
 //! set, read back from the live container; and to whom the cgroup belongs. They skip
 //! themselves where version 2 is not the only one (`scripts/vm` has it).
 #![allow(
@@ -9,10 +9,12 @@
     reason = "a test"
 )]
 
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use serde_json::{Value, json};
 use sextant_integration::bundle::{HOST_ID, set};
 use sextant_integration::seen::Answer;
 use sextant_integration::{Bundle, Runtime, cgroup, skip, skip_unless_root, unique};
+use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -227,4 +229,60 @@ fn the_containers_user_makes_cgroups_and_lifts_no_limit() {
     let seen = Runtime::seen_in(&bundle);
     assert_eq!(seen.mkdirs[asks[1]], Answer::Ok(()));
     assert_eq!(seen.writes[asks[3]], Answer::Errno(libc::EACCES));
+}
+
+/// Which of `tasks` and `cgroup.procs` in this cgroup have been written to since the last look.
+fn written(inotify: &Inotify) -> Vec<OsString> {
+    let mut files: Vec<OsString> =
+        inotify.read_events().unwrap_or_default().into_iter().filter_map(|event| event.name).collect();
+    files.retain(|file| ["tasks", "cgroup.procs"].iter().any(|name| file.as_os_str() == *name));
+    files.dedup();
+    files
+}
+
+// A pid in `cgroup.procs` waits for a grace period of RCU, and lets every other change of cgroups wait.
+#[test]
+fn a_process_joins_its_cgroups_of_version_1_by_itself() {
+    if skip_unless_root() {
+        return;
+    }
+    if !cgroup::is_version_1("freezer") {
+        return skip("there is no freezer of version 1");
+    }
+    let (runtime, id) = (Runtime::new(), unique("v1"));
+    let path = format!("/{id}");
+    // One that is there and empty is used.
+    let dir = Path::new(cgroup::ROOT).join("freezer").join(&id);
+    std::fs::create_dir(&dir).unwrap();
+    let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).unwrap();
+    inotify.add_watch(&dir, AddWatchFlags::IN_MODIFY).unwrap();
+    let bundle = Bundle::new().sleeping().set("/linux/cgroupsPath", json!(path));
+    let pid = runtime.start(&bundle, &id);
+    assert_eq!(written(&inotify), ["tasks"]);
+    runtime.call(["exec", &id, "/bin/probe", "exit", "0"]).ok();
+    assert_eq!(written(&inotify), ["tasks"]);
+    let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    assert!(text.lines().all(|line| line.ends_with(&path)), "{text}");
+    runtime.call(["delete", "--force", &id]).ok();
+}
+
+#[test]
+fn a_process_that_joins_namespaces_is_cloned_into_its_cgroup() {
+    if skip_unless_root() {
+        return;
+    }
+    let root = [cgroup::ROOT.to_owned(), format!("{}/unified", cgroup::ROOT)];
+    let Some(root) = root.iter().map(Path::new).find(|root| root.join("cgroup.controllers").exists()) else {
+        return skip("there is no cgroup version 2");
+    };
+    let (runtime, id) = (Runtime::new(), unique("born"));
+    let dir = root.join(&id);
+    std::fs::create_dir(&dir).unwrap();
+    let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).unwrap();
+    inotify.add_watch(&dir, AddWatchFlags::IN_MODIFY).unwrap();
+    let bundle = Bundle::without_user().sleeping().set("/linux/cgroupsPath", json!(format!("/{id}")));
+    let pid = runtime.start(&bundle.join("ipc", Path::new("/proc/self/ns/ipc")), &id);
+    assert_eq!(written(&inotify), [OsString::new(); 0]);
+    assert_eq!(std::fs::read_to_string(dir.join("cgroup.procs")).unwrap().trim(), pid.to_string());
+    runtime.call(["delete", "--force", &id]).ok();
 }

@@ -83,14 +83,14 @@ fn the_estimate_and_the_remedy_follow_the_limit_of_open_files() {
     }
     let [few, more] = [512, 1024].map(|files| with_files(files, &["--json"]).ok().json());
     for (report, files) in [(&few, 512), (&more, 1024)] {
-        assert_eq!(report["capacity"]["containers"], (files - 64) / 7, "{}", report["capacity"]);
+        assert_eq!(report["capacity"]["containers"], (files - 64) / 4, "{}", report["capacity"]);
         assert_eq!(report["capacity"]["bounds"][0]["name"], "RLIMIT_NOFILE");
         let check = check(report, "RLIMIT_NOFILE");
         assert_eq!(check["level"], "limited");
         assert!(check["remedy"][0].as_str().unwrap().starts_with("ulimit -n "), "{check}");
     }
     let text = with_files(512, &[]).ok().stdout;
-    assert!(text.contains("about 64 more containers fit here") && text.contains("$ ulimit -n "), "{text}");
+    assert!(text.contains("about 112 more containers fit here") && text.contains("$ ulimit -n "), "{text}");
     let large = with_files(1024, &["--json", "--memory", "8G"]).ok().json();
     let containers = large["capacity"]["containers"].as_u64().unwrap();
     assert!(containers < more["capacity"]["containers"].as_u64().unwrap(), "memory counts: {containers}");

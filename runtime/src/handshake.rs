@@ -5,7 +5,8 @@
 //! ```text
 //! parent                         init
 //!   ── Mapped ─────────────────▶   id maps are written (a created user namespace only)
-//!   ── Joined ─────────────────▶   it is in its cgroup
+//!   ◀───────────────── Entered ──  (`exec`) it has joined the cgroups that it joins itself
+//!   ── Joined ─────────────────▶   it is in its cgroup, but for those that it joins itself
 //!   ◀──────────── MountsReady ──   (only when there are hooks for the parent)
 //!   ── HooksDone ──────────────▶
 //!   ◀─────────────────── Ready ──  all is set up
@@ -27,7 +28,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 pub enum ToInit {
     /// The id maps are written.
     Mapped,
-    /// Init is in its cgroup.
+    /// Init is in its cgroup, as far as it does not join that itself.
     Joined,
     /// The parent's hooks have run.
     HooksDone,
@@ -40,6 +41,8 @@ pub enum ToInit {
 /// What init says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ToParent {
+    /// The process has joined the cgroups that it joins itself.
+    Entered,
     /// Everything is mounted; the parent's hooks may run.
     MountsReady,
     /// All is set up.
@@ -93,6 +96,7 @@ impl Message for ToParent {
 
     fn encode(&self) -> Vec<u8> {
         match self {
+            Self::Entered => vec![b'E'],
             Self::MountsReady => vec![b'M'],
             Self::Ready => vec![b'R'],
             Self::Executing => vec![b'X'],
@@ -102,6 +106,7 @@ impl Message for ToParent {
 
     fn decode(packet: &[u8]) -> Option<Self> {
         match packet.split_first()? {
+            (b'E', []) => Some(Self::Entered),
             (b'M', []) => Some(Self::MountsReady),
             (b'R', []) => Some(Self::Ready),
             (b'X', []) => Some(Self::Executing),
@@ -223,7 +228,9 @@ mod tests {
             assert_eq!(init.hear().unwrap(), Some(message));
         }
         let failure = Failure { errno: 2, pointer: "/mounts/0".into(), ..Failure::default() };
-        for message in [ToParent::MountsReady, ToParent::Ready, ToParent::Failed(Box::new(failure))] {
+        for message in
+            [ToParent::Entered, ToParent::MountsReady, ToParent::Ready, ToParent::Failed(Box::new(failure))]
+        {
             init.say(&message).unwrap();
             assert_eq!(parent.hear().unwrap(), Some(message));
         }

@@ -352,12 +352,12 @@ mod tests {
     fn open_files() {
         let mut facts = debian();
         facts.limits.nofile = (1024, 1024);
-        assert_eq!(narrowest(&facts), ("RLIMIT_NOFILE".to_owned(), (1024 - 64) / 7));
+        assert_eq!(narrowest(&facts), ("RLIMIT_NOFILE".to_owned(), (1024 - 64) / 4));
         let check = check(&facts, "RLIMIT_NOFILE");
         assert_eq!(check.level, Level::Limited);
         assert!(check.remedy.contains("ulimit -n 1048576") && check.remedy.contains("LimitNOFILE=1048576"));
         facts.limits.nofile.1 = 4096;
-        assert_eq!(narrowest(&facts).1, (4096 - 64) / 7, "the daemon raises the soft limit");
+        assert_eq!(narrowest(&facts).1, (4096 - 64) / 4, "the daemon raises the soft limit");
         facts.limits.nofile.1 = 10;
         assert_eq!(super::judge(&estimate(&facts, Ask::default()))[0].level, Level::Missing);
     }

@@ -22,9 +22,9 @@ pub const TASKS: u64 = 2;
 pub const TASKS_OF_CONTAINER: u64 = 1;
 /// Those in the cgroup of the daemon: the shim's.
 pub const TASKS_BESIDE_DAEMON: u64 = 1;
-/// Descriptors in the daemon: three pidfds, the two pipes of the output and the two memories with what the
-/// shim has read and not logged.
-pub const DAEMON_DESCRIPTORS: u64 = 7;
+/// Descriptors in the daemon: three pidfds, and a socket with the rest packed in it: the two pipes of the output and
+/// the two memories with what the shim has read and not logged.
+pub const DAEMON_DESCRIPTORS: u64 = 4;
 /// Descriptors of the daemon for itself and its clients.
 pub const DAEMON_DESCRIPTORS_BASE: u64 = 64;
 /// Open files of all processes: (1615 - 320) / 50.

@@ -9,7 +9,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::io::unix::AsyncFd;
@@ -28,6 +28,8 @@ struct Shared {
     /// `None` where the kernel gives no more of them.
     inotify: Option<Inotify>,
     files: Mutex<Files>,
+    /// How many [`Sight`]s there are.
+    sights: AtomicUsize,
 }
 
 /// Who follows each file. The kernel has one number for a file, however often it is asked for it.
@@ -53,7 +55,7 @@ impl Changes {
             tracing::warn!(%error, "files are looked at every 250 ms: raise fs.inotify.max_user_instances");
         });
         let (inotify, readable) = heard.ok().unzip();
-        let shared = Arc::new(Shared { inotify, files: Mutex::default() });
+        let shared = Arc::new(Shared { inotify, files: Mutex::default(), sights: AtomicUsize::new(0) });
         if let Some(readable) = readable {
             tokio::spawn(listen(readable, Arc::clone(&shared)));
         }
@@ -63,6 +65,7 @@ impl Changes {
     /// A file, to be looked at whenever [`Sight::changed`] returns; the first time it does so as soon as there
     /// is one.
     pub fn of(&self, path: &Path) -> Sight {
+        self.0.sights.fetch_add(1, Ordering::Relaxed);
         Sight { changes: self.clone(), path: path.into(), followed: None, asked: None, seen: None }
     }
 }
@@ -183,6 +186,11 @@ pub struct Sight {
 }
 
 impl Sight {
+    /// How many files are followed in all.
+    pub fn of_all(&self) -> usize {
+        self.changes.0.sights.load(Ordering::Relaxed)
+    }
+
     /// Returns when there may be something new in it, or another file has its name. Can be dropped
     /// without missing any of it.
     pub async fn changed(&mut self) {
@@ -226,6 +234,12 @@ impl Sight {
             Err(_) => None,
         };
         self.followed.is_some()
+    }
+}
+
+impl Drop for Sight {
+    fn drop(&mut self) {
+        self.changes.0.sights.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -346,7 +360,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("journal");
         std::fs::write(&path, "one").unwrap();
-        let changes = Changes(Arc::new(Shared { inotify: None, files: Mutex::default() }));
+        let changes =
+            Changes(Arc::new(Shared { inotify: None, files: Mutex::default(), sights: AtomicUsize::new(0) }));
         let mut sight = changes.of(&path);
         assert!(hears(&mut sight).await && sight.followed.is_none());
         assert!(hears_nothing(&mut sight).await);

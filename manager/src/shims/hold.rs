@@ -5,14 +5,15 @@
 //! The manager reads none of them; they are handed to the shim that takes over.
 //!
 //! What is kept is copied from the shim (pidfd_getfd(2)), or opened anew below its
-//! `/proc/PID/fd` where that is not allowed, which a terminal does not support.
+//! `/proc/PID/fd` where that is not allowed, which a terminal does not support. All of it but the
+//! pidfd is in a [`Parcel`], which takes one descriptor.
 
+use super::parcel::Parcel;
 use super::{Init, Pipe, Terminal};
 use crate::model::Ending;
 use crate::sys;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, socketpair};
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io;
@@ -42,9 +43,53 @@ pub struct Held {
     /// Where it is listed, and as whose.
     listed: Option<(Kept, String)>,
     init: OwnedFd,
-    pipes: [Option<OwnedFd>; 2],
-    hands: [Option<OwnedFd>; 2],
-    terminal: Option<OwnedFd>,
+    output: Output,
+}
+
+/// What output passes through.
+#[derive(Debug, Default)]
+struct Output {
+    /// What each is called by `--adopt`, and its number: that of the file, or of the terminal.
+    known: Vec<(u8, u64)>,
+    /// The same, packed.
+    parcel: Option<Parcel>,
+    /// Where they could not be.
+    open: Vec<(u8, OwnedFd)>,
+}
+
+/// What `--adopt` calls the reading ends of stdout and stderr, the memories of the two, and the terminal.
+const PIPES: [u8; 2] = [b'o', b'e'];
+const HANDS: [u8; 2] = [b'O', b'E'];
+const TERMINAL: u8 = b't';
+
+impl Output {
+    fn knows(&self, name: u8, number: u64) -> bool {
+        self.known.contains(&(name, number))
+    }
+
+    /// Adds these, in place of what had their names. What cannot be packed stays open.
+    fn add(&mut self, new: Vec<(u8, u64, OwnedFd)>) -> io::Result<()> {
+        let mut all = self.copies()?;
+        for (name, number, fd) in new {
+            self.known.retain(|(known, _)| *known != name);
+            all.retain(|(known, _)| *known != name);
+            self.known.push((name, number));
+            all.push((name, fd));
+        }
+        self.parcel = Parcel::pack(&all)
+            .inspect_err(|error| tracing::debug!(%error, "descriptors stay open, for they cannot be packed"))
+            .ok();
+        self.open = if self.parcel.is_some() { Vec::new() } else { all };
+        Ok(())
+    }
+
+    /// A descriptor of each.
+    fn copies(&self) -> io::Result<Vec<(u8, OwnedFd)>> {
+        match &self.parcel {
+            Some(parcel) => parcel.contents(),
+            None => self.open.iter().map(|(name, fd)| Ok((*name, fd.try_clone()?))).collect(),
+        }
+    }
 }
 
 impl Held {
@@ -58,9 +103,7 @@ impl Held {
         (start_time(init.pid) == Some(init.start_time)).then_some(Self {
             listed: None,
             init: held,
-            pipes: [None, None],
-            hands: [None, None],
-            terminal: None,
+            output: Output::default(),
         })
     }
 
@@ -69,45 +112,48 @@ impl Held {
     #[must_use]
     pub fn with_output(mut self, init: &Init, shim: Option<i32>) -> Self {
         let Some(shim) = shim.and_then(|pid| Shim::of(pid).ok()) else { return self };
-        let kept = self.pipes.iter_mut().chain(&mut self.hands);
-        for (kept, wanted) in kept.zip(init.ends.pipes.iter().chain(&init.ends.hands)) {
-            let Some(wanted) = wanted else { continue };
-            if !kept.as_ref().is_some_and(|kept| is(kept, *wanted)) {
-                *kept = shim.file(*wanted).unwrap_or_else(|error| {
-                    tracing::debug!(%error, shim = shim.pid, "output is not kept for another shim");
-                    None
-                });
+        let named = PIPES.into_iter().zip(init.ends.pipes).chain(HANDS.into_iter().zip(init.ends.hands));
+        let mut new = Vec::new();
+        for (name, wanted) in named.filter_map(|(name, wanted)| Some((name, wanted?))) {
+            if self.output.knows(name, wanted.inode) {
+                continue;
             }
+            let file = shim.file(wanted).unwrap_or_else(|error| {
+                tracing::debug!(%error, shim = shim.pid, "output is not kept for another shim");
+                None
+            });
+            new.extend(file.map(|file| (name, wanted.inode, file)));
         }
         // The memory has proven whose descriptors these are.
-        if let (Some(wanted), None, Some(_)) = (init.ends.terminal, &self.terminal, &self.hands[0]) {
-            self.terminal = shim.terminal(wanted).ok().flatten();
+        let [hand, _] = init.ends.hands;
+        let proven = hand.is_some_and(|hand| {
+            self.output.knows(HANDS[0], hand.inode) || new.iter().any(|(name, ..)| *name == HANDS[0])
+        });
+        if let Some(wanted) = init.ends.terminal.filter(|_| proven)
+            && !self.output.knows(TERMINAL, wanted.number.into())
+        {
+            let terminal = shim.terminal(wanted).ok().flatten();
+            new.extend(terminal.map(|terminal| (TERMINAL, wanted.number.into(), terminal)));
+        }
+        if !new.is_empty()
+            && let Err(error) = self.output.add(new)
+        {
+            tracing::debug!(%error, shim = shim.pid, "output is not kept for another shim");
         }
         self
     }
 
     /// Puts its descriptors on the list, as those of the container `id`; they are taken off it with this.
     pub fn list(&mut self, kept: &Kept, id: &str) {
-        let fds: Vec<i32> = self.named().into_iter().filter_map(|(_, fd)| Some(fd?.as_raw_fd())).collect();
+        let output = &self.output;
+        let parcel = output.parcel.iter().map(AsRawFd::as_raw_fd);
+        let open = output.open.iter().map(|(_, fd)| fd.as_raw_fd());
+        let fds: Vec<i32> = parcel.chain(open).chain([self.init.as_raw_fd()]).collect();
         let mut all = kept.lock();
         all.retain(|_, of| of != id);
         all.extend(fds.into_iter().map(|fd| (fd, id.to_owned())));
         drop(all);
         self.listed = Some((kept.clone(), id.to_owned()));
-    }
-
-    /// All descriptors, by what `--adopt` calls them.
-    fn named(&self) -> [(u8, Option<&OwnedFd>); 6] {
-        let [stdout, stderr] = self.pipes.each_ref().map(Option::as_ref);
-        let [stdout_hand, stderr_hand] = self.hands.each_ref().map(Option::as_ref);
-        [
-            (b'i', Some(&self.init)),
-            (b'o', stdout),
-            (b'e', stderr),
-            (b'O', stdout_hand),
-            (b'E', stderr_hand),
-            (b't', self.terminal.as_ref()),
-        ]
     }
 
     /// Whether init has ended.
@@ -125,14 +171,11 @@ impl Held {
     /// The other end of a socket with one message, as the shim's `--adopt` expects it.
     ///
     /// # Errors
-    /// Of socketpair(2) and sendmsg(2).
+    /// Of socketpair(2), sendmsg(2) and recvmsg(2).
     pub fn send(&self) -> io::Result<OwnedFd> {
-        let (names, fds): (Vec<u8>, Vec<i32>) =
-            self.named().into_iter().filter_map(|(name, fd)| Some((name, fd?.as_raw_fd()))).unzip();
-        let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)?;
-        let rights = [ControlMessage::ScmRights(&fds)];
-        sendmsg::<()>(ours.as_raw_fd(), &[io::IoSlice::new(&names)], &rights, MsgFlags::empty(), None)?;
-        Ok(theirs)
+        let mut all = vec![(b'i', self.init.try_clone()?)];
+        all.extend(self.output.copies()?);
+        Ok(Parcel::pack(&all)?.into())
     }
 }
 

@@ -1,7 +1,7 @@
 //! The manager's side of the shims: starting one ([`spawn`]), calling it with a
 //! deadline ([`client`], [`exec`], [`probe`]) over a connection that is given up when it is not used
 //! ([`link`]), following its journal ([`watch`], [`changes`], [`journal`]), and
-//! what is kept for the case that it is killed ([`hold`]), and the runtime itself
+//! what is kept for the case that it is killed ([`hold`], packed in a [`parcel`]), and the runtime itself
 //! for what a dead shim has left ([`runtime`]). Knows the
 //! wire of `sextant.shim.v1` ([`wire`]) and decides nothing about containers:
 //! that is [`crate::engine`].
@@ -12,6 +12,7 @@ pub mod exec;
 pub mod hold;
 pub mod journal;
 mod link;
+pub(crate) mod parcel;
 pub mod probe;
 pub mod runtime;
 pub mod spawn;

@@ -15,8 +15,10 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-/// How often a silent shim is asked whether it lives.
+/// How often a silent shim is asked whether it lives; where there are many, not so often.
 const HEARTBEAT: Duration = Duration::from_secs(10);
+/// Time between the questions to all of them together: each takes 1.2 ms of CPU here, and 0.5 in the shim.
+const QUESTION: Duration = Duration::from_millis(40);
 /// How often one that did not answer is asked.
 const DOUBT: Duration = Duration::from_secs(1);
 /// How often it is looked at whether its connection is used.
@@ -105,7 +107,7 @@ async fn follow(
                     Ok(state) => {
                         *pause = FIRST_PAUSE;
                         process.is(state.process);
-                        (News::Heard { shim_pid: state.shim_pid, dropped: state.dropped }, HEARTBEAT)
+                        (News::Heard { shim_pid: state.shim_pid, dropped: state.dropped }, heartbeat(sight.of_all()))
                     }
                     // It may be gone, which is not the same as silent.
                     Err(error @ Error::Unreachable { .. }) => return Ok(error.chain()),
@@ -120,6 +122,11 @@ async fn follow(
             }
         }
     }
+}
+
+/// Time between two questions to a shim of so many: idle containers cost the same however many they are.
+fn heartbeat(shims: usize) -> Duration {
+    HEARTBEAT.max(QUESTION.saturating_mul(u32::try_from(shims).unwrap_or(u32::MAX)))
 }
 
 /// The shim's process, once it is known.
@@ -158,5 +165,11 @@ mod tests {
     #[test]
     fn a_task_that_waits_is_small() {
         assert!(bytes(watch) <= 1024, "{} bytes", bytes(watch));
+    }
+
+    #[test]
+    fn many_shims_are_asked_as_often_as_some() {
+        assert_eq!((heartbeat(1), heartbeat(250)), (HEARTBEAT, HEARTBEAT));
+        assert_eq!((heartbeat(1000), heartbeat(4000)), (Duration::from_secs(40), Duration::from_secs(160)));
     }
 }

@@ -4,6 +4,7 @@
 pub(crate) mod ns;
 pub(crate) mod pause;
 pub(crate) mod probe;
+pub(crate) mod rights;
 
 use crate::model::Ending;
 use nix::errno::Errno;

@@ -4,6 +4,7 @@
 use super::devices::Devices;
 use super::files::{self, Made};
 use super::handle::{Cgroup, Dir};
+use super::join::Joiner;
 use super::layout::Version;
 use super::plan::{CgroupPlan, Directory, MayLack, Necessity, Setting};
 use super::{device_program, procs};
@@ -75,10 +76,11 @@ fn is_forbidden(failure: &Failure) -> bool {
 }
 
 fn build(plan: &CgroupPlan, trail: &mut Trail) -> Result<Cgroup, Failure> {
+    let joiner = Joiner::of_caller(plan.unit.is_some());
     let mut dirs = Vec::with_capacity(plan.directories.len());
     for directory in &plan.directories {
         let fd = descend_again(directory, trail, plan.unit.is_some())?;
-        dirs.push(Dir::made(directory, fd)?);
+        dirs.push(Dir::made(directory, fd, joiner)?);
     }
     for setting in &plan.settings {
         apply(&dirs, setting, StageKind::Cgroup)?;

@@ -3,10 +3,11 @@
 
 use super::create::{create, failure, guard};
 use super::files;
+use super::join::{Door, Joiner};
 use super::layout::{Layout, Version};
 use super::plan::{CgroupPlan, Directory};
 use super::procs::{self, is_gone};
-use super::systemd::{Instance, Line, Started, Unit};
+use super::systemd::{Line, Started, Unit};
 use crate::contract::CGROUP_OWNER;
 use crate::contract::report::{Failure, StageKind};
 use serde::{Deserialize, Serialize};
@@ -47,29 +48,29 @@ pub(super) struct Dir {
     pub(super) version: Version,
     pub(super) path: PathBuf,
     pub(super) fd: OnceCell<OwnedFd>,
-    /// `cgroup.procs`, opened ahead of the join.
-    pub(super) procs: Option<OwnedFd>,
+    /// What the join is written to, opened ahead of it.
+    pub(super) door: Option<Door>,
 }
 
 impl Dir {
     /// A directory just made.
-    pub(super) fn made(directory: &Directory, fd: OwnedFd) -> Result<Self, Failure> {
+    pub(super) fn made(directory: &Directory, fd: OwnedFd, who: Joiner) -> Result<Self, Failure> {
         let path = directory.mount.join(&directory.path);
-        let procs = files::open_writable(fd.as_fd(), "cgroup.procs").map_err(|e| {
-            failure(StageKind::Cgroup, "prepare to join the cgroup".into(), e, &path.join("cgroup.procs"))
+        let door = Door::open(fd.as_fd(), directory.version, who).map_err(|e| {
+            failure(StageKind::Cgroup, "prepare to join the cgroup".into(), e, &path.join(who.file()))
         })?;
         Ok(Self {
             hierarchy: directory.hierarchy.clone(),
             version: directory.version,
             path,
             fd: OnceCell::from(fd),
-            procs: Some(procs),
+            door: Some(door),
         })
     }
 
     fn known(hierarchy: &str, path: &Path) -> Self {
         let version = if hierarchy.is_empty() { Version::V2 } else { Version::V1 };
-        Self { hierarchy: hierarchy.into(), version, path: path.into(), fd: OnceCell::new(), procs: None }
+        Self { hierarchy: hierarchy.into(), version, path: path.into(), fd: OnceCell::new(), door: None }
     }
 
     /// Its descriptor, where it is open.
@@ -92,22 +93,6 @@ impl Dir {
     /// Whether `controller` is in its hierarchy (version 1).
     pub(super) fn has(&self, controller: &str) -> bool {
         self.version == Version::V1 && self.hierarchy.split(',').any(|c| c == controller)
-    }
-
-    fn join(&self, pid: i32) -> Result<(), Failure> {
-        let value = pid.to_string();
-        let result = match (&self.procs, self.open()) {
-            (Some(procs), _) => files::write_to(procs.as_fd(), "cgroup.procs", &value),
-            (None, Ok(Some(fd))) => files::write(fd, "cgroup.procs", &value),
-            (None, Ok(None)) => return Ok(()),
-            (None, Err(error)) => Err(error),
-        };
-        result.map_err(|error| Failure {
-            hint: "the process may have ended; or real-time processes need cpu.rt_runtime_us, \
-                   and a version 2 cgroup with controllers for its children takes no process"
-                .into(),
-            ..failure(StageKind::CgroupJoin, format!("move process {pid} into the cgroup"), error, &self.path)
-        })
     }
 
     /// One try at removing it.
@@ -135,7 +120,7 @@ pub struct Cgroup {
     warnings: Vec<String>,
     unit: Option<Unit>,
     /// What keeps the unit from ending before init is in it.
-    holder: RefCell<Started>,
+    pub(super) holder: RefCell<Started>,
     /// To its manager, opened ahead of a join that only this can make.
     pub(super) line: RefCell<Option<Line>>,
 }
@@ -206,49 +191,6 @@ impl Cgroup {
     pub fn paths(&self) -> CgroupPaths {
         let paths = self.dirs.iter().map(|d| (d.hierarchy.clone(), d.path.clone())).collect();
         CgroupPaths { layout: self.layout, paths, systemd: self.unit.clone() }
-    }
-
-    /// The directory for CLONE_INTO_CGROUP (clone3(2)): the unified
-    /// hierarchy's. `None` where there is none, or it is gone; or in a unit of systemd
-    /// whose first process still counts against its limit, or to which only systemd
-    /// may move a process. [`Cgroup::join_unified`] is the way then.
-    pub fn join_fd(&self) -> Option<BorrowedFd<'_>> {
-        if let Some(unit) = &self.unit
-            && (unit.instance == Instance::User || self.holder.borrow().is_some())
-        {
-            return None;
-        }
-        self.unified().and_then(|dir| dir.open().ok().flatten())
-    }
-
-    /// Moves process `pid` into the version 1 hierarchies (a process made with
-    /// [`Cgroup::join_fd`] is in the unified one already). The freezer comes
-    /// last: a process that joins a frozen cgroup stops there. What holds the place
-    /// of the first process ends with this, so it is the last step of joining.
-    ///
-    /// # Errors
-    /// The write that failed.
-    pub fn join(&self, pid: i32) -> Result<(), Failure> {
-        let (freezer, others): (Vec<_>, Vec<_>) =
-            self.dirs.iter().filter(|d| d.version == Version::V1).partition(|d| d.has("freezer"));
-        others.into_iter().chain(freezer).try_for_each(|dir| dir.join(pid))?;
-        drop(self.holder.take());
-        Ok(())
-    }
-
-    /// Moves process `pid` into the unified hierarchy, where clone3(2) could not.
-    ///
-    /// # Errors
-    /// The write that failed.
-    pub fn join_unified(&self, pid: i32) -> Result<(), Failure> {
-        let Some(dir) = self.unified() else { return Ok(()) };
-        match (dir.join(pid), &self.unit) {
-            (Err(failure), Some(unit)) if [libc::EACCES, libc::EPERM].contains(&failure.errno) => {
-                let inside = dir.path.iter().skip_while(|part| *part != unit.name.as_str()).skip(1);
-                unit.attach(self.line.take(), &inside.collect::<PathBuf>(), pid)
-            }
-            (result, _) => result,
-        }
     }
 
     /// Its processes and those of its sub-cgroups, as the caller's pid

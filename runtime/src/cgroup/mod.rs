@@ -13,6 +13,7 @@ pub mod device_program;
 pub mod devices;
 mod files;
 pub mod handle;
+mod join;
 pub mod layout;
 pub mod oom;
 mod owner;

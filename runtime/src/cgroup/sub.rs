@@ -5,6 +5,7 @@
 use super::create::failure;
 use super::files;
 use super::handle::{Cgroup, Dir};
+use super::join::{Door, Joiner};
 use super::procs;
 use super::systemd::Unit;
 use crate::contract::report::{Failure, StageKind};
@@ -102,6 +103,7 @@ impl Cgroup {
                 ..Failure::default()
             });
         }
+        let joiner = Joiner::of_caller(self.unit().is_some());
         for dir in &mut self.dirs {
             let wrap = |e: Error, path: &Path| failure(StageKind::Cgroup, attempted.into(), e, path);
             if let Some(below) = subs.path_for(dir) {
@@ -114,7 +116,7 @@ impl Cgroup {
                 dir.path = path;
             }
             let fd = dir.present().map_err(|e| wrap(e, &dir.path))?;
-            dir.procs = Some(files::open_writable(fd, "cgroup.procs").map_err(|e| wrap(e, &dir.path))?);
+            dir.door = Some(Door::open(fd, dir.version, joiner).map_err(|e| wrap(e, &dir.path))?);
         }
         self.line = RefCell::new(self.unit().and_then(Unit::line));
         Ok(self)

@@ -19,8 +19,8 @@ use std::os::fd::AsFd;
 pub(super) enum Born {
     /// It did (`CLONE_INTO_CGROUP`).
     Inside,
-    /// A helper cloned it, that has joined namespaces, or the cgroup takes no clone: it
-    /// has to be put there.
+    /// A helper cloned it, that has joined namespaces behind which the cgroup takes no clone, or it
+    /// takes none at all: it has to be put there.
     Beside,
 }
 
@@ -52,12 +52,15 @@ impl Creation<'_> {
         if ns.user == Namespace::Create {
             channel.say(&ToInit::Mapped)?;
         }
-        self.report.stage(StageKind::CgroupJoin, "", || {
-            if how == Born::Beside {
-                self.cgroup.join_unified(pid).map_err(Box::new)?;
-            }
-            self.cgroup.join(pid).map_err(Box::new)
-        })?;
+        let enters = self.cgroup.is_entered();
+        if how == Born::Beside || !enters {
+            self.report.stage(StageKind::CgroupJoin, "", || {
+                if how == Born::Beside {
+                    self.cgroup.join_unified(pid).map_err(Box::new)?;
+                }
+                if enters { Ok(()) } else { self.cgroup.join(pid).map_err(Box::new) }
+            })?;
+        }
         channel.say(&ToInit::Joined)?;
         free_affinity(pid);
         Ok(())
@@ -84,7 +87,7 @@ impl Creation<'_> {
                     return limit(pid, &self.plan.process, self.report);
                 }
                 Some(ToParent::Failed(failure)) => return Err(failure),
-                Some(ToParent::Executing) => {
+                Some(ToParent::Executing | ToParent::Entered) => {
                     return Err(refuse("follow the handshake", "init went on too early"));
                 }
                 None => return Err(died(pid)),

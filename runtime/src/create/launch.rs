@@ -7,13 +7,14 @@ use crate::handshake::{InitSide, ParentSide};
 use crate::init::{Init, StartBy, Task};
 use crate::listener::Connected;
 use crate::namespaces::{self, Joined};
+use crate::plan::NamespaceKind;
 use crate::report::{Attempt, Outcome, Place, refuse};
 use crate::rootfs::sources::Sources;
 use crate::sys;
 use crate::sys::process::{Cloned, Parentage, clone3};
 use nix::errno::Errno;
 use nix::sched::CloneFlags;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 /// What goes over to init, and what has to stay behind.
 pub(super) struct Launched {
@@ -37,6 +38,13 @@ pub(super) struct Child {
 }
 
 impl Creation<'_> {
+    /// The cgroup into which init is cloned. None after a user namespace was joined, in which there is no right to,
+    /// or a cgroup namespace, whose border cannot be crossed (`nsdelegate`).
+    pub(super) fn born_into(&self, joined: &[Joined]) -> Option<BorrowedFd<'_>> {
+        let borders = [NamespaceKind::User, NamespaceKind::Cgroup];
+        self.cgroup.join_fd().filter(|_| !joined.iter().any(|ns| borders.contains(&ns.kind)))
+    }
+
     /// Clones init.
     pub(super) fn launch(&self, launched: Launched, joined: &[Joined]) -> Outcome<Child> {
         let flags = namespaces::clone_flags(&self.plan.namespaces);
@@ -44,7 +52,7 @@ impl Creation<'_> {
             return self.launch_joining(launched, joined, flags);
         }
         let cloned = self.report.stage_of_clone(|| {
-            clone3(flags, Parentage::Child, self.cgroup.join_fd())
+            clone3(flags, Parentage::Child, self.born_into(joined))
                 .attempt(|| "clone the container's init".into())
                 .map_err(|mut failure| {
                     failure.hint = hint_of_clone(Errno::from_raw(failure.errno));
@@ -70,7 +78,7 @@ impl Creation<'_> {
         let stage = joined.first().map_or(StageKind::Clone, |ns| namespaces::stage(ns.kind));
         self.report.stage(stage, kinds.join(","), || namespaces::join_all(joined))?;
         self.report.stage_of_clone(|| {
-            clone3(flags, Parentage::Sibling, None)
+            clone3(flags, Parentage::Sibling, self.born_into(joined))
                 .attempt(|| "clone the container's init".into())
                 .hint(Errno::EINVAL, "a pid namespace cannot be created in a user namespace that is joined with another pid namespace")
         })
@@ -97,7 +105,8 @@ impl Creation<'_> {
             console,
             pivot: self.request.pivot,
             keyring: self.request.keyring,
-            cgroup: self.stored.cgroup.unified(),
+            cgroup: &self.cgroup,
+            unified: self.stored.cgroup.unified(),
         }
         .run()
     }

@@ -243,8 +243,7 @@ impl Creation<'_> {
             Mode::Create => StartBy::Socket(self.directory.listen()?),
             Mode::Run => StartBy::Parent,
         };
-        let inside = joined.is_empty() && self.cgroup.join_fd().is_some();
-        let how = if inside { Born::Inside } else { Born::Beside };
+        let how = if self.born_into(&joined).is_some() { Born::Inside } else { Born::Beside };
         let (channel, side) = handshake::pair()?;
         let listener = self.listener()?;
         let launched = Launched { channel, side, sources, start, console, listener };

@@ -53,7 +53,7 @@ impl Entering<'_> {
             drop(channel);
             let process = self.process;
             let task = Task { process, channel: side, report: self.report, start, passed, listener };
-            Joining { task, id: self.id, user_of, console, keyring: self.keyring }.run()
+            Joining { task, id: self.id, cgroup: &self.cgroup, user_of, console, keyring: self.keyring }.run()
         };
         let how = self.join()?;
         let (cloned, placed) = match how {

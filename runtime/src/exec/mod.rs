@@ -187,12 +187,18 @@ impl Entering<'_> {
         if let (launch::Born::Direct, Some(score), Some(proc)) = (how, self.process.oom_score_adj, proc) {
             attend::set_oom_score(&pid.to_string(), score, proc, self.report)?;
         }
-        self.report.stage(StageKind::CgroupJoin, "", || {
-            if placed == launch::Placed::Outside {
-                self.cgroup.join_unified(pid).map_err(Box::new)?;
-            }
-            self.cgroup.join(pid).map_err(Box::new)
-        })?;
+        let enters = self.cgroup.is_entered();
+        if placed == launch::Placed::Outside || !enters {
+            self.report.stage(StageKind::CgroupJoin, "", || {
+                if placed == launch::Placed::Outside {
+                    self.cgroup.join_unified(pid).map_err(Box::new)?;
+                }
+                if enters { Ok(()) } else { self.cgroup.join(pid).map_err(Box::new) }
+            })?;
+        }
+        if enters {
+            hear(channel, &ToParent::Entered)?;
+        }
         if let Some(place) = self.resctrl {
             self.report.stage(StageKind::IntelRdt, place.group.display().to_string(), || place.join(pid))?;
         }
@@ -204,12 +210,7 @@ impl Entering<'_> {
             (None, None) => attend::free_affinity(pid),
         }
         channel.say(&ToInit::Joined)?;
-        match channel.hear()? {
-            Some(ToParent::Ready) => {}
-            Some(ToParent::Failed(failure)) => return Err(failure),
-            Some(other) => return Err(refuse("follow the handshake", format!("the process said {other:?}"))),
-            None => return Err(died()),
-        }
+        hear(channel, &ToParent::Ready)?;
         attend::schedule(pid, self.process, self.report)?;
         attend::limit(pid, self.process, self.report)
     }
@@ -229,6 +230,16 @@ impl Entered {
     /// Takes it back. The failure is what the user has to see.
     pub fn undo(&self, failure: Box<Failure>) -> Box<Failure> {
         end(self.pid, attend::last_words(failure, &self.channel))
+    }
+}
+
+/// Waits for this message of the process.
+fn hear(channel: &ParentSide, message: &ToParent) -> Outcome<()> {
+    match channel.hear()? {
+        Some(heard) if heard == *message => Ok(()),
+        Some(ToParent::Failed(failure)) => Err(failure),
+        Some(other) => Err(refuse("follow the handshake", format!("the process said {other:?}"))),
+        None => Err(died()),
     }
 }
 

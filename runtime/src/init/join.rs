@@ -4,6 +4,7 @@
 //! last part of a container's init, [`Task`].
 
 use super::{Keyring, Task, attributes, identity};
+use crate::cgroup::Cgroup;
 use crate::contract::report::StageKind;
 use crate::handshake::{ToInit, ToParent};
 use crate::namespaces;
@@ -21,6 +22,8 @@ pub struct Joining<'a> {
     pub task: Task<'a>,
     /// The container's id.
     pub id: &'a str,
+    /// The cgroup that it joins.
+    pub cgroup: &'a Cgroup,
     /// A pidfd of the container's init, where its user namespace is still to be joined.
     pub user_of: Option<BorrowedFd<'a>>,
     /// Where the terminal's master goes.
@@ -47,7 +50,13 @@ impl Joining<'_> {
         // First of all: from now on the container can see this process (CVE-2016-9962).
         let user_of = self.user_of.as_ref().map(AsRawFd::as_raw_fd);
         let console = self.console.as_ref().map(AsRawFd::as_raw_fd);
-        self.task.close_leaks(&[user_of, console].into_iter().flatten().collect::<Vec<_>>())?;
+        let kept = [user_of, console].into_iter().flatten();
+        self.task.close_leaks(&kept.clone().chain(self.cgroup.doors()).collect::<Vec<_>>())?;
+        if self.cgroup.is_entered() {
+            self.task.report.stage(StageKind::CgroupJoin, "", || self.cgroup.enter().map_err(Box::new))?;
+            self.task.channel.say(&ToParent::Entered)?;
+            self.task.close_leaks(&kept.collect::<Vec<_>>())?;
+        }
         identity::reset_signals().attempt(|| "reset the signals".into())?;
         nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
         // EPERM: it is the leader of a session already.

@@ -11,6 +11,7 @@ mod join;
 pub use exec::Task;
 pub use join::Joining;
 
+use crate::cgroup::Cgroup;
 use crate::contract::report::{Stage, StageKind};
 use crate::contract::state::{State, Status};
 use crate::handshake::{ToInit, ToParent};
@@ -77,8 +78,10 @@ pub struct Init<'a> {
     pub pivot: Pivot,
     /// Whether it gets a session keyring of its own.
     pub keyring: Keyring,
-    /// Its cgroup, where the host has version 2 alone and it got one.
-    pub cgroup: Option<&'a Path>,
+    /// The cgroup that it joins.
+    pub cgroup: &'a Cgroup,
+    /// Where that is, if the host has version 2 alone and it got one.
+    pub unified: Option<&'a Path>,
 }
 
 impl Init<'_> {
@@ -179,7 +182,7 @@ impl Init<'_> {
             .report
             .stage(StageKind::Rootfs, plan.rootfs.path.to_string_lossy(), || Self::attach(root))?;
         let cgroupns = match plan.namespaces.cgroup {
-            Namespace::Host => Cgroupns::Host { unified: self.cgroup },
+            Namespace::Host => Cgroupns::Host { unified: self.unified },
             Namespace::Create | Namespace::Join { .. } => Cgroupns::Own,
         };
         let mut in_cgroup = false;
@@ -263,6 +266,9 @@ impl Init<'_> {
 
     fn join_cgroup(&self) -> Outcome<()> {
         self.task.expect(ToInit::Joined)?;
+        if self.cgroup.is_entered() {
+            self.report.stage(StageKind::CgroupJoin, "", || self.cgroup.enter().map_err(Box::new))?;
+        }
         let cgroup = &self.plan.namespaces.cgroup;
         self.report.stage(StageKind::NamespaceCgroup, "", || namespaces::cgroup::set_up(cgroup))
     }

@@ -1,4 +1,5 @@
-//! Descriptors of this process that are kept for containers: pidfds, and the memory with output in hand. What
+//! Descriptors of this process that are kept for containers: pidfds, the memory with output in hand, and sockets
+//! that have such descriptors packed in them (`shims/parcel.rs`), as fdinfo tells since Linux 5.12. What
 //! a pidfd of a living process is for, its watcher knows; one of a process that has ended serves nobody but a
 //! container whose exit is still to be told.
 
@@ -19,10 +20,14 @@ pub fn read(lists: &mut Lists) {
         let (claim, what) = if target.starts_with(HAND) {
             (Claim::Nobody, "output in hand".to_owned())
         } else if target.starts_with("anon_inode:[pidfd]") || target.starts_with("pidfd:") {
-            match process(fd) {
+            match info(fd, "Pid:") {
                 Some(pid) if pid > 0 => (Claim::Daemon, format!("pidfd of {pid}")),
                 _ => (Claim::Nobody, "pidfd of a process that has ended".into()),
             }
+        } else if target.starts_with("socket:")
+            && let Some(packed) = info(fd, "scm_fds:").filter(|packed| *packed > 0)
+        {
+            (Claim::Nobody, format!("parcel of {packed} descriptors"))
         } else {
             continue;
         };
@@ -31,10 +36,11 @@ pub fn read(lists: &mut Lists) {
     }
 }
 
-/// The process of a pidfd; -1 when that has ended and was reaped (proc_pid_fdinfo(5)).
-fn process(fd: i32) -> Option<i32> {
+/// What the kernel says of a descriptor (proc_pid_fdinfo(5)): of a pidfd the process, -1 when that has ended and
+/// was reaped.
+fn info(fd: i32, key: &str) -> Option<i32> {
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
-    info.lines().find_map(|line| line.strip_prefix("Pid:"))?.trim().parse().ok()
+    info.lines().find_map(|line| line.strip_prefix(key))?.trim().parse().ok()
 }
 
 /// What tells it from another one of the same number.
@@ -47,7 +53,29 @@ pub fn identity(fd: i32) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shims::parcel::Parcel;
     use std::os::fd::AsRawFd;
+
+    #[test]
+    fn a_parcel_is_found() {
+        let parcel = Parcel::pack(&[(b'a', tempfile::tempfile().unwrap().into())]).unwrap();
+        let mut lists = Lists::default();
+        read(&mut lists);
+        let place = Place::Descriptor(parcel.as_raw_fd());
+        let found = lists.objects.into_iter().find(|object| object.place == place);
+        if std::fs::read_to_string(format!("/proc/self/fdinfo/{}", parcel.as_raw_fd()))
+            .unwrap()
+            .contains("scm_fds")
+        {
+            let found = found.unwrap();
+            assert!(
+                found.claim == Claim::Nobody && found.name.ends_with("parcel of 1 descriptors"),
+                "{found:?}"
+            );
+        } else {
+            eprintln!("skipped: this kernel does not tell what is in a socket");
+        }
+    }
 
     #[test]
     fn a_pidfd_of_the_dead_is_found() {
