@@ -282,7 +282,7 @@ fn a_process_that_joins_namespaces_is_cloned_into_its_cgroup() {
     inotify.add_watch(&dir, AddWatchFlags::IN_MODIFY).unwrap();
     let bundle = Bundle::without_user().sleeping().set("/linux/cgroupsPath", json!(format!("/{id}")));
     let pid = runtime.start(&bundle.join("ipc", Path::new("/proc/self/ns/ipc")), &id);
-    assert_eq!(written(&inotify), [OsString::new(); 0]);
+    assert_eq!(written(&inotify), Vec::<OsString>::new());
     assert_eq!(std::fs::read_to_string(dir.join("cgroup.procs")).unwrap().trim(), pid.to_string());
     runtime.call(["delete", "--force", &id]).ok();
 }
