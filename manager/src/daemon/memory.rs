@@ -22,6 +22,8 @@ pub fn share_heaps() {
 /// Gives it back to the host whenever nothing has happened for a while since something did, and once a minute
 /// where that never comes.
 pub(super) async fn give_back(engine: Engine) {
+    // What was read to begin: journals take several times their size in memory.
+    drop(tokio::task::spawn_blocking(sys::give_memory_back).await);
     let mut ticks = tokio::time::interval(LOOK);
     let (mut last, mut given_back_at, mut looks) = (0, 0, 0);
     loop {
