@@ -347,6 +347,7 @@ fn the_cgroup_is_mounted_in_the_layout_of_the_host() {
             assert!(names.iter().any(|n| n == name), "{name} is not in {names:?}");
             let mount = seen.mount_at(&format!("/sys/fs/cgroup/{name}"));
             assert_eq!(mount.root, "/", "its root is the container's own cgroup: {mount:?}");
+            assert!(mount.has("nodev") && mount.tags.is_empty(), "it is as a new one: {mount:?}");
         }
     }
 }

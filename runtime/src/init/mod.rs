@@ -22,7 +22,7 @@ use crate::report::{Attempt, Outcome, Place, Reporter};
 use crate::rootfs::mounts::Cgroupns;
 use crate::rootfs::root::{Root, Target};
 use crate::rootfs::sources::Sources;
-use crate::rootfs::{console, dev, mask, mounts, sources};
+use crate::rootfs::{cgroupfs, console, dev, mask, mounts, sources};
 use crate::sys;
 use nix::errno::Errno;
 use std::ffi::CString;
@@ -181,17 +181,22 @@ impl Init<'_> {
         let root = self
             .report
             .stage(StageKind::Rootfs, plan.rootfs.path.to_string_lossy(), || Self::attach(root))?;
-        let cgroupns = match plan.namespaces.cgroup {
-            Namespace::Host => Cgroupns::Host { unified: self.unified },
-            Namespace::Create | Namespace::Join { .. } => Cgroupns::Own,
-        };
         let mut in_cgroup = false;
+        let mut places = Vec::new();
         let mut unsealed = Vec::new();
         for (mount, source) in plan.mounts.iter().zip(&opened) {
             if mount.kind == crate::plan::MountKind::Cgroup && !in_cgroup {
-                self.join_cgroup()?;
+                self.enter_cgroup()?;
+                if plan.namespaces.cgroup == Namespace::Create {
+                    places = cgroupfs::places()?;
+                }
+                self.own_cgroup()?;
                 in_cgroup = true;
             }
+            let cgroupns = match plan.namespaces.cgroup {
+                Namespace::Host => Cgroupns::Host { unified: self.unified },
+                Namespace::Create | Namespace::Join { .. } => Cgroupns::Own { places: &places },
+            };
             let stage = Stage::nth(StageKind::Mount, mount.index);
             let object = mount.destination.to_string_lossy();
             let made = self
@@ -265,10 +270,20 @@ impl Init<'_> {
     }
 
     fn join_cgroup(&self) -> Outcome<()> {
+        self.enter_cgroup()?;
+        self.own_cgroup()
+    }
+
+    fn enter_cgroup(&self) -> Outcome<()> {
         self.task.expect(ToInit::Joined)?;
         if self.cgroup.is_entered() {
             self.report.stage(StageKind::CgroupJoin, "", || self.cgroup.enter().map_err(Box::new))?;
         }
+        Ok(())
+    }
+
+    /// Its namespace, whose root is where the process is now.
+    fn own_cgroup(&self) -> Outcome<()> {
         let cgroup = &self.plan.namespaces.cgroup;
         self.report.stage(StageKind::NamespaceCgroup, "", || namespaces::cgroup::set_up(cgroup))
     }

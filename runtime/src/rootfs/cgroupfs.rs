@@ -7,7 +7,7 @@ use super::sources::apply_attrs;
 use crate::plan::{Attrs, Depth, Mount};
 use crate::report::{Attempt, Outcome};
 use crate::sys;
-use crate::sys::mount::{MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY};
+use crate::sys::mount::{Attr, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -19,30 +19,44 @@ fn is_unified() -> bool {
 }
 
 /// One hierarchy of `/proc/self/cgroup` (cgroups(7)).
-struct Hierarchy {
+#[derive(Debug, PartialEq, Eq)]
+pub struct Hierarchy {
     /// `cpu,cpuacct`, `name=systemd`, or empty for v2.
     controllers: String,
     /// The caller's cgroup in it.
     path: String,
 }
 
+/// Where the caller is in each hierarchy, for one that will be in a cgroup namespace of its own, which
+/// hides it; nothing where the host shows version 2 alone, and nobody needs it.
+///
+/// # Errors
+/// As the system calls.
+pub fn places() -> Outcome<Vec<Hierarchy>> {
+    if is_unified() { Ok(Vec::new()) } else { hierarchies(|| "find the caller's cgroups".into()) }
+}
+
+fn hierarchies(what: impl Fn() -> String) -> Outcome<Vec<Hierarchy>> {
+    sys::file::read_kernel_text("/proc/self/cgroup").attempt(what).map(|text| parse(&text))
+}
+
 /// Mounts it. In a cgroup namespace new mounts show the container's cgroup as
 /// their root; without one, the container's directories are bound, so that
-/// nothing above them is seen.
+/// nothing above them is seen. Those of version 1 are bound in a namespace of its own as well, and look
+/// the same: for a new mount the kernel walks all cgroups of version 2 that there are.
 ///
 /// # Errors
 /// As the system calls.
 pub fn mount(root: &Root, mount: &Mount, cgroupns: Cgroupns<'_>) -> Outcome<()> {
     let what = || format!("mount cgroups on {}", mount.destination.display());
-    let hierarchies =
-        || crate::sys::file::read_kernel_text("/proc/self/cgroup").attempt(what).map(|text| parse(&text));
     let target = root.destination(&mount.destination, Target::Directory)?;
     let tree = match cgroupns {
         Cgroupns::Host { unified: Some(path) } => bound(path, ""),
-        _ if !is_unified() => return hybrid(target, mount, &hierarchies()?, cgroupns),
-        Cgroupns::Own => fresh("cgroup2", None),
+        Cgroupns::Own { places } if !places.is_empty() => return hybrid(target, mount, places, cgroupns),
+        _ if !is_unified() => return hybrid(target, mount, &hierarchies(what)?, cgroupns),
+        Cgroupns::Own { .. } => fresh("cgroup2", None),
         Cgroupns::Host { unified: None } => {
-            let all = hierarchies()?;
+            let all = hierarchies(what)?;
             let path = all.iter().find(|h| h.controllers.is_empty()).map_or("/", |h| h.path.as_str());
             bound(Path::new("/sys/fs/cgroup"), path)
         }
@@ -80,8 +94,13 @@ fn one(base: &OwnedFd, hierarchy: &Hierarchy, mount: &Mount, cgroupns: Cgroupns<
     let target = inside.destination(Path::new(name), Target::Directory)?;
     let tree = match (cgroupns, hierarchy.controllers.as_str()) {
         (Cgroupns::Host { .. }, _) => bound(&host, &hierarchy.path).attempt(what)?,
-        (Cgroupns::Own, "") => fresh("cgroup2", None).attempt(what)?,
-        (Cgroupns::Own, controllers) => fresh("cgroup", Some(controllers)).attempt(what)?,
+        (Cgroupns::Own { .. }, "") => fresh("cgroup2", None).attempt(what)?,
+        (Cgroupns::Own { places: [] }, controllers) => fresh("cgroup", Some(controllers)).attempt(what)?,
+        (Cgroupns::Own { .. }, controllers) => match like_fresh(&host, &hierarchy.path, mount) {
+            Ok(tree) => tree,
+            // Such as where the host shows it elsewhere, or with other attributes than may be changed.
+            Err(_) => fresh("cgroup", Some(controllers)).attempt(what)?,
+        },
     };
     sys::mount::attach(tree.as_fd(), target.as_fd()).attempt(what)?;
     apply_attrs(tree.as_fd(), Depth::One, mount.attrs).attempt(what)?;
@@ -113,6 +132,22 @@ fn bound(host: &Path, cgroup: &str) -> sys::Result<OwnedFd> {
     let path: PathBuf = host.join(cgroup.trim_start_matches('/'));
     let directory = sys::file::open_host(&path, nix::fcntl::OFlag::O_PATH | nix::fcntl::OFlag::O_DIRECTORY)?;
     sys::mount::clone_tree(directory.as_fd(), Depth::One)
+}
+
+/// The directory of version 1, bound so that nothing tells it from a new mount of it.
+fn like_fresh(host: &Path, cgroup: &str, mount: &Mount) -> sys::Result<OwnedFd> {
+    let tree = bound(host, cgroup)?;
+    if sys::file::filesystem(tree.as_fd())? != nix::sys::statfs::CGROUP_SUPER_MAGIC {
+        return Err(sys::Error {
+            call: format!("statfs({})", host.display()),
+            errno: nix::errno::Errno::ENODEV,
+        });
+    }
+    let set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
+    let propagation = nix::mount::MsFlags::MS_PRIVATE.bits();
+    sys::mount::set_attr(tree.as_fd(), Depth::One, &Attr { set, propagation, ..Attr::default() })?;
+    apply_attrs(tree.as_fd(), Depth::One, mount.attrs)?;
+    Ok(tree)
 }
 
 fn parse(text: &str) -> Vec<Hierarchy> {

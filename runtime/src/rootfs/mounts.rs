@@ -1,6 +1,7 @@
 //! Attaching one mount of the config below the root.
 
 use super::apart;
+use super::cgroupfs::Hierarchy;
 use super::root::{Root, Target};
 use super::sources::apply_attrs;
 use crate::plan::{Attrs, Depth, Mount, MountKind, Propagation};
@@ -73,7 +74,10 @@ pub fn mount(
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cgroupns<'a> {
     /// Created or joined.
-    Own,
+    Own {
+        /// Where it was before it was created, if it was, and where the host does not have version 2 alone.
+        places: &'a [Hierarchy],
+    },
     /// The host's.
     Host {
         /// The container's cgroup below `/sys/fs/cgroup`, on a host with version 2 alone; `None` also
