@@ -57,6 +57,15 @@ CONFIG
     ctr --address "$dir/cri.sock" --namespace k8s.io image import "$dir/image.tar" >/dev/null
 }
 
+# What a load that was interrupted has left in it: shims outlive their containerd.
+end_cri() {
+    local ctr="ctr --address $dir/cri.sock --namespace k8s.io" task
+    [ -S "$dir/cri.sock" ] || return 0
+    for task in $($ctr task ls -q); do $ctr task rm --force "$task" >/dev/null 2>&1 || true; done
+    # Those of pods, the latest first.
+    awk -v below="$dir/" 'index($5, below) == 1 { print $5 }' /proc/self/mountinfo | sort -r | xargs -r umount
+}
+
 # stress_row NAME FILES…: the medians of these reports.
 stress_row() {
     local name=$1
