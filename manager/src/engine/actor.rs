@@ -262,8 +262,9 @@ impl Actor {
         match command {
             Command::Start { before, reply } => {
                 let started = match self.begun_since(before).await {
-                    Some(snapshot) => Ok(snapshot),
-                    None => self.start(mailbox).await,
+                    Ok(Some(snapshot)) => Ok(snapshot),
+                    Ok(None) => self.start(mailbox).await,
+                    Err(error) => Err(error),
                 };
                 answer(reply, started);
             }
@@ -276,8 +277,9 @@ impl Actor {
             },
             Command::Restart { signal, grace, before, reply } => {
                 let restarted = match self.begun_since(before).await {
-                    Some(snapshot) => Ok(snapshot),
-                    None => self.restart(signal, grace, mailbox).await,
+                    Ok(Some(snapshot)) => Ok(snapshot),
+                    Ok(None) => self.restart(signal, grace, mailbox).await,
+                    Err(error) => Err(error),
                 };
                 answer(reply, restarted);
             }
@@ -299,13 +301,14 @@ impl Actor {
 
     /// The container, if a life has been started since so many had. What a shim did that was killed before it
     /// could say so is in the journal once another has taken over, of which the command may be ahead.
-    async fn begun_since(&mut self, before: Option<u32>) -> Option<Snapshot> {
-        let before = before?;
-        if let Err(error) = self.container.catch_up().await {
-            self.container.degrade(error.chain()).await;
-        }
+    ///
+    /// # Errors
+    /// The journal cannot be read: nothing is begun that may be there already.
+    async fn begun_since(&mut self, before: Option<u32>) -> Result<Option<Snapshot>, Error> {
+        let Some(before) = before else { return Ok(None) };
+        self.container.catch_up().await?;
         let snapshot = self.container.snapshot.borrow();
-        recall::is_started(&snapshot, before).then(|| snapshot.clone())
+        Ok(recall::is_started(&snapshot, before).then(|| snapshot.clone()))
     }
 
     pub(super) async fn start(&mut self, mailbox: &mut Mailbox) -> Result<Snapshot, Error> {
