@@ -8,7 +8,8 @@
 //! the place also says how long the log was, and what was written since is compared.
 //!
 //! A read is announced (`COMING`) with as many bytes as the kernel says are there, and the place for
-//! them begins with a pattern: if that is not there any more, the read has come about.
+//! them begins with a pattern: if that is not there any more, the read has come about. The announcement
+//! says where that place is: once its bytes count, the valid place ends elsewhere, and it is void.
 
 use crate::faults::{self, Point};
 use crate::pipe::{CHUNK, Flow, Pipe};
@@ -26,7 +27,7 @@ const BYTES: usize = 128;
 
 /// Word: which of the two places is valid, 0 or 1.
 const CURRENT: usize = 0;
-/// Word: bytes that are being read, from the end of the valid place on.
+/// Word: bytes that are being read ([`Coming`]).
 const COMING: usize = 1;
 /// Words: the two places.
 const PLACES: [usize; 2] = [2, 5];
@@ -44,6 +45,24 @@ struct Place {
     end: usize,
     /// Bytes of log there were when none of them was in it.
     log: u64,
+}
+
+/// Bytes that are being read, and from where in the memory on: half a word each.
+#[derive(Clone, Copy, Debug)]
+struct Coming {
+    count: usize,
+    from: usize,
+}
+
+impl Coming {
+    fn word(self) -> u64 {
+        size(self.from) << u32::BITS | size(self.count)
+    }
+
+    fn of(word: u64) -> Option<Self> {
+        let count = usize::try_from(word & u64::from(u32::MAX)).ok().filter(|count| *count > 0)?;
+        Some(Self { count, from: usize::try_from(word >> u32::BITS).ok()? })
+    }
 }
 
 /// The memory of one stream.
@@ -82,9 +101,12 @@ impl Hand {
         let place = place.flatten().filter(|p| p.begin <= p.end && p.end <= room);
         let place = place.ok_or_else(|| io::Error::other("what it says about its bytes cannot be"))?;
         let mut hand = Self { memory, place };
-        let coming = usize::try_from(hand.memory.word(COMING).load(Ordering::Acquire)).unwrap_or(0);
-        if coming > 0 && coming <= room - place.end && !hand.is_untouched(coming) {
-            hand.put(Place { end: place.end + coming, ..place });
+        if let Some(Coming { count, from }) = Coming::of(hand.memory.word(COMING).load(Ordering::Acquire))
+            && from == place.end
+            && count <= room - from
+            && !hand.is_untouched(count)
+        {
+            hand.put(Place { end: place.end + count, ..place });
         }
         hand.memory.word(COMING).store(0, Ordering::Release);
         Ok(hand)
@@ -129,7 +151,7 @@ impl Hand {
         for (byte, mark) in self.memory.bytes_mut(begin, marked).iter_mut().zip(pattern) {
             *byte = mark;
         }
-        self.memory.word(COMING).store(size(there), Ordering::Release);
+        self.announce(there);
         let read = pipe.read_into(self.memory.bytes_mut(begin, there));
         if let Ok(Some(count)) = read {
             self.put(Place { end: self.place.end + count, ..self.place });
@@ -179,6 +201,12 @@ impl Hand {
             bytes.copy_within(begin..end, 0);
             self.put(Place { begin: 0, end: held, log });
         }
+    }
+
+    /// Bytes are read, as many as `count`, to behind the valid ones.
+    fn announce(&self, count: usize) {
+        let coming = Coming { count, from: self.place.end };
+        self.memory.word(COMING).store(coming.word(), Ordering::Release);
     }
 
     /// Makes another place the valid one.
@@ -251,13 +279,19 @@ mod tests {
         hand.done(4, 40);
         assert_eq!((next(&hand).held(), next(&hand).log()), (&b"two"[..], 40));
         // Announced, and not read; then read, and not taken.
-        hand.memory.word(COMING).store(5, Ordering::Release);
+        hand.announce(5);
         let pattern = hand.pattern();
         hand.memory.bytes_mut(BYTES + 7, 5).copy_from_slice(&pattern[..5]);
         assert_eq!(next(&hand).held(), b"two");
-        hand.memory.word(COMING).store(5, Ordering::Release);
+        hand.announce(5);
         hand.memory.bytes_mut(BYTES + 7, 5).copy_from_slice(b"three");
+        // Taken, and announced still: what happens to be behind it is nothing that was read.
+        let announced = hand.memory.word(COMING).load(Ordering::Acquire);
+        let taken = next(&hand);
+        assert_eq!(taken.held(), b"twothree");
+        hand.memory.word(COMING).store(announced, Ordering::Release);
         assert_eq!(next(&hand).held(), b"twothree");
+        hand.place = taken.place;
         drop(write);
         assert_eq!(hand.read(&read).unwrap(), Some(0));
     }

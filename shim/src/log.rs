@@ -359,6 +359,7 @@ mod tests {
         let from = log.end();
         out.feed(b"one\ntwo \n", UNIX_EPOCH, &mut log);
         err.feed(b"other\n", UNIX_EPOCH, &mut log);
+        assert_eq!(log.since("stdout", from).unwrap(), b"one\ntwo \n", "before the first rotation");
         log.files.rotate();
         out.flush(b"thr", UNIX_EPOCH, &mut log);
         log.owed.limited.add(Tally { lines: 1, bytes: 1 });

@@ -294,3 +294,117 @@ impl Source {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::Settings;
+    use crate::log::files::Bounds;
+    use sextant_proto::logfile::{name, rotated};
+    use std::io::Write;
+    use std::os::fd::AsRawFd;
+    use std::path::{Path, PathBuf};
+    use std::process::{Command, Stdio};
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    /// How often the shim is killed.
+    const KILLS: u64 = 100;
+
+    /// Where a process finds what it is to carry, if it is started as a shim that is killed.
+    const KILLED: &str = "SEXTANT_TEST_KILLED";
+
+    fn logged(dir: &Path, held: [OwnedFd; 2]) -> (Logged, bool) {
+        let settings = Settings { bounds: Bounds { size: 1 << 20, count: 1000 }, rate: None };
+        let log = Log::open(&dir.join("log"), settings, Arc::default()).unwrap();
+        Logged::recover(log, held.map(Some)).unwrap()
+    }
+
+    fn open(path: &Path) -> OwnedFd {
+        std::fs::OpenOptions::new().read(true).write(true).open(path).unwrap().into()
+    }
+
+    /// What a shim does with output until it is killed; no test where nobody asks for it.
+    #[tokio::test]
+    async fn carries_until_it_is_killed() {
+        let Some(dir) = std::env::var_os(KILLED).map(PathBuf::from) else { return };
+        let (logged, all) = logged(&dir, [open(&dir.join("out hand")), open(&dir.join("err hand"))]);
+        assert!(all);
+        let pipe = |name| {
+            let end = std::fs::OpenOptions::new().read(true).open(dir.join(name)).unwrap();
+            Some(Pipe::of(end.into()).unwrap())
+        };
+        let streams = Streams::new(crate::streams::Bounds::default());
+        let output = Output::carry([pipe("out"), pipe("err")], Some(logged), streams);
+        std::fs::write(dir.join("ready"), "").unwrap();
+        output.requests.closed().await;
+        std::fs::write(dir.join("done"), "").unwrap();
+    }
+
+    #[test]
+    fn no_line_is_lost_or_doubled_whenever_the_shim_is_killed() {
+        let dir = tempfile::tempdir().unwrap();
+        let fd = |name: &str, fd: i32| {
+            let path = format!("/proc/{}/fd/{fd}", std::process::id());
+            std::os::unix::fs::symlink(path, dir.path().join(name)).unwrap();
+        };
+        let hands = [Hand::new().unwrap(), Hand::new().unwrap()];
+        let pipes = [std::io::pipe().unwrap(), std::io::pipe().unwrap()];
+        for ((hand, (read, _)), name) in hands.iter().zip(&pipes).zip(["out", "err"]) {
+            fd(name, read.as_raw_fd());
+            fd(&format!("{name} hand"), hand.end().unwrap().fd);
+        }
+        let [(_out, mut stdout), (_err, mut stderr)] = pipes;
+        let enough = Arc::new(AtomicBool::new(false));
+        let writer = std::thread::spawn({
+            let enough = Arc::clone(&enough);
+            move || {
+                let mut lines = 0_u64;
+                while !enough.load(Ordering::Relaxed) {
+                    let line = format!("{lines} {}\n", "x".repeat(44));
+                    let stream = if lines % 3 == 2 { &mut stderr } else { &mut stdout };
+                    stream.write_all(line.as_bytes()).unwrap();
+                    lines += 1;
+                }
+                lines
+            }
+        });
+        let shim = || {
+            let test = std::env::current_exe().unwrap();
+            let filter = ["--nocapture", "--exact", "stdio::tests::carries_until_it_is_killed"];
+            Command::new(test).args(filter).env(KILLED, dir.path()).stdout(Stdio::null()).spawn().unwrap()
+        };
+        let ready = dir.path().join("ready");
+        for moment in 0..KILLS {
+            let mut shim = shim();
+            while !ready.exists() {
+                assert!(shim.try_wait().unwrap().is_none(), "it has ended before it was killed");
+                std::thread::yield_now();
+            }
+            std::thread::sleep(Duration::from_micros(moment * 7919 % 2000));
+            shim.kill().unwrap();
+            shim.wait().unwrap();
+            std::fs::remove_file(&ready).unwrap();
+        }
+        enough.store(true, Ordering::Relaxed);
+        let mut last = shim();
+        let lines = writer.join().unwrap();
+        assert!(last.wait().unwrap().success());
+        let old = rotated(dir.path()).unwrap();
+        let files = old.iter().map(|file| name(file.begin)).chain(["log".to_owned()]);
+        let log = files.map(|file| std::fs::read_to_string(dir.path().join(file)).unwrap());
+        let log: Vec<String> = log.collect();
+        for (stream, wanted) in [("stdout", [0, 1]), ("stderr", [2, 2])] {
+            let found = log.iter().flat_map(|file| file.lines()).filter_map(|entry| {
+                let mut parts = entry.splitn(5, ' ').skip(1);
+                (parts.next() == Some(stream)).then(|| (parts.next(), parts.next(), parts.next()))
+            });
+            let mut wanted = (0..lines).filter(|n| wanted.contains(&(n % 3)));
+            for (tag, number, rest) in found {
+                let wanted = wanted.next().map(|n| n.to_string());
+                assert_eq!((tag, number), (Some("F"), wanted.as_deref()), "{stream}, {rest:?}");
+                assert_eq!(rest.map(str::len), Some(44));
+            }
+            assert_eq!(wanted.next(), None, "{stream}");
+        }
+    }
+}

@@ -80,9 +80,8 @@ impl Files {
             length.ok_or_else(|| io::Error::other("that is not where the log was written to last"))?;
         let mut bytes = vec![0; usize::try_from(length).map_err(io::Error::other)?];
         let mut done = 0;
-        let begins = self.rotated.iter().copied().chain([self.begin]);
-        let ends = self.rotated.iter().copied().skip(1).chain([self.begin, self.end()]);
-        for (begin, end) in begins.zip(ends) {
+        let begins = || self.rotated.iter().copied().chain([self.begin]);
+        for (begin, end) in begins().zip(begins().skip(1).chain([self.end()])) {
             let at = from + u64::try_from(done).map_err(io::Error::other)?;
             if at < begin || at >= end {
                 continue;
