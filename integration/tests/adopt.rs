@@ -147,16 +147,17 @@ async fn output_goes_on_in_the_log_of_the_next_shim() {
         client.start(StartRequest { id: id.clone(), ..Default::default() }).await.unwrap().into_inner();
     kill_9(started.container.unwrap().shim_pid);
     assert_eq!(wait(&mut client, &id).await, Some(How::Code(0)));
-    let log = log(&mut client, &id).await;
-    // Each line once: also what the shim had read and not logged yet.
-    let mut numbers: Vec<u64> = log.lines().filter_map(|line| line.split(' ').nth(1)?.parse().ok()).collect();
-    numbers.sort_unstable();
-    assert!(numbers.iter().copied().eq(0..numbers.len() as u64), "{numbers:?}");
-    assert_eq!(log.len(), 3_000_000);
     let events = events(&daemon, &id).await;
     let adoption = events.iter().find(|e| e.kind() == Kind::Adopted);
     // It may have been over before the shim was killed.
     assert!(adoption.is_none_or(|e| e.output_lost.is_none()), "{events:?}");
+    let log = log(&mut client, &id).await;
+    // Each line once: also what the shim had read and not logged yet.
+    let mut numbers: Vec<u64> = log.lines().filter_map(|line| line.split(' ').nth(1)?.parse().ok()).collect();
+    numbers.sort_unstable();
+    let wrong = numbers.iter().copied().zip(0..).find(|(found, wanted)| found != wanted);
+    assert_eq!(wrong, None, "found and wanted, of {}; {events:?}", numbers.len());
+    assert_eq!(log.len(), 3_000_000);
     client.delete(DeleteRequest { id: id.clone(), force: false, ..Default::default() }).await.unwrap();
     daemon.finish(&[&id]);
 }
