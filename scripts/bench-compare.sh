@@ -3,15 +3,15 @@
 
 # compare_run FILE: lives for that many seconds; the plan of faults is in force as it stands.
 compare_run() {
-    "$bin/sextant" --address "$address" stress churn --rootfs "$dir/rootfs" --quiet --seed 1 --clients 2 \
+    "$bin/sextant" --address "$address" stress churn --rootfs "$dir/rootfs" --quiet --seed 1 --clients 1 \
         --duration "${seconds}s" --json "$1" >/dev/null
 }
 
-# compare_sides OTHER: three runs beside three; prints what is called a regression, and "nothing" without any.
+# compare_sides OTHER: five runs beside five; prints what is called a regression, and "nothing" without any.
 compare_sides() {
-    local at=$dir/compare code=0
-    "$bin/sextant" stress compare --base "$at/base-1" --base "$at/base-2" --base "$at/base-3" \
-        --new "$at/$1-1" --new "$at/$1-2" --new "$at/$1-3" --max-ratio 1.1 --json >"$at/said" || code=$?
+    local at=$dir/compare code=0 run sides=()
+    for run in $compare_runs; do sides+=(--base "$at/base-$run" --new "$at/$1-$run"); done
+    "$bin/sextant" stress compare "${sides[@]}" --paired --max-ratio 1.05 --json >"$at/said" || code=$?
     [ "$code" -le 1 ] || { echo "scripts/bench: stress compare ended with $code" >&2; return 1; }
     jq -r '.[0].rows | (map(select(.figure == "create p50"))[0] |
             "\(.ratio * 100 | round / 100) | \(.interval // [] | map(. * 100 | round / 100) | join(" to "))") as $create
@@ -19,21 +19,22 @@ compare_sides() {
 }
 
 compare() {
-    local at=$dir/compare round run delay same slow
+    local at=$dir/compare round run delay same slow compare_runs='1 2 3 4 5'
     mkdir "$at"
+    : >"$dir/state/faults"
     compare_run "$at/first"
     delay=$(jq '.operations.create.latency_ns.p50 / 5e6 | round' "$at/first")
-    printf '\n### `stress compare`: three runs of %s s beside three, of the same build and of one in which each creation waits %s ms longer\n\n' \
+    printf '\n### `stress compare`: five runs of %s s beside five, of the same build and of one in which each creation waits %s ms longer\n\n' \
         "$seconds" "$delay"
     echo '| Round | same: create p50, ratio | interval | called a regression | slower: ratio | interval | called a regression |'
     echo '|---|---|---|---|---|---|---|'
     for ((round = 1; round <= (rounds + 2) / 3; round++)); do
-        for run in 1 2 3; do
+        for run in $compare_runs; do
             compare_run "$at/base-$run"
             compare_run "$at/same-$run"
             echo "runtime:delay=$delay:pivot%1/1" >"$dir/state/faults"
             compare_run "$at/slow-$run"
-            rm "$dir/state/faults"
+            : >"$dir/state/faults"
         done
         same=$(compare_sides same) slow=$(compare_sides slow)
         echo "| $round | $same | $slow |"

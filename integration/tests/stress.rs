@@ -181,6 +181,8 @@ fn the_report_has_what_the_documentation_says() {
     assert!(ran.stdout.contains("PASS") && ran.stdout.contains("create p99"), "{}", ran.stdout);
     let ran = daemon.sextant(&["stress", "compare", "--json", "--base", &name, "--new", &name]).ok();
     assert_eq!(ran.json()[0]["rows"][0]["ratio"], 1.0);
+    let unequal = ["stress", "compare", "--paired", "--base", &name, "--base", &name, "--new", &name];
+    assert!(daemon.sextant(&unequal).exited(2).stderr.contains("as many --new as --base"));
     daemon.sextant(&["stress", "compare", &name, "/nonexistent"]).exited(2);
     daemon.finish(&[]);
 }

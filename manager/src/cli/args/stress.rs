@@ -232,6 +232,9 @@ pub struct CompareArgs {
     /// Reports: the first is what it was before, each other one is compared with it
     #[arg(value_name = "FILE", required_unless_present = "base", conflicts_with_all = ["base", "new"], num_args = 2..)]
     pub files: Vec<PathBuf>,
+    /// The first of both sides were taken one after the other, the second too, and so on: how a host drifts is no difference
+    #[arg(long, requires = "base")]
+    pub paired: bool,
     /// Exit with 1 where the whole interval of a ratio is worse than this
     #[arg(long, value_name = "RATIO", value_parser = ratio)]
     pub max_ratio: Option<f64>,

@@ -12,7 +12,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 pub(super) fn run(args: &CompareArgs) -> Result<ExitCode, Error> {
-    let settings = Settings { resamples: args.resamples, confidence: args.confidence, seed: args.seed };
+    let CompareArgs { resamples, confidence, seed, paired, .. } = *args;
+    let settings = Settings { resamples, confidence, seed, paired };
+    if paired && args.base.len() != args.new.len() {
+        let because =
+            format!("{} reports of before and {} of now are no pairs", args.base.len(), args.new.len());
+        let hint = "give as many --new as --base, in the order in which they were taken";
+        return Err(Error::from(Said::other("compare", because, hint)).exits(EXIT_USAGE));
+    }
     let pairs = match args.files.split_first() {
         None => vec![(args.base.clone(), args.new.clone())],
         Some((base, others)) => others.iter().map(|new| (vec![base.clone()], vec![new.clone()])).collect(),

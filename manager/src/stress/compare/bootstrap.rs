@@ -14,6 +14,8 @@ pub(crate) struct Settings {
     /// Share of intervals that hold the true ratio.
     pub(crate) confidence: f64,
     pub(crate) seed: u64,
+    /// The runs of both sides are pairs, which are drawn together: what both of a pair had to bear is no difference.
+    pub(crate) paired: bool,
 }
 
 /// Where the ratio of `new` to `base` is likely to lie, as [`Kind::worse`] counts it.
@@ -22,8 +24,10 @@ pub(super) fn interval(base: &Series, new: &Series, kind: &Kind, settings: &Sett
     let mut counts = Vec::new();
     let mut ratios: Vec<f64> = (0..settings.resamples)
         .filter_map(|_| {
-            let was = base.figure(&mut drawn(base, &mut random).into_iter(), &mut counts)?;
-            let is = new.figure(&mut drawn(new, &mut random).into_iter(), &mut counts)?;
+            let before = picks(base, &mut random);
+            let now = if settings.paired { before.clone() } else { picks(new, &mut random) };
+            let was = base.figure(&mut drawn(base, &before, &mut random).into_iter(), &mut counts)?;
+            let is = new.figure(&mut drawn(new, &now, &mut random).into_iter(), &mut counts)?;
             kind.worse(was, is)
         })
         .collect();
@@ -39,13 +43,17 @@ fn at(sorted: &[f64], share: f64) -> Option<f64> {
     sorted.get(usize::try_from(index).ok()?.min(last)).copied()
 }
 
-/// Slices of runs that are drawn, in blocks that are drawn. Of several runs one less is drawn than there are:
-/// with so few, as many would vary less than runs do.
-fn drawn<'a>(series: &'a Series, random: &mut Random) -> Vec<&'a Slice> {
+/// Numbers of runs, drawn. Of several runs one less is drawn than there are: with so few, as many would
+/// vary less than runs do.
+fn picks(series: &Series, random: &mut Random) -> Vec<usize> {
     let runs = series.runs.len();
+    (0..runs.saturating_sub(1).max(1)).map(|_| random.below(runs)).collect()
+}
+
+/// Slices of these runs, in blocks that are drawn.
+fn drawn<'a>(series: &'a Series, picks: &[usize], random: &mut Random) -> Vec<&'a Slice> {
     let mut slices = Vec::new();
-    for _ in 0..runs.saturating_sub(1).max(1) {
-        let Some(run) = series.runs.get(random.below(runs)) else { continue };
+    for run in picks.iter().filter_map(|pick| series.runs.get(*pick)) {
         blocks(run, random, &mut slices);
     }
     slices

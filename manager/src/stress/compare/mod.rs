@@ -2,7 +2,7 @@
 //!
 //! Samples within a run are not independent of each other: what is slow is slow for a while. So seconds are
 //! drawn in blocks, and where a side has several runs, whole runs are drawn first: the interval is then as wide
-//! as runs differ.
+//! as runs differ, or as pairs of runs do that were taken one after the other.
 
 mod bootstrap;
 mod series;

@@ -4,7 +4,7 @@ use crate::stress::random::Random;
 use crate::stress::report::{Operation, Run, Second};
 use crate::stress::sampler::Sample;
 
-const SETTINGS: Settings = Settings { resamples: 300, confidence: 0.95, seed: 7 };
+const SETTINGS: Settings = Settings { resamples: 300, confidence: 0.95, seed: 7, paired: false };
 const SECONDS: usize = 60;
 
 /// A run whose latencies drift for seconds at a time, as those of a true one do, and are `slower` by a factor.
@@ -95,6 +95,24 @@ fn runs_that_differ_among_themselves_widen_the_interval() {
     assert!(!row(&all, "create p50").regression);
     let slower = [run(7, 1.5), run(8, 1.65), run(9, 1.6)];
     assert!(row(&compare(&base, &slower, Some(1.1), &SETTINGS), "create p50").regression);
+}
+
+#[test]
+fn what_both_runs_of_a_pair_had_to_bear_is_no_difference() {
+    // As the host had more or less to do: up to 30 % between pairs, and a fifth between the sides.
+    let hosts = [1.0, 1.3, 1.1, 1.25, 1.05];
+    let side = |seeds: std::ops::Range<u64>, slower: f64| -> Vec<Report> {
+        seeds.zip(hosts).map(|(seed, host)| run(seed, host * slower)).collect()
+    };
+    let (base, same, slower) = (side(1..6, 1.0), side(11..16, 1.0), side(21..26, 1.2));
+    let paired = Settings { paired: true, ..SETTINGS };
+    let found = |new: &[Report], settings: &Settings| {
+        row(&compare(&base, new, Some(1.1), settings), "create p50").regression
+    };
+    assert_eq!(
+        (found(&slower, &SETTINGS), found(&slower, &paired), found(&same, &paired)),
+        (false, true, false)
+    );
 }
 
 #[test]
