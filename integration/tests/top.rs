@@ -72,7 +72,9 @@ impl Stage {
         self.tmux.wait_for_prompt();
         let state = || self.tmux.knows("#{alternate_on} #{cursor_flag}");
         assert!(until(DEADLINE, || state() == "0 1"), "the screen of before, with a cursor: {}", state());
-        assert_eq!(self.tmux.run("stty -a").0, before);
+        let state = || self.tmux.run("stty -a").0;
+        // tmux gives a terminal whose window was resized its size a moment later.
+        assert!(until(DEADLINE, || state() == before), "{}\nand before\n{before}", state());
     }
 
     fn finish(self) {
