@@ -2,11 +2,11 @@
 //! else those of throttling, which sees every request.
 
 use super::super::handle::Cgroup;
-use super::{Files, pairs, psi};
+use super::{Detail, Files, pairs, psi};
 use crate::contract::report::Failure;
 use crate::contract::stats::{Blkio, BlkioEntry};
 
-pub(super) fn read(cgroup: &Cgroup) -> Result<Blkio, Failure> {
+pub(super) fn read(cgroup: &Cgroup, detail: Detail) -> Result<Blkio, Failure> {
     match Files::of(cgroup, "blkio") {
         None => Ok(Blkio::default()),
         Some(files) if files.is_v2() => {
@@ -14,17 +14,17 @@ pub(super) fn read(cgroup: &Cgroup) -> Result<Blkio, Failure> {
             blkio.psi = psi::read(files, "io.pressure")?;
             Ok(blkio)
         }
-        Some(files) => version_1(files),
+        Some(files) => version_1(files, detail),
     }
 }
 
-fn version_1(files: Files<'_>) -> Result<Blkio, Failure> {
+fn version_1(files: Files<'_>, detail: Detail) -> Result<Blkio, Failure> {
     let entries = |file: &str| Ok(files.text(file)?.as_deref().map(lines).unwrap_or_default());
     let either = |name: &str| match entries(&format!("blkio.bfq.{name}"))? {
         bfq if !bfq.is_empty() => Ok(bfq),
         _ => entries(&format!("blkio.throttle.{name}")),
     };
-    let bfq = |name: &str| entries(&format!("blkio.bfq.{name}"));
+    let bfq = |name: &str| detail.all(|| entries(&format!("blkio.bfq.{name}")));
     Ok(Blkio {
         io_service_bytes_recursive: either("io_service_bytes_recursive")?,
         io_serviced_recursive: either("io_serviced_recursive")?,

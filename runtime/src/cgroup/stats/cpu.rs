@@ -2,14 +2,14 @@
 //! of `cpuacct.stat`), cpu of version 2 (microseconds).
 
 use super::super::handle::Cgroup;
-use super::{Files, psi};
+use super::{Detail, Files, psi};
 use crate::contract::report::Failure;
 use crate::contract::stats::{Cpu, CpuUsage, Throttling};
 
 /// Nanoseconds of a clock tick as user space sees it (`USER_HZ`, which is 100 on every architecture of Linux's but alpha and ia64).
 const TICK: u64 = 10_000_000;
 
-pub(super) fn read(cgroup: &Cgroup) -> Result<Cpu, Failure> {
+pub(super) fn read(cgroup: &Cgroup, detail: Detail) -> Result<Cpu, Failure> {
     let Some(files) = Files::of(cgroup, "cpu") else { return Ok(Cpu::default()) };
     let stat = files.table("cpu.stat")?;
     let get = |name: &str| stat.get(name).copied().unwrap_or(0);
@@ -19,7 +19,11 @@ pub(super) fn read(cgroup: &Cgroup) -> Result<Cpu, Failure> {
         throttled_time: time,
     };
     if !files.is_v2() {
-        return Ok(Cpu { usage: usage_v1(cgroup)?, throttling: throttled(get("throttled_time")), psi: None });
+        return Ok(Cpu {
+            usage: usage_v1(cgroup, detail)?,
+            throttling: throttled(get("throttled_time")),
+            psi: None,
+        });
     }
     let nanoseconds = |name| get(name).saturating_mul(1000);
     let usage = CpuUsage {
@@ -35,14 +39,15 @@ pub(super) fn read(cgroup: &Cgroup) -> Result<Cpu, Failure> {
     })
 }
 
-fn usage_v1(cgroup: &Cgroup) -> Result<CpuUsage, Failure> {
+fn usage_v1(cgroup: &Cgroup, detail: Detail) -> Result<CpuUsage, Failure> {
     let Some(files) = Files::of(cgroup, "cpuacct").filter(|f| !f.is_v2()) else {
         return Ok(CpuUsage::default());
     };
     let ticks = files.table("cpuacct.stat")?;
     let time = |name: &str| ticks.get(name).copied().unwrap_or(0).saturating_mul(TICK);
-    let (percpu_user, percpu_kernel) = by_cpu(&files.text("cpuacct.usage_all")?.unwrap_or_default());
-    let percpu = files.text("cpuacct.usage_percpu")?.unwrap_or_default();
+    let each = |file| detail.all(|| Ok(files.text(file)?.unwrap_or_default()));
+    let (percpu_user, percpu_kernel) = by_cpu(&each("cpuacct.usage_all")?);
+    let percpu = each("cpuacct.usage_percpu")?;
     Ok(CpuUsage {
         total: files.count("cpuacct.usage")?,
         percpu: percpu.split_whitespace().filter_map(|n| n.parse().ok()).collect(),

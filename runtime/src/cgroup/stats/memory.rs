@@ -2,35 +2,35 @@
 //! together on both, as runc has it.
 
 use super::super::handle::Cgroup;
-use super::{Files, psi};
+use super::{Detail, Files, psi};
 use crate::contract::report::Failure;
 use crate::contract::stats::{Memory, MemoryEntry};
 
-pub(super) fn read(cgroup: &Cgroup) -> Result<Memory, Failure> {
+pub(super) fn read(cgroup: &Cgroup, detail: Detail) -> Result<Memory, Failure> {
     match Files::of(cgroup, "memory") {
         None => Ok(Memory::default()),
         Some(files) if files.is_v2() => version_2(files),
-        Some(files) => version_1(files),
+        Some(files) => version_1(files, detail),
     }
 }
 
-fn version_1(files: Files<'_>) -> Result<Memory, Failure> {
+fn version_1(files: Files<'_>, detail: Detail) -> Result<Memory, Failure> {
     let entry = |name: &str| {
         let count = |what: &str| files.count(&format!("{name}.{what}"));
         Ok(MemoryEntry {
             limit: count("limit_in_bytes")?,
             usage: count("usage_in_bytes")?,
             max: count("max_usage_in_bytes")?,
-            failcnt: count("failcnt")?,
+            failcnt: detail.all(|| count("failcnt"))?,
         })
     };
     let raw = files.table("memory.stat")?;
     Ok(Memory {
         cache: raw.get("cache").copied().unwrap_or(0),
         usage: entry("memory")?,
-        swap: entry("memory.memsw")?,
-        kernel: entry("memory.kmem")?,
-        kernel_tcp: entry("memory.kmem.tcp")?,
+        swap: detail.all(|| entry("memory.memsw"))?,
+        kernel: detail.all(|| entry("memory.kmem"))?,
+        kernel_tcp: detail.all(|| entry("memory.kmem.tcp"))?,
         raw,
         ..Memory::default()
     })

@@ -33,11 +33,11 @@ use std::path::Path;
 /// The read that failed.
 pub fn read(cgroup: &Cgroup, group: &Path, pid: i32) -> Result<Stats, Failure> {
     Ok(Stats {
-        cpu: cpu::read(cgroup)?,
+        cpu: cpu::read(cgroup, Detail::All)?,
         cpuset: cpuset::read(cgroup)?,
-        memory: memory::read(cgroup)?,
+        memory: memory::read(cgroup, Detail::All)?,
         pids: pids::read(cgroup)?,
-        blkio: blkio::read(cgroup)?,
+        blkio: blkio::read(cgroup, Detail::All)?,
         hugetlb: hugetlb::read(cgroup)?,
         rdma: rdma::read(cgroup)?,
         intel_rdt: resctrl::read(group),
@@ -45,18 +45,39 @@ pub fn read(cgroup: &Cgroup, group: &Path, pid: i32) -> Result<Stats, Failure> {
     })
 }
 
-/// Reads what is counted of CPU, memory, processes and I/O alone, for whoever asks often.
+/// Reads what is counted of CPU, memory, processes and I/O alone, for whoever asks often. What only version 1 tells, in
+/// files of their own, is left out: CPU time of each processor, memory of the kernel, memory and swap together,
+/// queues and waits of I/O. These are more than half of the files.
 ///
 /// # Errors
 /// The read that failed.
 pub fn read_usage(cgroup: &Cgroup) -> Result<Stats, Failure> {
     Ok(Stats {
-        cpu: cpu::read(cgroup)?,
-        memory: memory::read(cgroup)?,
+        cpu: cpu::read(cgroup, Detail::Sums)?,
+        memory: memory::read(cgroup, Detail::Sums)?,
         pids: pids::read(cgroup)?,
-        blkio: blkio::read(cgroup)?,
+        blkio: blkio::read(cgroup, Detail::Sums)?,
         ..Stats::default()
     })
+}
+
+/// How much of what version 1 has in files of their own is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Detail {
+    /// What [`read_usage`] says.
+    Sums,
+    /// All.
+    All,
+}
+
+impl Detail {
+    /// What `read` gives where all is asked for, else nothing.
+    fn all<T: Default>(self, read: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+        match self {
+            Self::Sums => Ok(T::default()),
+            Self::All => read(),
+        }
+    }
 }
 
 /// Numbers by name.
