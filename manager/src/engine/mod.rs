@@ -12,7 +12,6 @@
 
 pub mod actor;
 mod audit;
-mod compact;
 mod container;
 mod create;
 mod delete;
@@ -26,7 +25,6 @@ pub mod ids;
 mod lives;
 mod mailbox;
 pub(crate) mod measure;
-mod mend;
 mod operations;
 mod pins;
 mod recall;

@@ -6,7 +6,7 @@
 //! it are found again, and an event of kind *gap* stands where the rest was, so
 //! that a reader knows. The damaged file is kept beside.
 
-use super::events::Codec;
+use super::Codec;
 use crate::model::{Event, EventKind};
 use std::fs::File;
 use std::io;
@@ -100,7 +100,7 @@ fn announces_more(rest: &[u8]) -> bool {
 
 /// The first place behind the beginning where records are whole again. A
 /// checksum makes a chance hit as good as impossible.
-fn resume(rest: &[u8], codec: Codec) -> Option<(usize, super::events::Whole)> {
+fn resume(rest: &[u8], codec: Codec) -> Option<(usize, super::Whole)> {
     (1..rest.len()).find_map(|skipped| {
         let found = (codec.decode)(rest.get(skipped..)?);
         // Eight zero bytes are a record without content; an event has a number.
