@@ -11,6 +11,7 @@
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use sextant_integration::bundle::temp_dir;
+use sextant_integration::calls::{delete, start};
 use sextant_integration::process::{DEADLINE, Ran, run, until, wait};
 use sextant_integration::{Daemon, binary, skip_unless_root, unique};
 use sextant_proto::v1::{CreateRequest, EventsRequest, ListRequest};
@@ -355,4 +356,43 @@ fn told_to_stop_it_leaves_containers_or_stops_them_as_configured() {
         daemon.sextant(&["rm", "--force", &id]).ok();
         daemon.finish(&[&id]);
     }
+}
+
+/// Heaps of a process beside its first one: glibc maps each at a multiple of its largest size, and makes of that
+/// usable what it needs.
+fn further_heaps(pid: u32) -> usize {
+    const LARGEST: u64 = 64 << 20;
+    let text = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    let maps: Vec<(u64, u64, &str)> = text
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.split_ascii_whitespace();
+            let (range, rights) = (words.next()?, words.next()?);
+            // Those of files have a name.
+            let (begin, end) = range.split_once('-').filter(|_| words.nth(3).is_none())?;
+            Some((u64::from_str_radix(begin, 16).ok()?, u64::from_str_radix(end, 16).ok()?, rights))
+        })
+        .collect();
+    let is_heap = |pair: &&[(u64, u64, &str)]| match pair {
+        [(begin, end, "rw-p"), (next, last, "---p")] => {
+            begin.is_multiple_of(LARGEST) && end == next && *last == begin + LARGEST
+        }
+        _ => false,
+    };
+    maps.windows(2).filter(is_heap).count()
+}
+
+#[tokio::test]
+async fn all_threads_share_two_heaps() {
+    if skip_unless_root() {
+        return;
+    }
+    let (daemon, id) = (Daemon::start(), unique("heaps"));
+    let mut client = daemon.containers().await;
+    start(&mut client, daemon.request(&id, &["/bin/probe", "sleep", "1000"])).await;
+    delete(&mut client, &id).await;
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", daemon.pid())).unwrap().count();
+    assert!(tasks > 3, "{tasks} threads");
+    assert_eq!(further_heaps(daemon.pid()), 1);
+    daemon.finish(&[&id]);
 }
