@@ -19,6 +19,7 @@ pub use reader::Reader;
 
 use super::error::Error;
 use crate::model::Event;
+use mend::Found;
 use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -30,8 +31,6 @@ use writer::{Append, Writer};
 
 /// Events waiting to be written, at most.
 const QUEUE: usize = 1024;
-/// One in so many events has its offset remembered.
-const SPARSE: u64 = 256;
 
 /// Events to bytes and back.
 #[derive(Clone, Copy, Debug)]
@@ -63,7 +62,7 @@ struct Committed {
 #[derive(Debug)]
 struct Part {
     file: File,
-    /// Number and offset of one in [`SPARSE`] records.
+    /// Number and offset of a record here and there, in order.
     index: Mutex<Vec<(u64, u64)>>,
 }
 
@@ -97,33 +96,25 @@ pub struct Events {
 
 impl Events {
     /// Opens or makes the file, mends it, and starts its writer (a thread that
-    /// ends with the last clone). Gives back all events there are. The file is
-    /// made shorter before it grows beyond `bound` bytes.
+    /// ends with the last clone). The file is made shorter before it grows beyond `bound` bytes.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn open(path: &Path, codec: Codec, bound: u64) -> Result<(Self, Vec<Event>), Error> {
+    pub fn open(path: &Path, codec: Codec, bound: u64) -> Result<Self, Error> {
         let io = |verb: &str| Error::io(format!("{verb} {}", path.display()));
         let file = File::options().create(true).truncate(false).read(true).write(true).mode(0o600).open(path);
         let file = file.map_err(io("open"))?;
-        let (events, bytes) = mend::mend(&file, path, codec).map_err(io("read"))?;
-        let seq = events.last().map_or(0, |e| e.seq);
-        let committed = Committed { seq, bytes, part: Arc::new(Part::new(file)) };
+        let Found { seq, bytes, index } = mend::mend(&file, path, codec).map_err(io("read"))?;
+        let committed = Committed { seq, bytes, part: Arc::new(Part { file, index: Mutex::new(index) }) };
         let written = Arc::new(AtomicU64::new(seq));
-        let mut writer = Writer::new(path, codec, committed, Arc::clone(&written), bound);
-        let mut offset = 0;
-        for event in &events {
-            writer.remember(event.seq, offset);
-            let size = (codec.encode)(event).map_err(|e| io("read")(std::io::Error::other(e)))?.len();
-            offset += u64::try_from(size).unwrap_or(u64::MAX);
-        }
+        let writer = Writer::new(path, codec, committed.clone(), Arc::clone(&written), bound);
         let (queue, appends) = channel();
-        let (publish, committed) = watch::channel(writer.committed().clone());
+        let (publish, committed) = watch::channel(committed);
         std::thread::Builder::new()
             .name("events".into())
             .spawn(move || writer.run(&appends, &publish))
             .map_err(Error::io("start the writer of events"))?;
-        Ok((Self { queue, room: Arc::new(Semaphore::new(QUEUE)), committed, written, codec }, events))
+        Ok(Self { queue, room: Arc::new(Semaphore::new(QUEUE)), committed, written, codec })
     }
 
     /// Adds an event, whose number is chosen here, and gives the number back
@@ -215,8 +206,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("events");
         for round in 0..3 {
-            let (events, history) = Events::open(&path, CODEC, BOUND).unwrap();
-            assert_eq!(history.len(), round * 300);
+            let events = Events::open(&path, CODEC, BOUND).unwrap();
+            assert_eq!(events.last_seq(), round * 300);
             for _ in 0..300 {
                 events.append(event("a")).await.unwrap();
             }
@@ -235,7 +226,7 @@ mod tests {
     #[tokio::test]
     async fn events_of_many_writers_are_each_once_and_in_order() {
         let dir = tempfile::tempdir().unwrap();
-        let (events, _) = Events::open(&dir.path().join("events"), CODEC, BOUND).unwrap();
+        let events = Events::open(&dir.path().join("events"), CODEC, BOUND).unwrap();
         let writers: Vec<_> = (0..8)
             .map(|_| {
                 let events = events.clone();
@@ -260,7 +251,7 @@ mod tests {
     #[tokio::test]
     async fn a_follower_is_woken() {
         let dir = tempfile::tempdir().unwrap();
-        let (events, _) = Events::open(&dir.path().join("events"), CODEC, BOUND).unwrap();
+        let events = Events::open(&dir.path().join("events"), CODEC, BOUND).unwrap();
         let mut reader = events.read(0);
         assert!(reader.next().await.unwrap().is_empty());
         let (more, added) = tokio::join!(reader.more(), events.append(event("b")));
@@ -273,7 +264,7 @@ mod tests {
     async fn what_nobody_awaits_is_read_all_the_same_and_numbered_in_between() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("events");
-        let (events, _) = Events::open(&path, CODEC, BOUND).unwrap();
+        let events = Events::open(&path, CODEC, BOUND).unwrap();
         let started = || Event { kind: EventKind::Started, ..event("a") };
         for round in 0..20 {
             let seq = events.append(started()).await.unwrap();
@@ -288,8 +279,8 @@ mod tests {
         }
         events.append(started()).await.unwrap();
         drop(events);
-        let (events, history) = Events::open(&path, CODEC, BOUND).unwrap();
-        assert_eq!((history.len(), events.last_seq()), (41, 41));
+        let events = Events::open(&path, CODEC, BOUND).unwrap();
+        assert_eq!((seqs(&events, 0).await.len(), events.last_seq()), (41, 41));
     }
 
     /// Numbers and kinds of what comes above `after` now.
@@ -309,7 +300,7 @@ mod tests {
         const SMALL: u64 = 4 << 10;
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("events");
-        let (events, _) = Events::open(&path, CODEC, SMALL).unwrap();
+        let events = Events::open(&path, CODEC, SMALL).unwrap();
         events.append(event("lives")).await.unwrap();
         let mut slow = events.read(0);
         assert_eq!(all(&mut slow).await, [(1, EventKind::Created)]);
@@ -336,9 +327,8 @@ mod tests {
         assert_eq!(all(&mut events.read(1990)).await.len(), 10);
         drop((events, slow, follower));
         // The same numbers after a restart, and on from there.
-        let (events, history) = Events::open(&path, CODEC, SMALL).unwrap();
-        let again: Vec<_> = history.iter().map(|e| (e.seq, e.kind)).collect();
-        assert_eq!(again, from_the_beginning);
+        let events = Events::open(&path, CODEC, SMALL).unwrap();
+        assert_eq!(all(&mut events.read(0)).await, from_the_beginning);
         assert_eq!(events.append(event("b")).await.unwrap(), 2001);
         assert_eq!(dir.path().read_dir().unwrap().count(), 1);
     }

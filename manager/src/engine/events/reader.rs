@@ -3,6 +3,7 @@
 use super::super::error::Error;
 use super::{Codec, Committed, Part, Whole};
 use crate::model::Event;
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
@@ -67,27 +68,31 @@ impl Reader {
         self.committed.changed().await.map_err(|_| Error::Stopping)
     }
 
-    /// Whole records from the offset on; reads more while not even one is whole.
+    /// Whole records from the offset on.
     async fn chunk(&self, end: u64) -> Result<Whole, Error> {
-        let mut size = CHUNK;
-        loop {
-            let left = usize::try_from(end - self.offset).unwrap_or(usize::MAX);
-            let (part, offset, codec) = (Arc::clone(&self.part), self.offset, self.codec);
-            let read = tokio::task::spawn_blocking(move || {
-                let mut bytes = vec![0; size.min(left)];
-                part.file.read_exact_at(&mut bytes, offset)?;
-                Ok((codec.decode)(&bytes))
-            });
-            let whole = read.await.map_err(|_| Error::Stopping)?.map_err(Error::io("read the events"))?;
-            if whole.bytes > 0 {
-                return Ok(whole);
-            }
-            if size >= left {
-                let damage =
-                    io::Error::new(io::ErrorKind::InvalidData, "the file was changed by somebody else");
-                return Err(Error::io("read the events")(damage));
-            }
-            size *= 4;
+        let (part, offset, codec) = (Arc::clone(&self.part), self.offset, self.codec);
+        let read = tokio::task::spawn_blocking(move || whole_at(&part.file, codec, offset, end));
+        let whole = read.await.map_err(|_| Error::Stopping)?.map_err(Error::io("read the events"))?;
+        if whole.bytes == 0 {
+            let damage = io::Error::new(io::ErrorKind::InvalidData, "the file was changed by somebody else");
+            return Err(Error::io("read the events")(damage));
         }
+        Ok(whole)
+    }
+}
+
+/// Some whole records from `offset` on, of those before `end`: reads more while not even one is whole, so that none are
+/// given only where none is.
+pub(super) fn whole_at(file: &File, codec: Codec, offset: u64, end: u64) -> io::Result<Whole> {
+    let left = usize::try_from(end - offset).map_err(io::Error::other)?;
+    let mut size = CHUNK;
+    loop {
+        let mut bytes = vec![0; size.min(left)];
+        file.read_exact_at(&mut bytes, offset)?;
+        let whole = (codec.decode)(&bytes);
+        if whole.bytes > 0 || size >= left {
+            return Ok(whole);
+        }
+        size *= 4;
     }
 }

@@ -3,7 +3,7 @@
 
 use super::super::error::Error;
 use super::compact::compact;
-use super::{Codec, Committed, Part, SPARSE};
+use super::{Codec, Committed, Part};
 use crate::faults::{self, Point};
 use crate::model::{Event, EventKind};
 use std::fs::File;
@@ -16,6 +16,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
+/// One in so many events has its offset remembered.
+const SPARSE: u64 = 256;
 /// How long an event that nobody awaits waits for others to be synced with.
 const COMPANY: Duration = Duration::from_millis(2);
 /// How long until a sync that failed is tried again.
@@ -67,7 +69,7 @@ pub(super) struct Writer {
     written: Arc<AtomicU64>,
     /// When what is not on disk yet is to be synced at the latest.
     due: Option<Instant>,
-    /// Records in the file.
+    /// Records since the file was opened or made.
     records: u64,
     /// The size that the file is not to grow beyond.
     bound: u64,
@@ -77,7 +79,7 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Writes behind what is on disk, which the writer is to [`remember`](Self::remember).
+    /// Writes behind what is on disk.
     pub(super) fn new(
         path: &Path,
         codec: Codec,
@@ -87,11 +89,6 @@ impl Writer {
     ) -> Self {
         let end = (committed.seq, committed.bytes);
         Self { path: path.into(), codec, end, committed, written, due: None, records: 0, bound, limit: bound }
-    }
-
-    /// What is on disk.
-    pub(super) fn committed(&self) -> &Committed {
-        &self.committed
     }
 
     /// Writes what waits in one go, syncs it if any of it has to be, answers, and publishes what is on disk.
@@ -234,8 +231,7 @@ impl Writer {
         self.path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
     }
 
-    /// Takes in that the file has this event at this place, behind those before.
-    pub(super) fn remember(&mut self, seq: u64, offset: u64) {
+    fn remember(&mut self, seq: u64, offset: u64) {
         if self.records.is_multiple_of(SPARSE) {
             self.committed.part.index().push((seq, offset));
         }
