@@ -31,12 +31,17 @@ impl Drop for Tree {
     }
 }
 
-fn tree_of_mounts() -> Tree {
-    let dir = sextant_integration::bundle::temp_dir();
+/// A mount namespace of the calling thread's own.
+fn own_mounts() {
     nix::sched::unshare(nix::sched::CloneFlags::CLONE_FS | nix::sched::CloneFlags::CLONE_NEWNS).unwrap();
     let none = None::<&str>;
     let private = nix::mount::MsFlags::MS_PRIVATE | nix::mount::MsFlags::MS_REC;
     nix::mount::mount(none, "/", none, private, none).unwrap();
+}
+
+fn tree_of_mounts() -> Tree {
+    own_mounts();
+    let dir = sextant_integration::bundle::temp_dir();
     let below = dir.path().join("below");
     std::fs::create_dir(&below).unwrap();
     let flags = nix::mount::MsFlags::empty();
@@ -350,4 +355,25 @@ fn the_cgroup_is_mounted_in_the_layout_of_the_host() {
             assert!(mount.has("nodev") && mount.tags.is_empty(), "it is as a new one: {mount:?}");
         }
     }
+}
+
+// A new mount of one walks all cgroups of version 2 that there are. It has a source of its own; one that is bound has
+// that of the host's mount.
+#[test]
+fn hierarchies_of_version_1_are_bound_and_not_mounted_anew() {
+    if !cgroup::is_version_1("freezer") {
+        return skip("there is no freezer of version 1");
+    }
+    apart(|| {
+        own_mounts();
+        let at = Path::new(cgroup::ROOT).join("freezer");
+        let flags = nix::mount::MsFlags::empty();
+        nix::mount::umount2(&at, nix::mount::MntFlags::MNT_DETACH).unwrap();
+        nix::mount::mount(Some("of-the-host"), &at, Some("cgroup"), flags, Some("freezer")).unwrap();
+        for bundle in Bundle::both(&[]) {
+            let seen = Runtime::seen_in(&bundle.args(&["/bin/probe"]));
+            let mount = seen.mount_at("/sys/fs/cgroup/freezer");
+            assert_eq!((mount.source.as_str(), mount.root.as_str()), ("of-the-host", "/"), "{mount:?}");
+        }
+    });
 }

@@ -220,6 +220,36 @@ async fn a_second_call_with_the_key_attaches_to_the_first() {
     daemon.finish(&[]);
 }
 
+// What a shim did that was killed before it could say so is in its journal alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_with_a_key_begins_nothing_while_the_journal_cannot_be_read() {
+    if skip_unless_root() {
+        return;
+    }
+    let (daemon, id) = (Daemon::start(), unique("unread"));
+    let mut client = daemon.containers().await;
+    client.create(sleeper(&daemon, &id, "")).await.unwrap();
+    let dir = daemon.dir().join("root/containers").join(&id);
+    let (journal, aside) = (dir.join("journal"), dir.join("aside"));
+    // The shim writes to it all the same.
+    std::fs::rename(&journal, &aside).unwrap();
+    std::fs::create_dir(&journal).unwrap();
+    let size = || std::fs::metadata(&aside).unwrap().len();
+    let before = size();
+    let refused = client.start(start(&id, "unread")).await.unwrap_err();
+    assert!(refused.message().contains("journal"), "{refused:?}");
+    assert_eq!(size(), before, "it was started");
+    std::fs::remove_dir(&journal).unwrap();
+    std::fs::rename(&aside, &journal).unwrap();
+    let mut told = kinds(&daemon, &id).await;
+    told.retain(|kind| !matches!(kind, Kind::Degraded | Kind::Recovered));
+    assert_eq!(told, [Kind::Created]);
+    let started = client.start(start(&id, "unread")).await.unwrap().into_inner().container.unwrap();
+    assert_eq!((started.status(), started.life), (Status::Running, 1));
+    client.delete(delete(&id, "")).await.unwrap();
+    daemon.finish(&[&id]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deadline_takes_away_who_waits_and_cancelling_undoes() {
     if skip_unless_root() {

@@ -11,9 +11,11 @@
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use sextant_integration::bundle::temp_dir;
+use sextant_integration::calls::{delete, start};
 use sextant_integration::process::{DEADLINE, Ran, run, until, wait};
 use sextant_integration::{Daemon, binary, skip_unless_root, unique};
-use sextant_proto::v1::{CreateRequest, EventsRequest, ListRequest};
+use sextant_proto::v1::event::Kind;
+use sextant_proto::v1::{CreateRequest, Event, EventsRequest, ListRequest};
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -355,4 +357,78 @@ fn told_to_stop_it_leaves_containers_or_stops_them_as_configured() {
         daemon.sextant(&["rm", "--force", &id]).ok();
         daemon.finish(&[&id]);
     }
+}
+
+/// Heaps of a process beside its first one: glibc maps each at a multiple of its largest size, and makes of that
+/// usable what it needs.
+fn further_heaps(pid: u32) -> usize {
+    const LARGEST: u64 = 64 << 20;
+    let text = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    let maps: Vec<(u64, u64, &str)> = text
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.split_ascii_whitespace();
+            let (range, rights) = (words.next()?, words.next()?);
+            // Those of files have a name.
+            let (begin, end) = range.split_once('-').filter(|_| words.nth(3).is_none())?;
+            Some((u64::from_str_radix(begin, 16).ok()?, u64::from_str_radix(end, 16).ok()?, rights))
+        })
+        .collect();
+    let is_heap = |pair: &&[(u64, u64, &str)]| match pair {
+        [(begin, end, "rw-p"), (next, last, "---p")] => {
+            begin.is_multiple_of(LARGEST) && end == next && *last == begin + LARGEST
+        }
+        _ => false,
+    };
+    maps.windows(2).filter(is_heap).count()
+}
+
+#[tokio::test]
+async fn all_threads_share_two_heaps() {
+    if skip_unless_root() {
+        return;
+    }
+    let (daemon, id) = (Daemon::start(), unique("heaps"));
+    let mut client = daemon.containers().await;
+    start(&mut client, daemon.request(&id, &["/bin/probe", "sleep", "1000"])).await;
+    delete(&mut client, &id).await;
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", daemon.pid())).unwrap().count();
+    assert!(tasks > 3, "{tasks} threads");
+    assert_eq!(further_heaps(daemon.pid()), 1);
+    daemon.finish(&[&id]);
+}
+
+/// KiB of this line of its `/proc/PID/status`.
+fn kib(pid: u32, line: &str) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let value = text.lines().find_map(|l| l.strip_prefix(line)?.trim().strip_suffix(" kB")).unwrap();
+    value.parse().unwrap()
+}
+
+#[test]
+fn a_journal_of_events_at_its_bound_takes_little_memory_to_begin_with() {
+    if skip_unless_root() {
+        return;
+    }
+    const BOUND: usize = 4 << 20;
+    let mut daemon = Daemon::start();
+    let before = kib(daemon.pid(), "VmHWM:");
+    daemon.kill();
+    let mut journal = Vec::new();
+    for seq in 1.. {
+        let (kind, container) = (Kind::Started.into(), format!("it-{:032}", seq / 5));
+        let at = Some(std::time::SystemTime::now().into());
+        let event = Event { seq, kind, container, at, pid: 4242, container_seq: 2, ..Event::default() };
+        let record = sextant_proto::journal::encode(&event).unwrap();
+        if journal.len() + record.len() > BOUND {
+            break;
+        }
+        journal.extend(record);
+    }
+    std::fs::write(daemon.dir().join("root/events"), &journal).unwrap();
+    daemon.restart();
+    let more = kib(daemon.pid(), "VmHWM:").saturating_sub(before);
+    // All at once would take a hundred.
+    assert!(more < 32 << 10, "{more} KiB more than without");
+    daemon.finish(&[]);
 }

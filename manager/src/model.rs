@@ -2,20 +2,27 @@
 //! failures, events. Never on the wire and never in a shim's journal as they
 //! stand here; `api::convert` and `shims::wire` translate.
 
+mod events;
+mod execs;
+mod operations;
 mod policies;
+mod sandboxes;
 
+pub use events::{Event, EventKind, OutputLost};
+pub use execs::{Exec, Input, NewAttachment, NewExec, OutputFrom, Over, Told};
+pub use operations::{Operation, Verb};
 pub use policies::{
     Health, HealthCheck, HealthState, OnUnhealthy, Probe, RestartPolicy, RestartWhen, Restarting, WaitFor,
 };
+pub use sandboxes::{NewSandbox, Sandbox};
 
-use crate::placement::{Placement, Shared};
+use crate::placement::Placement;
 use serde::{Deserialize, Serialize};
-use sextant_runtime::plan::NamespaceKind;
 use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 /// Where a container is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -209,168 +216,6 @@ pub struct Stdio {
     pub terminal: bool,
 }
 
-/// What happened to a container.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EventKind {
-    /// It was made.
-    Created,
-    /// It could not be made.
-    CreateFailed,
-    /// Its process was executed.
-    Started,
-    /// Its process could not be executed.
-    StartFailed,
-    /// Its process ended.
-    Exited,
-    /// It was removed.
-    Deleted,
-    /// Events before this one are lost for good.
-    Gap,
-    /// Its shim was killed, and another has taken over.
-    Adopted,
-    /// Its processes are stopped where they are.
-    Paused,
-    /// They go on.
-    Resumed,
-    /// Its limits were changed.
-    Updated,
-    /// The kernel's OOM killer ended a process of it.
-    Oom,
-    /// Its shim does not answer, or is gone and cannot be replaced.
-    Degraded,
-    /// It is no more degraded.
-    Recovered,
-    /// One more process was executed in it.
-    ExecStarted,
-    /// That process ended.
-    ExecExited,
-    /// Its process has ended, and its next life is to come.
-    Restarting,
-    /// Its health check has become good.
-    Healthy,
-    /// Its health check has become bad.
-    Unhealthy,
-}
-
-/// Output is missing in a log: what the container wrote while nobody read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OutputLost {
-    /// Byte of the log behind which it is missing.
-    pub log_offset: u64,
-    /// When the log was last written to before.
-    pub from: SystemTime,
-    /// When output was read again; `None` when it no more is.
-    pub until: Option<SystemTime>,
-    /// Why nobody read.
-    pub because: String,
-}
-
-/// One event in the order that all clients see.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event {
-    /// Place in the global order, from 1 on; given by the journal.
-    pub seq: u64,
-    /// The container; empty for a gap.
-    pub container: String,
-    /// What happened.
-    pub kind: EventKind,
-    /// When.
-    pub at: SystemTime,
-    /// Its init, when it was made.
-    pub pid: Option<i32>,
-    /// How it ended.
-    pub exit: Option<Exit>,
-    /// Why it failed.
-    pub failure: Option<Failure>,
-    /// Number of the record in the container's own journal; 0 where the manager itself is the witness.
-    pub container_seq: u64,
-    /// Of [`EventKind::Adopted`]: what its log lacks.
-    pub output_lost: Option<OutputLost>,
-    /// Of [`EventKind::Oom`]: processes that were ended since the creation.
-    pub oom_kills: u64,
-    /// Of an exec: which.
-    pub exec: Option<String>,
-    /// Which life of the container it is about, from 1 on; 0: it is not known.
-    pub life: u32,
-    /// Of [`EventKind::Restarting`].
-    pub restarting: Option<Restarting>,
-    /// Of [`EventKind::Healthy`] and [`EventKind::Unhealthy`]: what made it so.
-    pub probe: Option<Probe>,
-}
-
-/// What an operation does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Verb {
-    /// Makes a container.
-    Create,
-    /// Executes its process.
-    Start,
-    /// Ends it.
-    Stop,
-    /// Removes it.
-    Delete,
-    /// Stops its processes where they are.
-    Pause,
-    /// Lets them go on.
-    Resume,
-    /// Changes its limits.
-    Update,
-    /// Executes one more process in it.
-    Exec,
-    /// Ends it and begins its next life.
-    Restart,
-    /// Makes a sandbox.
-    CreateSandbox,
-    /// Removes a sandbox.
-    DeleteSandbox,
-}
-
-impl Verb {
-    /// What it is done to.
-    pub fn object(self) -> &'static str {
-        match self {
-            Self::CreateSandbox | Self::DeleteSandbox => "sandbox",
-            _ => "container",
-        }
-    }
-}
-
-impl std::fmt::Display for Verb {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(match self {
-            Self::Create => "create",
-            Self::Start => "start",
-            Self::Stop => "stop",
-            Self::Delete => "delete",
-            Self::Pause => "pause",
-            Self::Resume => "resume",
-            Self::Update => "update",
-            Self::Exec => "execute a process in",
-            Self::Restart => "restart",
-            Self::CreateSandbox => "create",
-            Self::DeleteSandbox => "delete",
-        })
-    }
-}
-
-/// An operation that its client has given a key.
-#[derive(Clone, Debug)]
-pub struct Operation {
-    /// As given.
-    pub key: String,
-    /// What it does.
-    pub verb: Verb,
-    /// To which container, or sandbox.
-    pub container: String,
-    /// When it began.
-    pub begun_at: SystemTime,
-    /// When it ended, once it has.
-    pub ended_at: Option<SystemTime>,
-    /// Why it failed, when it has.
-    pub failure: Option<Failure>,
-}
-
 /// One timed stage of an invocation of the runtime.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StageRecord {
@@ -413,48 +258,6 @@ pub struct NewContainer {
     pub check: Option<HealthCheck>,
 }
 
-/// A request for a sandbox.
-#[derive(Clone, Debug)]
-pub struct NewSandbox {
-    /// Its name; the manager makes one up where it is missing.
-    pub id: Option<String>,
-    /// Whatever the caller wants to find again.
-    pub labels: BTreeMap<String, String>,
-    /// Empty is the sandbox's id.
-    pub hostname: String,
-    /// What its containers share.
-    pub shared: Shared,
-    /// Key of the operation, where the caller has given one.
-    pub key: Option<String>,
-}
-
-/// What is known of one sandbox at this moment.
-#[derive(Clone, Debug)]
-pub struct Sandbox {
-    /// Name and identity.
-    pub id: String,
-    /// Why containers cannot join it; `None`: they can.
-    pub because: Option<String>,
-    /// As given at creation.
-    pub labels: BTreeMap<String, String>,
-    /// Host name inside; empty where it shares no uts namespace.
-    pub hostname: String,
-    /// What its containers share.
-    pub shared: Shared,
-    /// When the request was taken.
-    pub created_at: SystemTime,
-    /// The ids of its user namespace.
-    pub ids: Option<IdRange>,
-    /// Types and inodes of the namespaces that it holds.
-    pub namespaces: Vec<(NamespaceKind, u64)>,
-    /// Directory of the files that hold them.
-    pub pins: PathBuf,
-    /// Those that joined it, by name.
-    pub containers: Vec<String>,
-    /// Its init.
-    pub init_pid: Option<i32>,
-}
-
 /// How a container's log is kept; `None` is the shim's default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -465,116 +268,6 @@ pub struct LogOptions {
     pub max_files: Option<u32>,
     /// Bytes of output a second.
     pub max_bytes_per_second: Option<u64>,
-}
-
-/// A request for one more process in a container: its own process, changed by this.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct NewExec {
-    /// argv.
-    pub command: Vec<String>,
-    /// KEY=VALUE, added.
-    pub env: Vec<String>,
-    /// Absolute path inside; empty: as its own process.
-    pub cwd: String,
-    /// `UID[:GID]`; empty: as its own process.
-    pub user: String,
-    /// More groups.
-    pub additional_gids: Vec<u32>,
-    /// More capabilities.
-    pub capabilities: Vec<String>,
-    /// What its stdio is to be.
-    pub stdio: Stdio,
-    /// Rows and columns of its terminal.
-    pub size: Option<(u16, u16)>,
-    /// The time until it is killed.
-    pub timeout: Option<Duration>,
-    /// Its output is not read before a client has attached.
-    pub hold_output: bool,
-    /// Bytes of output that are taken; 0: all.
-    pub output_limit: u64,
-    /// Key of the operation, where the caller has given one.
-    pub key: Option<String>,
-}
-
-/// One more process of a container.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Exec {
-    /// The container.
-    pub container: String,
-    /// Its name in it.
-    pub id: String,
-    /// Its pid, while it runs.
-    pub pid: Option<i32>,
-    /// The beginning of its argv.
-    pub command: Vec<String>,
-    /// Whether it has a terminal.
-    pub terminal: bool,
-    /// When it was started.
-    pub started_at: SystemTime,
-    /// How it ended, once it has.
-    pub over: Option<Over>,
-}
-
-/// The end of an exec.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Over {
-    /// How.
-    pub exit: Exit,
-    /// It was killed because its time was over.
-    pub timed_out: bool,
-}
-
-/// What a client attaches to, and how.
-#[derive(Clone, Debug)]
-pub struct NewAttachment {
-    /// An exec; `None`: the container's own process.
-    pub exec: Option<String>,
-    /// Whether the process waits for a client that does not read.
-    pub block: bool,
-    /// From where on output comes; `None`: it does not.
-    pub from: Option<OutputFrom>,
-}
-
-/// From where on output comes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OutputFrom {
-    /// All that is kept.
-    Kept,
-    /// The last bytes, so many.
-    Last(u64),
-    /// An offset.
-    Offset(u64),
-}
-
-/// What an attached client says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Input {
-    /// Bytes for stdin.
-    Stdin(Vec<u8>),
-    /// Rows and columns of its terminal.
-    Resize(u16, u16),
-    /// Nothing more comes.
-    CloseStdin,
-}
-
-/// What an attached client is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Told {
-    /// The first: it is attached.
-    Attached(Stdio),
-    /// Bytes of output, those of stderr with `true`, and how many came before.
-    Output {
-        /// Where they were written to.
-        stream: crate::logs::Stream,
-        /// At least one.
-        data: Vec<u8>,
-        /// Bytes of both streams before.
-        offset: u64,
-    },
-    /// So many bytes are missing here.
-    Dropped(u64),
-    /// The last: the process has ended.
-    Over(Over),
 }
 
 /// What a container is made from.

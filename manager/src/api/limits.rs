@@ -2,11 +2,9 @@
 //! door, as RESOURCE_EXHAUSTED with the limit's name: nothing of it has
 //! happened, and the client may try again. Health is always answered.
 
+use super::answer::{Answer, Kept, keeping};
 use super::status::DOMAIN;
 use http::{HeaderMap, Request, Response};
-use http_body::{Body as HttpBody, Frame, SizeHint};
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
@@ -160,8 +158,6 @@ pub struct Guarded<S> {
     door: Door,
 }
 
-type Answer<E> = Pin<Box<dyn Future<Output = Result<Response<Body>, E>> + Send>>;
-
 impl<S, B> Service<Request<B>> for Guarded<S>
 where
     S: Service<Request<B>, Response = Response<Body>>,
@@ -187,36 +183,13 @@ where
         Box::pin(async move {
             let (mut head, body) = answer.await?.into_parts();
             door.reword(&mut head.headers);
-            Ok(Response::from_parts(head, Body::new(Counted { body, _places: places })))
+            Ok(keeping(head, body, places))
         })
     }
 }
 
-/// The answer's body: the call is under way until it has been sent or given up.
-struct Counted {
-    body: Body,
-    _places: Vec<Place>,
-}
-
-impl HttpBody for Counted {
-    type Data = <Body as HttpBody>::Data;
-    type Error = <Body as HttpBody>::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
+/// The call is under way until its answer has been sent or given up.
+impl Kept for Vec<Place> {}
 
 #[cfg(test)]
 mod tests {

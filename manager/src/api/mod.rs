@@ -2,6 +2,7 @@
 //! the engine, encodes. Types of the wire stay in here; a domain error becomes
 //! a status in [`status`] only.
 
+mod answer;
 mod audit;
 mod container;
 pub mod containers;

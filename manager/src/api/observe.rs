@@ -3,13 +3,11 @@
 //! method and the code that its answer ends with. Stands before the door, and sees
 //! what is refused there as well.
 
+use super::answer::{Answer, Kept, keeping};
 use super::limits::Peer;
 use crate::engine::measure::milliseconds;
 use crate::metrics::{self, Metrics};
 use http::{HeaderMap, HeaderValue, Request, Response};
-use http_body::{Body as HttpBody, Frame, SizeHint};
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
@@ -68,8 +66,6 @@ pub struct Observed<S> {
     observer: Observer,
 }
 
-type Answer<E> = Pin<Box<dyn Future<Output = Result<Response<Body>, E>> + Send>>;
-
 impl<S, B> Service<Request<B>> for Observed<S>
 where
     S: Service<Request<B>, Response = Response<Body>>,
@@ -98,8 +94,8 @@ where
                 head.headers.insert(REQUEST_ID, id);
             }
             let mut call = call;
-            call.end(&head.headers);
-            Ok(Response::from_parts(head, Body::new(Watched { body, call })))
+            call.hear(&head.headers);
+            Ok(keeping(head, body, call))
         };
         Box::pin(work.instrument(span))
     }
@@ -128,9 +124,9 @@ struct Call {
     span: Span,
 }
 
-impl Call {
+impl Kept for Call {
     /// Looks for the code in headers or trailers.
-    fn end(&mut self, headers: &HeaderMap) {
+    fn hear(&mut self, headers: &HeaderMap) {
         if let Some(status) = headers.get("grpc-status") {
             self.told.end(name(Code::from_bytes(status.as_bytes())));
         }
@@ -169,38 +165,6 @@ fn name(code: Code) -> &'static str {
         Code::Unavailable => "UNAVAILABLE",
         Code::DataLoss => "DATA_LOSS",
         Code::Unauthenticated => "UNAUTHENTICATED",
-    }
-}
-
-/// The answer's body, whose trailers have the code.
-struct Watched {
-    body: Body,
-    call: Call,
-}
-
-impl HttpBody for Watched {
-    type Data = <Body as HttpBody>::Data;
-    type Error = <Body as HttpBody>::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
-        if let Poll::Ready(Some(Ok(frame))) = &polled
-            && let Some(trailers) = frame.trailers_ref()
-        {
-            self.call.end(trailers);
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 

@@ -37,9 +37,9 @@ pub async fn run(config: Config) -> Result<(), Error> {
     );
     let unread = || Error::io("read the plan of faults".to_owned());
     faults::read_plan(state).map_err(|because| unread()(std::io::Error::other(because)))?;
-    let (events, history) = Events::open(&root.join("events"), CODEC, config.events_limit)?;
+    let events = Events::open(&root.join("events"), CODEC, config.events_limit)?;
     tracing::info!(root = %root.display(), state = %state.display(), "starting");
-    let engine = Engine::open(config.settings.clone(), events, history).await?;
+    let engine = Engine::open(config.settings.clone(), events).await?;
     let (containers, running) = engine.count();
     let exporter = Exporter::new(engine.clone(), started_at, config.limits, config.metrics_per_container);
     let _scraped = match &config.metrics_listen {

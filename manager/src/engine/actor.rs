@@ -138,6 +138,13 @@ enum Change {
     Update(Box<Limits>),
 }
 
+/// How a life begins that a client asks for.
+enum Begin {
+    Start,
+    /// The signal for the one before, and the time until SIGKILL.
+    Restart(i32, Duration),
+}
+
 /// Who sees the exit.
 #[derive(Debug)]
 enum Supervision {
@@ -261,12 +268,7 @@ impl Actor {
     async fn carry_out(&mut self, command: Command, mailbox: &mut Mailbox) -> Option<Reply<()>> {
         match command {
             Command::Start { before, reply } => {
-                let started = match self.begun_since(before).await {
-                    Ok(Some(snapshot)) => Ok(snapshot),
-                    Ok(None) => self.start(mailbox).await,
-                    Err(error) => Err(error),
-                };
-                answer(reply, started);
+                answer(reply, self.begin(before, Begin::Start, mailbox).await);
             }
             Command::Pause { reply } => answer(reply, self.change(Change::Pause).await),
             Command::Resume { reply } => answer(reply, self.change(Change::Resume).await),
@@ -276,12 +278,8 @@ impl Actor {
                 Err(error) => answer(reply, Err(error)),
             },
             Command::Restart { signal, grace, before, reply } => {
-                let restarted = match self.begun_since(before).await {
-                    Ok(Some(snapshot)) => Ok(snapshot),
-                    Ok(None) => self.restart(signal, grace, mailbox).await,
-                    Err(error) => Err(error),
-                };
-                answer(reply, restarted);
+                let how = Begin::Restart(signal, grace);
+                answer(reply, self.begin(before, how, mailbox).await);
             }
             Command::Halt { reply } => {
                 self.container.give_up().await;
@@ -297,6 +295,22 @@ impl Actor {
             Command::Cancel { reply } => answer(reply, Err(self.too_late())),
         }
         None
+    }
+
+    /// Begins a life, unless one has been started since so many had.
+    async fn begin(
+        &mut self,
+        before: Option<u32>,
+        how: Begin,
+        mailbox: &mut Mailbox,
+    ) -> Result<Snapshot, Error> {
+        if let Some(begun) = self.begun_since(before).await? {
+            return Ok(begun);
+        }
+        match how {
+            Begin::Start => self.start(mailbox).await,
+            Begin::Restart(signal, grace) => self.restart(signal, grace, mailbox).await,
+        }
     }
 
     /// The container, if a life has been started since so many had. What a shim did that was killed before it

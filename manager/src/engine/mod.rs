@@ -12,7 +12,6 @@
 
 pub mod actor;
 mod audit;
-mod compact;
 mod container;
 mod create;
 mod delete;
@@ -26,7 +25,6 @@ pub mod ids;
 mod lives;
 mod mailbox;
 pub(crate) mod measure;
-mod mend;
 mod operations;
 mod pins;
 mod recall;
@@ -41,7 +39,7 @@ mod takeover;
 mod whole;
 
 use crate::metrics::Metrics;
-use crate::model::{Event, Exit, Failure, NewContainer, Operation, Phase, Snapshot, Verb, WaitFor};
+use crate::model::{Exit, Failure, NewContainer, Operation, Phase, Snapshot, Verb, WaitFor};
 use crate::processes::{self, Process};
 use crate::shims::changes::Changes;
 use crate::shims::client::{Force, Target};
@@ -116,13 +114,12 @@ pub struct Engine {
 
 impl Engine {
     /// Takes over what the records name: finds living shims, learns what
-    /// happened meanwhile, finishes or undoes what was half done. `history` is
-    /// what [`Events::open`] gave.
+    /// happened meanwhile, finishes or undoes what was half done.
     ///
     /// # Errors
-    /// When the directory of records cannot be read. A container whose record
-    /// cannot be read is named in the log and left alone.
-    pub async fn open(settings: Settings, events: Events, history: Vec<Event>) -> Result<Self, Error> {
+    /// When the directory of records or the journal of events cannot be read. A container whose
+    /// record cannot be read is named in the log and left alone.
+    pub async fn open(settings: Settings, events: Events) -> Result<Self, Error> {
         let runtime = Runtime { binary: settings.runtime.clone(), root: settings.runtime_root() };
         let ranges = ids::Ranges::new(settings.ids);
         let directory = Directory::default();
@@ -146,7 +143,7 @@ impl Engine {
             auditing: Default::default(),
         });
         sandboxes::reconcile::names(&context).await?;
-        reconcile::all(&context, history).await?;
+        reconcile::all(&context).await?;
         sandboxes::reconcile::finish(&context).await;
         recall::ended(&context, ended);
         takeover::probe(&context);

@@ -29,19 +29,15 @@ use tokio::task::JoinSet;
 /// Takes over, finishes or undoes everything that the records name.
 ///
 /// # Errors
-/// When the directory of records cannot be read.
-pub(super) async fn all(context: &Arc<Context>, history: Vec<Event>) -> Result<(), Error> {
+/// When the directory of records cannot be read, or the journal of events.
+pub(super) async fn all(context: &Arc<Context>) -> Result<(), Error> {
     let dir = context.settings.root.join("containers");
     let records = blocking(move || read_all(&dir)).await?;
-    let mut by_container: BTreeMap<String, Vec<Event>> = BTreeMap::new();
-    for event in history {
-        by_container.entry(event.container.clone()).or_default().push(event);
-    }
+    let mut past = past(context, &records).await?;
     // All ids first: a container that is undone must not give way to a new one.
     let mut tasks = Vec::new();
     for record in records {
-        let mut told = by_container.remove(&record.id).unwrap_or_default();
-        told.retain(|e| e.seq > record.events_after);
+        let told = past.remove(&record.id).unwrap_or_default();
         let (mut container, handle, mailbox) = prepare(context, record);
         if let Some(ids) = container.record.ids {
             container.leases = context.ranges.claim(ids);
@@ -90,6 +86,25 @@ pub(super) async fn all(context: &Arc<Context>, history: Vec<Event>) -> Result<(
         done.detach_all();
     }
     Ok(())
+}
+
+/// What was told of the containers that these records name; of a container of old that had such a name nothing.
+async fn past(context: &Context, records: &[Record]) -> Result<BTreeMap<String, Vec<Event>>, Error> {
+    let after: BTreeMap<&str, u64> = records.iter().map(|r| (r.id.as_str(), r.events_after)).collect();
+    let mut past: BTreeMap<String, Vec<Event>> = BTreeMap::new();
+    let mut reader = context.events.read(0);
+    // Not all at once: the journal may be long, and be about containers that are no more.
+    loop {
+        let events = reader.next().await?;
+        if events.is_empty() {
+            return Ok(past);
+        }
+        for event in events {
+            if after.get(event.container.as_str()).is_some_and(|after| event.seq > *after) {
+                past.entry(event.container.clone()).or_default().push(event);
+            }
+        }
+    }
 }
 
 /// How long serving waits for work that a killed manager has left.

@@ -169,3 +169,40 @@ pub(crate) fn passed_listener(fd: i32) -> io::Result<std::os::unix::net::UnixLis
     // SAFETY: systemd has passed this descriptor to this process; it is taken once, at start.
     Ok(unsafe { std::os::unix::net::UnixListener::from_raw_fd(fd) })
 }
+
+#[cfg(all(test, target_env = "gnu"))]
+mod tests {
+    use super::*;
+
+    const PAGE: usize = 4096;
+    const PIECE: usize = 64 << 10;
+
+    /// How many whole pages of a piece that begins there are in memory.
+    fn resident(begin: *const u8) -> usize {
+        let skipped = begin.align_offset(PAGE);
+        let mut there = [0; PIECE / PAGE - 1];
+        let from = begin.wrapping_add(skipped).cast_mut().cast();
+        // SAFETY: takes a range, of which it reads and writes nothing, and writes a byte for each of its pages.
+        let told = unsafe { libc::mincore(from, there.len() * PAGE, there.as_mut_ptr()) };
+        assert_eq!(told, 0, "{}", Errno::last());
+        there.iter().filter(|page| **page & 1 == 1).count()
+    }
+
+    #[test]
+    fn what_is_free_between_what_is_not_is_given_back() {
+        let pieces: Vec<Vec<u8>> = (0..512).map(|_| vec![1; PIECE]).collect();
+        let (mut kept, mut free) = (Vec::new(), Vec::new());
+        for (number, piece) in pieces.into_iter().enumerate() {
+            match number % 16 {
+                15 => kept.push(piece),
+                _ => free.push(piece.as_ptr()),
+            }
+        }
+        let pages = || free.iter().map(|begin| resident(*begin)).sum::<usize>();
+        let before = pages();
+        give_memory_back();
+        let after = pages();
+        assert!(before > 4096 && after < before / 4, "{before} pages, then {after}");
+        assert!(kept.iter().flatten().all(|byte| *byte == 1));
+    }
+}

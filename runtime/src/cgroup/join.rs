@@ -11,6 +11,7 @@ use super::handle::{Cgroup, Dir};
 use super::layout::Version;
 use super::systemd::Instance;
 use crate::contract::report::{Failure, StageKind};
+use crate::report::{Outcome, Reporter};
 use crate::sys;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
@@ -38,6 +39,16 @@ impl Joiner {
             Self::Parent => "cgroup.procs",
         }
     }
+}
+
+/// Where a process is after its clone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placed {
+    /// In the cgroup of the unified hierarchy (`CLONE_INTO_CGROUP`).
+    Inside,
+    /// Where who cloned it is: it has to be put there. A namespace was joined behind which the cgroup takes no
+    /// clone, or it takes none at all.
+    Outside,
 }
 
 /// A file of the cgroup that is open for the join.
@@ -114,6 +125,24 @@ impl Cgroup {
         let (freezer, others): (Vec<_>, Vec<_>) =
             self.dirs().iter().filter(|d| d.version == Version::V1).partition(|d| d.has("freezer"));
         others.into_iter().chain(freezer)
+    }
+
+    /// Moves process `pid` into all hierarchies where its clone has not `placed` it, but for those that it
+    /// [enters](Cgroup::enter) itself.
+    ///
+    /// # Errors
+    /// The write that failed.
+    pub fn take_in(&self, pid: i32, placed: Placed, report: &Reporter) -> Outcome<()> {
+        let enters = self.is_entered();
+        if placed == Placed::Inside && enters {
+            return Ok(());
+        }
+        report.stage(StageKind::CgroupJoin, "", || {
+            if placed == Placed::Outside {
+                self.join_unified(pid).map_err(Box::new)?;
+            }
+            if enters { Ok(()) } else { self.join(pid).map_err(Box::new) }
+        })
     }
 
     /// Moves process `pid` into the version 1 hierarchies (a process made with

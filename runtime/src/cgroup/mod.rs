@@ -27,6 +27,7 @@ pub mod systemd;
 pub mod update;
 
 pub use handle::{Cgroup, CgroupPaths};
+pub use join::Placed;
 pub use layout::{HostCgroups, Layout};
 pub use plan::{CgroupPlan, plan_on};
 pub use sub::SubCgroups;

@@ -2,6 +2,7 @@
 //! score, cgroup, hooks, resource limits.
 
 use super::Creation;
+use crate::cgroup::Placed;
 use crate::contract::report::{Failure, Stage, StageKind};
 use crate::handshake::{ParentSide, ToInit, ToParent};
 use crate::namespaces;
@@ -14,22 +15,12 @@ use crate::sys;
 use nix::errno::Errno;
 use std::os::fd::AsFd;
 
-/// Whether the clone put init into the v2 cgroup.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Born {
-    /// It did (`CLONE_INTO_CGROUP`).
-    Inside,
-    /// A helper cloned it, that has joined namespaces behind which the cgroup takes no clone, or it
-    /// takes none at all: it has to be put there.
-    Beside,
-}
-
 impl Creation<'_> {
     /// What only the parent can do for init: id maps, oom score, cgroup.
     pub(super) fn attend(
         &self,
         pid: i32,
-        how: Born,
+        placed: Placed,
         proc: &Proc,
         sources: Option<&Sources>,
         channel: &ParentSide,
@@ -52,15 +43,7 @@ impl Creation<'_> {
         if ns.user == Namespace::Create {
             channel.say(&ToInit::Mapped)?;
         }
-        let enters = self.cgroup.is_entered();
-        if how == Born::Beside || !enters {
-            self.report.stage(StageKind::CgroupJoin, "", || {
-                if how == Born::Beside {
-                    self.cgroup.join_unified(pid).map_err(Box::new)?;
-                }
-                if enters { Ok(()) } else { self.cgroup.join(pid).map_err(Box::new) }
-            })?;
-        }
+        self.cgroup.take_in(pid, placed, self.report)?;
         channel.say(&ToInit::Joined)?;
         free_affinity(pid);
         Ok(())

@@ -9,7 +9,7 @@ pub mod net_devices;
 
 use crate::bundle::Bundle;
 use crate::cgroup::plan::MayLack;
-use crate::cgroup::{Cgroup, CgroupPaths, Driver, systemd};
+use crate::cgroup::{Cgroup, CgroupPaths, Driver, Placed, systemd};
 use crate::contract::report::{Failure, StageKind};
 use crate::contract::state::{State, Status};
 use crate::handshake::{self, ParentSide, ToInit};
@@ -25,7 +25,7 @@ use crate::resctrl::{self, Place};
 use crate::rootfs::{idmap, sources};
 use crate::store::{Directory, ForExec, Stored, StoredHook, started_at};
 use crate::sys;
-use attend::{Born, last_words};
+use attend::last_words;
 use launch::{Child, Launched};
 use net_devices::Moved;
 use nix::errno::Errno;
@@ -243,7 +243,7 @@ impl Creation<'_> {
             Mode::Create => StartBy::Socket(self.directory.listen()?),
             Mode::Run => StartBy::Parent,
         };
-        let how = if self.born_into(&joined).is_some() { Born::Inside } else { Born::Beside };
+        let placed = if self.born_into(&joined).is_some() { Placed::Inside } else { Placed::Outside };
         let (channel, side) = handshake::pair()?;
         let listener = self.listener()?;
         let launched = Launched { channel, side, sources, start, console, listener };
@@ -256,7 +256,7 @@ impl Creation<'_> {
         if let (Some(rdt), Some(place)) = (&self.plan.intel_rdt, &mut self.stored.resctrl) {
             self.report.stage(StageKind::IntelRdt, &rdt.group, || place.make(rdt, pid))?;
         }
-        self.attend(pid, how, &proc, sources.as_ref(), &channel)
+        self.attend(pid, placed, &proc, sources.as_ref(), &channel)
             .and_then(|()| {
                 drop(sources);
                 // Now init has work to do, and the parent has not.

@@ -1,6 +1,7 @@
 //! The clone of `exec`'s process into the container's namespaces.
 
 use super::Entering;
+use crate::cgroup::Placed;
 use crate::contract::report::StageKind;
 use crate::create::attend::set_oom_score;
 use crate::create::launch::through_helper;
@@ -24,15 +25,6 @@ pub(super) enum Born {
     Direct,
     /// A helper that had to join the user namespace first: the cgroup is to be joined.
     ByHelper,
-}
-
-/// Where it is at first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Placed {
-    /// In the cgroup of the unified hierarchy, by the clone.
-    Inside,
-    /// Where the caller is: the cgroup is to be joined.
-    Outside,
 }
 
 impl Entering<'_> {

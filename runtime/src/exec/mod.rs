@@ -11,7 +11,7 @@
 mod launch;
 pub mod process;
 
-use crate::cgroup::{Cgroup, SubCgroups};
+use crate::cgroup::{Cgroup, Placed, SubCgroups};
 use crate::contract::report::{Failure, StageKind};
 use crate::contract::state::{State, Status};
 use crate::create::{Console, attend, console};
@@ -180,23 +180,15 @@ impl Entering<'_> {
     fn attend(
         &self,
         pid: i32,
-        (how, placed): (launch::Born, launch::Placed),
+        (how, placed): (launch::Born, Placed),
         proc: Option<&Proc>,
         channel: &ParentSide,
     ) -> Outcome<()> {
         if let (launch::Born::Direct, Some(score), Some(proc)) = (how, self.process.oom_score_adj, proc) {
             attend::set_oom_score(&pid.to_string(), score, proc, self.report)?;
         }
-        let enters = self.cgroup.is_entered();
-        if placed == launch::Placed::Outside || !enters {
-            self.report.stage(StageKind::CgroupJoin, "", || {
-                if placed == launch::Placed::Outside {
-                    self.cgroup.join_unified(pid).map_err(Box::new)?;
-                }
-                if enters { Ok(()) } else { self.cgroup.join(pid).map_err(Box::new) }
-            })?;
-        }
-        if enters {
+        self.cgroup.take_in(pid, placed, self.report)?;
+        if self.cgroup.is_entered() {
             hear(channel, &ToParent::Entered)?;
         }
         if let Some(place) = self.resctrl {

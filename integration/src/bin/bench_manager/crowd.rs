@@ -2,12 +2,12 @@
 
 use super::Options;
 use super::figures::{Times, kib, table};
-use super::life::{request, said};
+use super::life::{remove, said, up};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use sextant_integration::Daemon;
 use sextant_integration::calls::Client;
-use sextant_proto::v1::{DeleteRequest, ListRequest, StartRequest, StatsRequest};
+use sextant_proto::v1::{ListRequest, StatsRequest};
 use std::time::{Duration, Instant};
 
 /// After which the daemon has given connections up that nobody uses.
@@ -19,17 +19,14 @@ async fn fill(client: &mut Client, options: &Options) -> Result<Vec<i32>, String
     let mut shims = Vec::new();
     for number in 0..options.count {
         let id = format!("it-bench-{number}");
-        client.create(request(options, &id, &["/bin/sleep", "10000"])).await.map_err(said("create"))?;
-        let started = client.start(StartRequest { id, ..Default::default() }).await.map_err(said("start"))?;
-        shims.push(started.into_inner().container.map_or(0, |container| container.shim_pid));
+        shims.push(up(client, options, &id, &["/bin/sleep", "10000"]).await?.shim_pid);
     }
     Ok(shims)
 }
 
 async fn empty(client: &mut Client, options: &Options) -> Result<(), String> {
     for number in 0..options.count {
-        let request = DeleteRequest { id: format!("it-bench-{number}"), force: true, ..Default::default() };
-        client.delete(request).await.map_err(said("delete"))?;
+        remove(client, &format!("it-bench-{number}")).await?;
     }
     Ok(())
 }

@@ -6,7 +6,8 @@ use sextant_integration::calls::Client;
 use sextant_integration::{Daemon, binary};
 use sextant_proto::v1::create_request::Source;
 use sextant_proto::v1::{
-    CreateExecRequest, CreateRequest, DeleteRequest, RootfsSource, StartRequest, WaitExecRequest, WaitRequest,
+    Container, CreateExecRequest, CreateRequest, DeleteRequest, RootfsSource, StartRequest, WaitExecRequest,
+    WaitRequest,
 };
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -16,7 +17,7 @@ const WARM_UP: usize = 3;
 /// Clients at once.
 const CLIENTS: usize = 8;
 
-pub(crate) fn request(options: &Options, id: &str, command: &[&str]) -> CreateRequest {
+fn request(options: &Options, id: &str, command: &[&str]) -> CreateRequest {
     let source = RootfsSource {
         rootfs: options.rootfs.clone(),
         command: command.iter().map(ToString::to_string).collect(),
@@ -27,6 +28,25 @@ pub(crate) fn request(options: &Options, id: &str, command: &[&str]) -> CreateRe
 
 pub(crate) fn said(what: &str) -> impl Fn(tonic::Status) -> String {
     move |status| format!("{what}: {status}")
+}
+
+/// Creates and starts one.
+pub(crate) async fn up(
+    client: &mut Client,
+    options: &Options,
+    id: &str,
+    command: &[&str],
+) -> Result<Container, String> {
+    client.create(request(options, id, command)).await.map_err(said("create"))?;
+    let request = StartRequest { id: id.into(), ..Default::default() };
+    let started = client.start(request).await.map_err(said("start"))?;
+    Ok(started.into_inner().container.unwrap_or_default())
+}
+
+/// Deletes one, whatever it does.
+pub(crate) async fn remove(client: &mut Client, id: &str) -> Result<(), String> {
+    let request = DeleteRequest { id: id.into(), force: true, ..Default::default() };
+    client.delete(request).await.map(drop).map_err(said("delete"))
 }
 
 /// Creates, starts, waits for and deletes one; how long each took.
@@ -75,8 +95,7 @@ pub(crate) async fn lives(daemon: &Daemon, options: &Options) -> Result<String, 
     let bundle = daemon.dir().join("bundle");
     client.create(request(options, "it-bench-first", &["/bin/true"])).await.map_err(said("create"))?;
     copy_bundle(&made_bundle(daemon, "it-bench-first"), &bundle, "it-bench-first")?;
-    let force = DeleteRequest { id: "it-bench-first".into(), force: true, ..Default::default() };
-    client.delete(force).await.map_err(said("delete"))?;
+    remove(&mut client, "it-bench-first").await?;
     let bundle = bundle.display().to_string();
     let names =
         ["sextant-runtime run", "through gRPC, all four calls", "– create", "– start", "– wait", "– delete"];
@@ -105,8 +124,7 @@ pub(crate) async fn lives(daemon: &Daemon, options: &Options) -> Result<String, 
 pub(crate) async fn execs(daemon: &Daemon, options: &Options) -> Result<String, String> {
     let (mut client, mut execs) = (daemon.containers().await, daemon.execs().await);
     let id = "it-bench-exec";
-    client.create(request(options, id, &["/bin/sleep", "1000"])).await.map_err(said("create"))?;
-    client.start(StartRequest { id: id.into(), ..Default::default() }).await.map_err(said("start"))?;
+    up(&mut client, options, id, &["/bin/sleep", "1000"]).await?;
     let root = daemon.dir().join("state/runtime").display().to_string();
     let program = binary("sextant-runtime").display().to_string();
     let plain = [program.as_str(), "--root", &root, "exec", id, "/bin/true"].map(str::to_owned);
@@ -142,8 +160,7 @@ pub(crate) async fn execs(daemon: &Daemon, options: &Options) -> Result<String, 
         run(&[options.ctr.as_slice(), &words].concat())?;
         run(&[options.ctr.as_slice(), &["container".into(), "rm".into(), id.into()]].concat())?;
     }
-    let force = DeleteRequest { id: id.into(), force: true, ..Default::default() };
-    client.delete(force).await.map_err(said("delete"))?;
+    remove(&mut client, id).await?;
     Ok(table(&mut subjects))
 }
 

@@ -4,14 +4,14 @@ use crate::stress::leaks::Leak;
 use crate::stress::target::again::Asked;
 use crate::stress::target::{Doing, Ended, Facts, Fault, Target, Verb, Wish};
 use nix::time::{ClockId, clock_gettime};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Calls that are kept: some hundred bytes each.
 const MOST: usize = 1_000_000;
 
 /// A call that has ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Call {
     /// As operations of the report are called.
     pub(crate) operation: &'static str,
@@ -41,9 +41,9 @@ impl Noted {
         Self { of, calls: Mutex::default() }
     }
 
-    /// All calls that have ended.
-    pub(crate) fn calls(&self) -> Vec<Call> {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// All calls that have ended. While they are read, those that end wait.
+    pub(crate) fn calls(&self) -> MutexGuard<'_, Vec<Call>> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn note<'a, T: Send + 'a>(
@@ -57,7 +57,7 @@ impl Noted {
             let result = doing.await;
             let fault = result.as_ref().err().cloned();
             let call = Call { operation, id: id.to_owned(), begun_ns, ended_ns: now(), fault };
-            let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut calls = self.calls();
             if calls.len() < MOST {
                 calls.push(call);
             }

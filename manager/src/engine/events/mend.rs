@@ -6,7 +6,8 @@
 //! it are found again, and an event of kind *gap* stands where the rest was, so
 //! that a reader knows. The damaged file is kept beside.
 
-use super::events::Codec;
+use super::Codec;
+use super::reader::whole_at;
 use crate::model::{Event, EventKind};
 use std::fs::File;
 use std::io;
@@ -17,38 +18,70 @@ use std::time::SystemTime;
 /// No record is shorter: its framing, a number, a kind.
 const SHORTEST: usize = 12;
 
-/// Reads the whole file and leaves only whole records in it; these and their size.
-pub(super) fn mend(file: &File, path: &Path, codec: Codec) -> io::Result<(Vec<Event>, u64)> {
+/// What is in a journal that was opened.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// Number of the last event; 0 when there is none.
+    pub(super) seq: u64,
+    /// Bytes of all.
+    pub(super) bytes: u64,
+    /// Number and offset of a record here and there.
+    pub(super) index: Vec<(u64, u64)>,
+}
+
+/// Leaves only whole records in the file, and looks through them. While all are whole, a part of it is read at a time.
+pub(super) fn mend(file: &File, path: &Path, codec: Codec) -> io::Result<Found> {
+    let found = look_through(file, codec)?;
+    if found.bytes == file.metadata()?.len() {
+        return Ok(found);
+    }
+    repair(file, path, codec)?;
+    look_through(file, codec)
+}
+
+/// The whole records up to the end or to the first one that is not.
+fn look_through(file: &File, codec: Codec) -> io::Result<Found> {
+    let end = file.metadata()?.len();
+    let mut found = Found { seq: 0, bytes: 0, index: Vec::new() };
+    while found.bytes < end {
+        let whole = whole_at(file, codec, found.bytes, end)?;
+        let (Some(first), Some(last)) = (whole.events.first(), whole.events.last()) else { break };
+        found.index.push((first.seq, found.bytes));
+        found.seq = last.seq;
+        found.bytes += u64::try_from(whole.bytes).map_err(io::Error::other)?;
+    }
+    Ok(found)
+}
+
+/// Drops what is not whole of a file that has such.
+fn repair(file: &File, path: &Path, codec: Codec) -> io::Result<()> {
     let size = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
     let mut bytes = vec![0; size];
     file.read_exact_at(&mut bytes, 0)?;
     let (events, verdict) = sift(&bytes, codec);
-    let valid = match verdict {
-        Verdict::Whole => bytes.len(),
+    match verdict {
+        Verdict::Whole => Ok(()),
         Verdict::Torn { valid } => {
             tracing::info!(torn = bytes.len() - valid, "the last event was not written to its end");
             file.set_len(u64::try_from(valid).map_err(io::Error::other)?)?;
-            file.sync_data()?;
-            valid
+            file.sync_data()
         }
         Verdict::Damaged => {
             tracing::error!(file = %path.display(), "events are lost: the file is damaged; it is kept as .damaged");
             std::fs::write(path.with_extension("damaged"), &bytes)?;
-            rewrite(file, &events, codec)?
+            rewrite(file, &events, codec)
         }
-    };
-    Ok((events, u64::try_from(valid).map_err(io::Error::other)?))
+    }
 }
 
-fn rewrite(file: &File, events: &[Event], codec: Codec) -> io::Result<usize> {
+fn rewrite(file: &File, events: &[Event], codec: Codec) -> io::Result<()> {
     let mut bytes = Vec::new();
     for event in events {
         bytes.extend((codec.encode)(event).map_err(io::Error::other)?);
     }
     file.set_len(0)?;
     file.write_all_at(&bytes, 0)?;
-    file.sync_data()?;
-    Ok(bytes.len())
+    file.sync_data()
 }
 
 enum Verdict {
@@ -100,7 +133,7 @@ fn announces_more(rest: &[u8]) -> bool {
 
 /// The first place behind the beginning where records are whole again. A
 /// checksum makes a chance hit as good as impossible.
-fn resume(rest: &[u8], codec: Codec) -> Option<(usize, super::events::Whole)> {
+fn resume(rest: &[u8], codec: Codec) -> Option<(usize, super::Whole)> {
     (1..rest.len()).find_map(|skipped| {
         let found = (codec.decode)(rest.get(skipped..)?);
         // Eight zero bytes are a record without content; an event has a number.
@@ -132,6 +165,7 @@ pub(super) fn gap(seq: u64) -> Event {
 mod tests {
     use super::*;
     use crate::api::convert::CODEC;
+    use crate::engine::events::Whole;
 
     fn records(seqs: impl IntoIterator<Item = u64>) -> Vec<Vec<u8>> {
         let of = |seq| Event { kind: EventKind::Started, container: "a".into(), ..gap(seq) };
@@ -144,10 +178,11 @@ mod tests {
         let path = dir.path().join("events");
         std::fs::write(&path, bytes).unwrap();
         let file = File::options().read(true).write(true).open(&path).unwrap();
-        let (events, size) = mend(&file, &path, CODEC).unwrap();
+        let found = mend(&file, &path, CODEC).unwrap();
         let again = std::fs::read(&path).unwrap();
-        assert_eq!(u64::try_from(again.len()).unwrap(), size);
-        assert_eq!((CODEC.decode)(&again).events, events, "what is in the file is what was read");
+        let Whole { events, bytes } = (CODEC.decode)(&again);
+        assert_eq!((again.len(), found.bytes), (bytes, u64::try_from(bytes).unwrap()), "all is whole");
+        assert_eq!(found.seq, events.last().unwrap().seq);
         (events.iter().map(|e| (e.seq, e.kind)).collect(), dir.path().read_dir().unwrap().count())
     }
 
@@ -183,5 +218,29 @@ mod tests {
         let (seq, kind) = events[3];
         assert_eq!(kind, EventKind::Gap);
         assert!(seq >= 4, "{seq} may have been given before");
+    }
+
+    #[test]
+    fn a_long_file_is_looked_through_piece_by_piece_whatever_is_damaged() {
+        let all = records(1..=20_000);
+        let bytes = all.concat();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("events");
+        std::fs::write(&path, &bytes).unwrap();
+        let file = File::options().read(true).write(true).open(&path).unwrap();
+        let found = mend(&file, &path, CODEC).unwrap();
+        assert_eq!((found.seq, found.bytes), (20_000, u64::try_from(bytes.len()).unwrap()));
+        assert!(found.index.len() > 2, "{:?}", found.index);
+        for (seq, offset) in found.index {
+            let offset = usize::try_from(offset).unwrap();
+            assert_eq!((CODEC.decode)(&bytes[offset..offset + all[0].len() * 2]).events[0].seq, seq);
+        }
+        // Behind the first pieces.
+        let place = all[..15_000].concat().len() + 9;
+        let mut damaged = bytes.clone();
+        damaged[place] ^= 0x40;
+        let (events, files) = mended(&damaged);
+        assert_eq!((events.len(), events[15_000], files), (20_000, (15_001, EventKind::Gap), 2));
+        assert_eq!(mended(&bytes[..bytes.len() - 1]).0.len(), 19_999);
     }
 }
