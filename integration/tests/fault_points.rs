@@ -11,7 +11,7 @@
 )]
 
 use sextant_integration::calls::{self, Client};
-use sextant_integration::process::until;
+use sextant_integration::process::{DEADLINE, until};
 use sextant_integration::{Daemon, skip, skip_unless_root, unique};
 use sextant_proto::v1::containers_client::ContainersClient;
 use sextant_proto::v1::event::Kind;
@@ -699,5 +699,39 @@ async fn that_no_life_is_to_come_is_told_when_it_is_written_down() {
     let mut client = daemon.containers().await;
     let now = calls::get(&mut client, &id).await;
     assert!(now.status() == ContainerStatus::Stopped && now.next_restart_at.is_none(), "{now:?}");
+    finish(daemon, client, &id).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_overlooks_no_life_of_which_could_not_be_told() {
+    let (seconds, nanos) = (2, 0);
+    let again = |daemon: &Daemon, id: &str| CreateRequest {
+        restart: Some(RestartPolicy {
+            when: When::UnlessStopped.into(),
+            min_delay: Some(prost_types::Duration { seconds, nanos }),
+            ..Default::default()
+        }),
+        ..daemon.request(id, &["/bin/probe", "sleep", "1000"])
+    };
+    let Some((base, daemon, mut client, id)) = created_as("", again).await else { return };
+    client.start(StartRequest { id: id.clone(), ..Default::default() }).await.unwrap();
+    let pid = calls::get(&mut client, &id).await.pid;
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
+    while calls::get(&mut client, &id).await.next_restart_at.is_none() {}
+    // It begins, and nobody can be told so.
+    std::fs::write(base.path().join("plan"), "manager:fail:events.append%1/1").unwrap();
+    let overlooked = || daemon.log().contains("to be looked at again");
+    assert!(tokio::task::block_in_place(|| until(DEADLINE, overlooked)), "{}", daemon.log());
+    let grace = Some(prost_types::Duration::default());
+    let stop = StopRequest { id: id.clone(), grace, ..Default::default() };
+    client.stop(stop.clone()).await.unwrap_err();
+    std::fs::write(base.path().join("plan"), "").unwrap();
+    client.stop(stop).await.unwrap();
+    let events = calls::events_of(&daemon, &id).await;
+    let steps: Vec<(Kind, u32)> = events.iter().map(|event| (event.kind(), event.life)).collect();
+    let (kind, life) = steps.last().unwrap();
+    assert_eq!((*kind, *life), (Kind::Exited, 2), "{steps:?}");
+    assert!(steps.contains(&(Kind::Created, 2)), "{steps:?}");
+    assert_eq!(calls::get(&mut client, &id).await.status(), ContainerStatus::Stopped);
     finish(daemon, client, &id).await;
 }

@@ -96,7 +96,7 @@ pub(crate) enum Command {
     },
     /// Begin no further life: a client has stopped it, and has said so where that is kept.
     Halt {
-        /// When none will begin.
+        /// When none will begin; fails where it is not known whether one has begun.
         reply: oneshot::Sender<Result<(), Error>>,
     },
     /// See to it that a stopped container has a shim.
@@ -282,8 +282,10 @@ impl Actor {
                 answer(reply, self.begin(before, how, mailbox).await);
             }
             Command::Halt { reply } => {
+                // A life may have begun that could not be taken in: it is none that is still to come.
+                let known = self.container.catch_up().await;
                 self.container.give_up().await;
-                answer(reply, Ok(()));
+                answer(reply, known);
             }
             Command::Supply { reply } => {
                 let supplied = match self.container.phase() {
