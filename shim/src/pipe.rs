@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use std::fs::OpenOptions;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use tokio::io::unix::AsyncFd;
 
@@ -53,8 +53,7 @@ impl Pipe {
     /// # Errors
     /// Of pipe2(2), fcntl(2) or epoll_ctl(2).
     pub(crate) fn new() -> io::Result<(Self, OwnedFd)> {
-        let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
-        fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        let (read, write) = make()?;
         Ok((Self(crate::sys::readable(read)?), write))
     }
 
@@ -134,11 +133,7 @@ impl Pipe {
     /// # Errors
     /// Of read(2).
     pub(crate) fn read_now(&self) -> io::Result<Option<Vec<u8>>> {
-        let mut bytes = vec![0; CHUNK];
-        Ok(self.read_into(&mut bytes)?.map(|count| {
-            bytes.truncate(count);
-            bytes
-        }))
+        read_now(self.0.as_fd())
     }
 
     /// Fills as much of `bytes` as can be read without waiting: how much; `None` when
@@ -147,14 +142,7 @@ impl Pipe {
     /// # Errors
     /// Of read(2).
     pub(crate) fn read_into(&self, bytes: &mut [u8]) -> io::Result<Option<usize>> {
-        loop {
-            match nix::unistd::read(&self.0, bytes) {
-                Ok(count) => return Ok(Some(count)),
-                Err(Errno::EAGAIN) => return Ok(None),
-                Err(Errno::EINTR) => {}
-                Err(e) => return Err(e.into()),
-            }
-        }
+        read_into(self.0.as_fd(), bytes)
     }
 
     /// How many bytes can be read now (ioctl(2), `FIONREAD`).
@@ -168,22 +156,76 @@ impl Pipe {
     /// Hands over what is in the pipe now, until `take` says that no more will
     /// come. A pipe holds no more than its capacity, which bounds what was
     /// written before this call, and so the work of it.
-    pub(crate) fn drain(&self, mut take: impl FnMut(&[u8]) -> Flow) {
-        let mut left = self.capacity();
-        while left > 0 {
-            match self.read_now() {
-                Ok(Some(bytes)) if take(&bytes) == Flow::Open => left = left.saturating_sub(bytes.len()),
-                _ => return,
-            }
-        }
+    pub(crate) fn drain(&self, take: impl FnMut(&[u8]) -> Flow) {
+        drain(self.0.as_fd(), take);
     }
 
     /// How many bytes the kernel holds for this pipe at most (fcntl(2), `F_GETPIPE_SZ`), or the most
     /// of any where it does not say.
     pub(crate) fn capacity(&self) -> usize {
-        let size = fcntl(&self.0, FcntlArg::F_GETPIPE_SZ).ok();
-        size.and_then(|size| usize::try_from(size).ok()).unwrap_or(MAX_CAPACITY)
+        capacity(self.0.as_fd())
     }
+}
+
+/// The reading end of a pipe into which one looks now and then: no write wakes this process.
+#[derive(Debug)]
+pub(crate) struct Still(OwnedFd);
+
+impl Still {
+    /// A new pipe, as [`Pipe::new`].
+    ///
+    /// # Errors
+    /// Of pipe2(2) or fcntl(2).
+    pub(crate) fn new() -> io::Result<(Self, OwnedFd)> {
+        let (read, write) = make()?;
+        Ok((Self(read), write))
+    }
+
+    /// As [`Pipe::drain`].
+    pub(crate) fn drain(&self, take: impl FnMut(&[u8]) -> Flow) {
+        drain(self.0.as_fd(), take);
+    }
+}
+
+/// A pipe whose reading end does not block; both ends are closed on exec.
+fn make() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
+    fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    Ok((read, write))
+}
+
+fn read_into(end: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<Option<usize>> {
+    loop {
+        match nix::unistd::read(end, bytes) {
+            Ok(count) => return Ok(Some(count)),
+            Err(Errno::EAGAIN) => return Ok(None),
+            Err(Errno::EINTR) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+}
+
+fn read_now(end: BorrowedFd<'_>) -> io::Result<Option<Vec<u8>>> {
+    let mut bytes = vec![0; CHUNK];
+    Ok(read_into(end, &mut bytes)?.map(|count| {
+        bytes.truncate(count);
+        bytes
+    }))
+}
+
+fn drain(end: BorrowedFd<'_>, mut take: impl FnMut(&[u8]) -> Flow) {
+    let mut left = capacity(end);
+    while left > 0 {
+        match read_now(end) {
+            Ok(Some(bytes)) if take(&bytes) == Flow::Open => left = left.saturating_sub(bytes.len()),
+            _ => return,
+        }
+    }
+}
+
+fn capacity(end: BorrowedFd<'_>) -> usize {
+    let size = fcntl(end, FcntlArg::F_GETPIPE_SZ).ok();
+    size.and_then(|size| usize::try_from(size).ok()).unwrap_or(MAX_CAPACITY)
 }
 
 #[cfg(test)]

@@ -1,27 +1,43 @@
 //! The records that the runtime and the container's init send down a report
-//! pipe, one JSON text a line (`sextant_runtime::contract::report`).
+//! pipe, one JSON text a line (`sextant_runtime::contract::report`). Nobody needs
+//! them before the invocation has ended, and most have by the first beat: to be woken
+//! for each would cost a creation some thirty changes of context.
 
 use crate::event::Stage;
-use crate::pipe::{Flow, Pipe};
+use crate::pipe::{Flow, Still};
 use sextant_runtime::contract::report::{MAX_LINE, Record};
+use std::convert::Infallible;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 /// Records that are kept of one invocation; so many, each of [`MAX_LINE`], fit
 /// into a record of the journal and into a message of gRPC (4 MiB each).
 const MAX_RECORDS: usize = 512;
 
+/// How long records stay in the pipe. When it is full, who writes the next one waits as long.
+const BEAT: Duration = Duration::from_millis(10);
+
+/// The same while there are none, as in a hook that takes its time.
+const SLOW_BEAT: Duration = Duration::from_millis(80);
+
 /// The records that come down a report pipe.
 #[derive(Debug)]
 pub(crate) struct Report {
     /// `None` when it was lost with the shim that had it.
-    pipe: Option<Pipe>,
+    pipe: Option<Still>,
     partial: Vec<u8>,
     records: Vec<Record>,
 }
 
 impl Report {
-    /// Of the pipe whose writing end the runtime has as `--report-fd`.
-    pub(crate) fn new(pipe: Pipe) -> Self {
-        Self { pipe: Some(pipe), partial: Vec::new(), records: Vec::new() }
+    /// A new one, and the end of its pipe that the runtime gets as `--report-fd`.
+    ///
+    /// # Errors
+    /// As [`Still::new`].
+    pub(crate) fn new() -> io::Result<(Self, OwnedFd)> {
+        let (pipe, end) = Still::new()?;
+        Ok((Self { pipe: Some(pipe), partial: Vec::new(), records: Vec::new() }, end))
     }
 
     /// One that nothing will come down any more.
@@ -31,10 +47,20 @@ impl Report {
 
     /// Reads what is in the pipe now.
     pub(crate) fn drain(&mut self) {
+        self.look();
+    }
+
+    /// The same; whether there was anything.
+    fn look(&mut self) -> bool {
         let Self { pipe, partial, records } = self;
+        let mut found = false;
         if let Some(pipe) = pipe {
-            pipe.drain(|bytes| feed(partial, records, bytes));
+            pipe.drain(|bytes| {
+                found |= !bytes.is_empty();
+                feed(partial, records, bytes)
+            });
         }
+        found
     }
 
     /// The records so far, as stages of `command`; they are told once.
@@ -42,12 +68,14 @@ impl Report {
         std::mem::take(&mut self.records).into_iter().map(|record| Stage { command, record }).collect()
     }
 
-    /// Waits for bytes and takes them. Nothing is lost when the future is dropped.
-    pub(crate) async fn read(&mut self) -> Flow {
-        let Some(pipe) = &self.pipe else { return Flow::Ended };
-        // A pipe that cannot be read has ended as well.
-        let bytes = pipe.read().await.unwrap_or_default();
-        feed(&mut self.partial, &mut self.records, &bytes)
+    /// Reads what comes, at a slow beat, so that a pipe that is full keeps nobody waiting for long.
+    /// Nothing is lost when the future is dropped.
+    pub(crate) async fn keep_up(&mut self) -> Infallible {
+        let mut beat = BEAT;
+        loop {
+            tokio::time::sleep(beat).await;
+            beat = if self.look() { BEAT } else { SLOW_BEAT.min(beat * 2) };
+        }
     }
 }
 

@@ -144,7 +144,7 @@ impl Runtime {
 
     /// Starts the process. It inherits the pipes' writing ends and nothing else.
     fn spawn(&self, invocation: &Invocation, stdin: Option<OwnedFd>) -> io::Result<Running> {
-        let (report, report_end) = Pipe::new()?;
+        let (report, report_end) = Report::new()?;
         let (stdout, stdout_end) = Pipe::new()?;
         let (stderr, stderr_end) = Pipe::new()?;
         let common = Common { root: self.root.clone(), report_fd: Some(inheritable(&report_end)?) };
@@ -162,7 +162,7 @@ impl Runtime {
             Invocation::Exec(_) => Speaker::Process,
             _ => Speaker::Runtime,
         };
-        Ok(Running { process, report: Report::new(report), stdout, stderr, words: Vec::new(), speaker })
+        Ok(Running { process, report, stdout, stderr, words: Vec::new(), speaker })
     }
 }
 
@@ -253,14 +253,18 @@ impl Running {
 
     /// Reads its pipes until it has exited, then what is left in them.
     async fn collect(&mut self) -> Ended {
-        let words = if self.speaker == Speaker::Runtime { Flow::Open } else { Flow::Ended };
-        let (mut report, mut out, mut err) = (Flow::Open, words, words);
-        let ended = loop {
-            tokio::select! {
-                ended = &mut self.process.ended => break ended,
-                flow = self.report.read(), if report == Flow::Open => report = flow,
-                bytes = self.stdout.read(), if out == Flow::Open => out = keep(&mut self.words, &bytes.unwrap_or_default()),
-                bytes = self.stderr.read(), if err == Flow::Open => err = keep(&mut self.words, &bytes.unwrap_or_default()),
+        let ended = {
+            let Self { process, report, stdout, stderr, words, speaker } = self;
+            let heard = if *speaker == Speaker::Runtime { Flow::Open } else { Flow::Ended };
+            let (mut out, mut err) = (heard, heard);
+            let mut report = std::pin::pin!(report.keep_up());
+            loop {
+                tokio::select! {
+                    ended = &mut process.ended => break ended,
+                    never = &mut report => match never {},
+                    bytes = stdout.read(), if out == Flow::Open => out = keep(words, &bytes.unwrap_or_default()),
+                    bytes = stderr.read(), if err == Flow::Open => err = keep(words, &bytes.unwrap_or_default()),
+                }
             }
         };
         self.report.drain();
@@ -290,7 +294,73 @@ fn keep(words: &mut Vec<u8>, bytes: &[u8]) -> Flow {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sextant_runtime::contract::report::{Record, StageKind};
+    use sextant_runtime::contract::report::{MAX_LINE, Record, StageKind};
+    use std::io::Write;
+    use std::time::{Instant, SystemTime};
+    use tokio::sync::oneshot;
+
+    /// An invocation whose part a test plays: where it reports, and how its end is told.
+    fn running() -> (Running, File, oneshot::Sender<Ended>) {
+        let (report, end) = Report::new().unwrap();
+        let [(stdout, _), (stderr, _)] = [(); 2].map(|()| Pipe::new().unwrap());
+        let (tell, ended) = oneshot::channel();
+        let process = Process::adopted(0, None, ended);
+        let running =
+            Running { process, report, stdout, stderr, words: Vec::new(), speaker: Speaker::Runtime };
+        (running, end.into(), tell)
+    }
+
+    fn over() -> Ended {
+        Ended { how: How::Code(0), at: SystemTime::now() }
+    }
+
+    /// One that has more to say than its pipe holds goes on all the same.
+    #[tokio::test]
+    async fn a_report_that_fills_its_pipe_is_read_meanwhile() {
+        let (mut running, mut end, tell) = running();
+        let mut record = stage(None).record;
+        record.object = "x".into();
+        // As long as a line can be.
+        record.object = "x".repeat(1 + MAX_LINE - record.to_line().len());
+        let (line, wanted) = (record.to_line(), 512);
+        assert_eq!(line.len(), MAX_LINE);
+        let writer = std::thread::spawn(move || {
+            (0..wanted).for_each(|_| end.write_all(&line).unwrap());
+            tell.send(over()).unwrap();
+        });
+        let collected = tokio::time::timeout(Duration::from_secs(60), running.collect()).await;
+        assert!(collected.is_ok(), "it waits for room in its pipe");
+        writer.join().unwrap();
+        assert_eq!(running.report.take("create").len(), wanted);
+    }
+
+    #[tokio::test]
+    async fn a_record_wakes_nobody() {
+        let (mut running, mut end, tell) = running();
+        let line = stage(None).record.to_line();
+        let begin = Instant::now();
+        let writer = tokio::spawn(async move {
+            for _ in 0..200 {
+                end.write_all(&line).unwrap();
+                tokio::task::yield_now().await;
+            }
+            tell.send(over()).unwrap();
+        });
+        let mut polls = 0;
+        {
+            let mut collected = std::pin::pin!(running.collect());
+            std::future::poll_fn(|context| {
+                polls += 1;
+                collected.as_mut().poll(context)
+            })
+            .await;
+        }
+        writer.await.unwrap();
+        assert_eq!(running.report.take("create").len(), 200);
+        // At the beginning, at the end, as its other pipes end, and at each beat.
+        let beats = begin.elapsed().as_millis() / 10;
+        assert!(polls <= 8 + beats, "woken {polls} times, in {beats} beats");
+    }
 
     fn stage(failure: Option<Failure>) -> Stage {
         let stage = StageKind::Load.into();

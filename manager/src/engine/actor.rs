@@ -225,8 +225,10 @@ async fn until(due: Option<Instant>) {
 /// Begins to follow the container's shim.
 fn follow(container: &Container) -> (mpsc::Receiver<News>, JoinHandle<()>) {
     let (sender, news) = mpsc::channel(NEWS);
-    let changes = container.context.changes.clone();
-    (news, tokio::spawn(watch(container.shim.clone(), container.paths.journal(), changes, sender)))
+    let (shim, journal, changes) =
+        (container.shim.clone(), container.paths.journal(), container.context.changes.clone());
+    let answered = container.snapshot.borrow().shim_pid;
+    (news, tokio::spawn(watch(shim, answered, journal, changes, sender)))
 }
 
 /// Begins to run its health check, if it has one.

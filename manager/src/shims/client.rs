@@ -86,6 +86,11 @@ impl Client {
         ShimClient::new(self.link.apart())
     }
 
+    /// Gives the connection up: a shim that ends waits for those that there are.
+    pub fn leave(&self) {
+        self.link.leave();
+    }
+
     /// Whether there is a connection that [`Client::rest`] can give up.
     pub(super) fn is_connected(&self) -> bool {
         self.link.is_kept()
@@ -94,6 +99,17 @@ impl Client {
     /// Gives the connection up unless it was used since this was called the last time.
     pub(super) fn rest(&self) {
         self.link.rest();
+    }
+
+    /// The process that the last connection was made to, where this could be had; it is the shim's if that
+    /// has just answered.
+    pub fn peer(&self) -> Option<Arc<OwnedFd>> {
+        self.link.peer()
+    }
+
+    /// The same, if it is the process `pid`.
+    pub(super) fn process(&self, pid: i32) -> Option<Arc<OwnedFd>> {
+        self.link.process(pid)
     }
 
     /// Records up to this one are in the manager's own journal: the shim hears of it with the next
@@ -197,7 +213,7 @@ impl Client {
         Ok(ShimState {
             shim_pid: state.shim_pid,
             dropped: Dropped { disk: state.log_dropped_bytes, rate: state.log_limited_bytes },
-            process: self.link.process(state.shim_pid),
+            process: self.process(state.shim_pid),
         })
     }
 

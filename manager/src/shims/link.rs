@@ -82,11 +82,24 @@ impl Link {
         }
     }
 
-    /// The process `pid`, which has just answered, if it is the one that was connected to: its descriptor
-    /// is older than its answer, and so refers to that process and to no later one with its pid.
+    /// Gives the shared connection up. Calls under way on it come to their end.
+    pub(super) fn leave(&self) {
+        self.kept().channel = None;
+    }
+
+    /// The process that was connected to last. Its descriptor is older than an answer that comes now, and so
+    /// refers to who has answered, and to no later process with its pid.
+    pub(super) fn peer(&self) -> Option<Arc<OwnedFd>> {
+        self.last().map(|(_, fd)| fd)
+    }
+
+    /// The same, if it is the process `pid`, which has just answered.
     pub(super) fn process(&self, pid: i32) -> Option<Arc<OwnedFd>> {
-        let peer = self.peer.lock().unwrap_or_else(PoisonError::into_inner);
-        peer.as_ref().filter(|(known, _)| *known == pid).map(|(_, fd)| Arc::clone(fd))
+        self.last().filter(|(known, _)| *known == pid).map(|(_, fd)| fd)
+    }
+
+    fn last(&self) -> Option<Process> {
+        self.peer.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -111,5 +124,7 @@ mod tests {
         assert!(!link.is_kept());
         drop(link.shared());
         assert!(link.is_kept());
+        link.leave();
+        assert!(!link.is_kept());
     }
 }

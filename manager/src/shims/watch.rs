@@ -47,13 +47,20 @@ pub enum News {
     Gone,
 }
 
-/// Follows the shim, and the journal at `journal`. Returns when the shim is gone or nobody listens to the
-/// news any more.
-pub async fn watch(client: Client, journal: PathBuf, changes: Changes, news: mpsc::Sender<News>) {
+/// Follows the shim, and the journal at `journal`. `answered` is its pid where it has just answered: it need
+/// not be asked at once then. Returns when the shim is gone or nobody listens to the news any more.
+pub async fn watch(
+    client: Client,
+    answered: Option<i32>,
+    journal: PathBuf,
+    changes: Changes,
+    news: mpsc::Sender<News>,
+) {
     let mut pause = FIRST_PAUSE;
     let mut sight = changes.of(&journal);
+    let mut known = answered.and_then(|pid| client.process(pid));
     loop {
-        let because = match follow(&client, &mut sight, &mut pause, &news).await {
+        let because = match follow(&client, known.take(), &mut sight, &mut pause, &news).await {
             Ok(because) => because,
             Err(NobodyListens) => return,
         };
@@ -87,17 +94,21 @@ impl<T> From<mpsc::error::SendError<T>> for NobodyListens {
     }
 }
 
-/// Looks at the journal and asks for signs of life until the shim has gone; says why it seems so.
+/// Looks at the journal and asks for signs of life until the shim has gone; says why it seems so. Its process
+/// is `known` where it has just answered.
 async fn follow(
     client: &Client,
+    known: Option<Arc<OwnedFd>>,
     sight: &mut Sight,
     pause: &mut Duration,
     news: &mpsc::Sender<News>,
 ) -> Result<String, NobodyListens> {
-    // The first question is at once: it tells the shim's pid.
-    let mut next = Instant::now();
-    let mut rest = next + REST;
     let mut process = Process::default();
+    process.is(known);
+    // Otherwise the first question is at once: it tells the shim's pid.
+    let now = Instant::now();
+    let mut next = if process.0.is_some() { now + heartbeat(sight.of_all()) } else { now };
+    let mut rest = now + REST;
     loop {
         tokio::select! {
             () = sight.changed() => news.send(News::Changed).await?,
@@ -157,7 +168,7 @@ impl Process {
 mod tests {
     use super::*;
 
-    fn bytes<A, B, C, D, F>(_: impl Fn(A, B, C, D) -> F) -> usize {
+    fn bytes<A, B, C, D, E, F>(_: impl Fn(A, B, C, D, E) -> F) -> usize {
         size_of::<F>()
     }
 
