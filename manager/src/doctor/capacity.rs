@@ -2,6 +2,7 @@
 //! the least of all quotients. Every bound is a check of its own as well.
 
 use super::Facts;
+use super::cgroups::Limit;
 use super::check::{Check, Level, Subject, set_sysctl};
 use super::cost;
 use super::limits::Used;
@@ -119,6 +120,16 @@ const NO_MEMORY: &str = "The OOM killer ends processes, of containers first.";
 const NO_FORK: &str =
     "fork(2) fails with EAGAIN: creations are refused, and programs in containers cannot fork.";
 
+/// A limit of the daemon's cgroup, which `property` of a unit of systemd sets.
+fn of_cgroup(what: &str, limit: &Limit, (each, unit): (u64, &'static str), property: &str) -> Bound {
+    let file = limit.file.display().to_string();
+    bound(format!("{what} of the cgroup"), limit.max.saturating_sub(limit.used), each, unit)
+        .mend(format!(
+            "echo max > {file}\n# a unit of systemd: systemctl set-property sextantd {property}=infinity"
+        ))
+        .read(file, "cgroups(7)")
+}
+
 fn memory(facts: &Facts, ask: Ask) -> Vec<Bound> {
     let process = ask.process_bytes.max(cost::PROCESS_BYTES);
     // A user has the runtime alone.
@@ -133,13 +144,7 @@ fn memory(facts: &Facts, ask: Ask) -> Vec<Bound> {
     // Shims are in the daemon's cgroup, containers of root beside it, those of a user below the same limits.
     let beside = if facts.who.privileged() { shim } else { shim + process };
     let group = facts.cgroups.memory.as_ref().map(|limit| {
-        let file = limit.file.display().to_string();
-        bound("memory of the cgroup", limit.max.saturating_sub(limit.used), beside, "bytes")
-            .mend(format!(
-                "echo max > {file}\n# a unit of systemd: systemctl set-property sextantd MemoryMax=infinity"
-            ))
-            .read(file, "cgroups(7)")
-            .then(Beyond::Refused, NO_MEMORY)
+        of_cgroup("memory", limit, (beside, "bytes"), "MemoryMax").then(Beyond::Refused, NO_MEMORY)
     });
     [Some(all), group].into_iter().flatten().collect()
 }
@@ -156,15 +161,10 @@ fn tasks(facts: &Facts) -> Vec<Bound> {
         )
     };
     let each = if facts.who.privileged() { cost::TASKS_BESIDE_DAEMON } else { cost::TASKS_OF_CONTAINER };
-    let group = facts.cgroups.pids.as_ref().map(|limit| {
-        let file = limit.file.display().to_string();
-        bound("pids of the cgroup", limit.max.saturating_sub(limit.used), each, "tasks")
-            .mend(format!(
-                "echo max > {file}\n# a unit of systemd: systemctl set-property sextantd TasksMax=infinity"
-            ))
-            .read(file, "cgroups(7)")
-            .then(Beyond::Refused, NO_FORK)
-    });
+    let group =
+        facts.cgroups.pids.as_ref().map(|limit| {
+            of_cgroup("pids", limit, (each, "tasks"), "TasksMax").then(Beyond::Refused, NO_FORK)
+        });
     // Root is not held to it (fork(2)).
     let user = (!facts.who.privileged()).then(|| {
         bound("RLIMIT_NPROC", limits.nproc.0, cost::TASKS_OF_CONTAINER, "tasks")

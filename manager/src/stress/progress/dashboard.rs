@@ -4,6 +4,7 @@
 use super::{Now, spark};
 use crate::cli::output::{Colour, Paint};
 use crate::cli::width::{cut, printable};
+use crate::stress::sampler::Sample;
 use crate::stress::text::{kib, time};
 use std::sync::atomic::Ordering;
 
@@ -99,19 +100,10 @@ fn operations(now: &Now<'_>) -> Vec<String> {
 
 fn memory(now: &Now<'_>) -> Vec<String> {
     let last = now.samples.last();
-    let size = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), kib);
     let each = |ms: u64| ms as f64 / last.units.max(1) as f64;
     let all: Vec<u64> = now.samples.all().iter().filter_map(|sample| sample.manager_pss_kib).collect();
     vec![
-        format!(
-            "PSS      manager {} {}  {} shims of {}  {} processes of {}",
-            size(last.manager_pss_kib),
-            spark::line(&all, 12),
-            last.shims,
-            size(last.shim_pss_kib),
-            last.processes,
-            size(last.process_pss_kib)
-        ),
+        pss(last, &all),
         format!(
             "CPU/unit target {:.1} ms  host {:.1} ms  generator {:.1} ms",
             each(last.target_cpu_ms),
@@ -119,6 +111,19 @@ fn memory(now: &Now<'_>) -> Vec<String> {
             each(last.own_cpu_ms)
         ),
     ]
+}
+
+/// PSS of the manager, now and over time, and of a shim and a process on average.
+fn pss(last: &Sample, manager: &[u64]) -> String {
+    let size = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), kib);
+    format!(
+        "PSS      manager {} {}  {} shims {} each, processes {}",
+        size(last.manager_pss_kib),
+        spark::line(manager, 8),
+        last.shims,
+        size(last.shim_pss_kib),
+        size(last.process_pss_kib)
+    )
 }
 
 fn errors(now: &Now<'_>) -> Vec<String> {
@@ -142,5 +147,19 @@ mod tests {
         assert_eq!(picture.redraw(&["a".into(), "b".into()]), "a\nb\n");
         assert_eq!(picture.redraw(&["c".into()]), "\x1b[2A\r\x1b[Jc\n");
         assert_eq!(picture.redraw(&["d".into()]), "\x1b[1A\r\x1b[Jd\n");
+    }
+
+    #[test]
+    fn memory_of_thousands_fits_into_a_line() {
+        let sizes = Some(1000);
+        let last = Sample {
+            manager_pss_kib: Some(100_000),
+            shims: 4000,
+            shim_pss_kib: sizes,
+            process_pss_kib: sizes,
+            ..Sample::default()
+        };
+        let line = pss(&last, &[1, 2, 3, 4, 5, 6, 7, 8]);
+        assert!(line.chars().count() < 80 && line.ends_with("processes 1000.0KiB"), "{line}");
     }
 }
