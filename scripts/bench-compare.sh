@@ -1,5 +1,14 @@
 # For scripts/bench: what `sextant stress compare` says of the same build twice, and of one that takes a fifth longer.
-# Uses its $bin, $dir, $address, $rounds and $seconds, and the daemon with fault points.
+# Uses its $bin, $dir, $address, $rounds, $seconds and $base, and the daemon with fault points.
+
+# The daemon with fault points, on a tmpfs.
+start_compared() {
+    mkdir "$dir/ram"
+    mount -t tmpfs none "$dir/ram"
+    base=$dir/ram
+    mkdir "$base/state"
+    start_sextantd sextantd-faults
+}
 
 # compare_run FILE: lives for that many seconds; the plan of faults is in force as it stands.
 compare_run() {
@@ -21,7 +30,7 @@ compare_sides() {
 compare() {
     local at=$dir/compare round run delay same slow compare_runs='1 2 3 4 5'
     mkdir "$at"
-    : >"$dir/state/faults"
+    : >"$base/state/faults"
     compare_run "$at/first"
     delay=$(jq '.operations.create.latency_ns.p50 / 5e6 | round' "$at/first")
     printf '\n### `stress compare`: five runs of %s s beside five, of the same build and of one in which each creation waits %s ms longer\n\n' \
@@ -32,9 +41,9 @@ compare() {
         for run in $compare_runs; do
             compare_run "$at/base-$run"
             compare_run "$at/same-$run"
-            echo "runtime:delay=$delay:pivot%1/1" >"$dir/state/faults"
+            echo "runtime:delay=$delay:pivot%1/1" >"$base/state/faults"
             compare_run "$at/slow-$run"
-            : >"$dir/state/faults"
+            : >"$base/state/faults"
         done
         same=$(compare_sides same) slow=$(compare_sides slow)
         echo "| $round | $same | $slow |"
