@@ -103,7 +103,7 @@ fn memory(now: &Now<'_>) -> Vec<String> {
     let each = |ms: u64| ms as f64 / last.units.max(1) as f64;
     let all: Vec<u64> = now.samples.all().iter().filter_map(|sample| sample.manager_pss_kib).collect();
     vec![
-        pss(last, &all),
+        pss(&last, &all),
         format!(
             "CPU/unit target {:.1} ms  host {:.1} ms  generator {:.1} ms",
             each(last.target_cpu_ms),
