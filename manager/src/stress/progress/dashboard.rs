@@ -117,7 +117,7 @@ fn memory(now: &Now<'_>) -> Vec<String> {
 fn pss(last: &Sample, manager: &[u64]) -> String {
     let size = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), kib);
     format!(
-        "PSS      manager {} {}  {} shims {} each, processes {}",
+        "PSS      manager {} {}  {} shims of {}, processes {}",
         size(last.manager_pss_kib),
         spark::line(manager, 8),
         last.shims,
